@@ -1,0 +1,67 @@
+{#- What one engine spells differently from another hides here. -#}
+
+{% macro full_match(text, pattern) -%}
+    {{ adapter.dispatch("full_match", "outstanding_points")(text, pattern) }}
+{%- endmacro %}
+
+{% macro default__full_match(text, pattern) -%}
+    regexp_full_match({{ text }}, '{{ pattern }}')
+{%- endmacro %}
+
+{% macro spark__full_match(text, pattern) -%}
+    ({{ text }} rlike r'\A(?:{{ pattern }})\z')
+{%- endmacro %}
+
+
+{#- Does a text hold a control character other than tab, line feed and carriage return? -#}
+{% macro has_control_character(text) -%}
+    {{ adapter.dispatch("has_control_character", "outstanding_points")(text) }}
+{%- endmacro %}
+
+{% macro default__has_control_character(text) -%}
+    regexp_matches({{ text }}, '[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
+{%- endmacro %}
+
+{% macro spark__has_control_character(text) -%}
+    ({{ text }} rlike r'[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
+{%- endmacro %}
+
+
+{#- A text that matches the pattern of instants and names an offset, as a timestamp in UTC; null where
+    there is no such day. -#}
+{% macro instant_with_offset(text) -%}
+    {{ adapter.dispatch("instant_with_offset", "outstanding_points")(text) }}
+{%- endmacro %}
+
+{% macro default__instant_with_offset(text) -%}
+    timezone('UTC', try_cast({{ text }} as timestamptz))
+{%- endmacro %}
+
+{% macro spark__instant_with_offset(text) -%}
+    try_cast({{ text }} as timestamp)
+{%- endmacro %}
+
+
+{#- Ends the statement with a sentence. For use in a branch of a case. -#}
+{% macro raise(sentence) -%}
+    {{ adapter.dispatch("raise", "outstanding_points")(sentence) }}
+{%- endmacro %}
+
+{% macro default__raise(sentence) -%}
+    error({{ sentence }})
+{%- endmacro %}
+
+{% macro spark__raise(sentence) -%}
+    raise_error({{ sentence }})
+{%- endmacro %}
+
+
+{#- The greater and the lesser of two values, the other where one is null: of engines' own functions some
+    skip a null and some return it. -#}
+{% macro greatest_of(left, right) -%}
+    case when {{ left }} is null or {{ right }} > {{ left }} then {{ right }} else {{ left }} end
+{%- endmacro %}
+
+{% macro least_of(left, right) -%}
+    case when {{ left }} is null or {{ right }} < {{ left }} then {{ right }} else {{ left }} end
+{%- endmacro %}

@@ -1,0 +1,183 @@
+{#- A query over the file, folder or glob of raw transfers that POINTS_TRANSFERS names: every column as text,
+    as it was sent. A column that a file has not is null, an empty value is ''. What cannot be read as
+    rows is refused here; rows that break a rule are told apart later (CASES.md, F1 to F14). -#}
+{% macro raw_transfers_file() %}
+    {%- if not execute -%}{{- return("select 1 as not_yet_run") -}}{%- endif -%}
+    {{- return(adapter.dispatch("raw_transfers_file", "outstanding_points")(setting("POINTS_TRANSFERS"))) -}}
+{% endmacro %}
+
+{% macro spark__raw_transfers_file(path) %}
+    {%- if not path.endswith(".parquet") -%}
+        {{ exceptions.raise_compiler_error(
+            "POINTS_TRANSFERS names " ~ path ~ ", but on Spark transfers are read from Parquet alone."
+        ) }}
+    {%- endif -%}
+    {{- return(raw_transfers_select(
+        read_parquet([path]), raw_columns_of_parquet(path, read_parquet([path])), "false"
+    )) -}}
+{% endmacro %}
+
+{% macro default__raw_transfers_file(path) %}
+    {%- set files = files_named(path) or files_named(path ~ "/**/*.parquet")
+        or files_named(path ~ "/**/*.csv") + files_named(path ~ "/**/*.csv.gz") -%}
+    {%- if not files -%}
+        {{ exceptions.raise_compiler_error(
+            "POINTS_TRANSFERS names " ~ path ~ ", but no CSV, CSV.gz or Parquet file is there."
+        ) }}
+    {%- endif -%}
+    {%- set selects = [] -%}
+    {%- for file in files -%}
+        {%- if file.endswith(".parquet") -%}
+            {%- set relation = read_parquet([file]) -%}
+            {%- do selects.append(
+                raw_transfers_select(relation, raw_columns_of_parquet(file, relation), "false")
+            ) -%}
+        {%- else -%}
+            {%- do selects.append(raw_transfers_of_csv(file)) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{- return(selects | join("\nunion all\n")) -}}
+{% endmacro %}
+
+{% macro files_named(pattern) %}
+    {{- return(adapter.dispatch("files_named", "outstanding_points")(pattern)) -}}
+{% endmacro %}
+
+
+{#- One file's columns as text, in one order, whatever the file's. `columns` maps each column that the
+    file has to the expression that gives its text. -#}
+{% macro raw_transfers_select(relation, columns, has_wrong_field_count) %}
+    {%- set lines = [] -%}
+    {%- for name in transfer_columns()["needed"] + transfer_columns()["optional"] -%}
+        {%- if name in columns -%}
+            {%- do lines.append("coalesce(" ~ columns[name] ~ ", '') as " ~ name) -%}
+        {%- else -%}
+            {%- do lines.append("cast(null as string) as " ~ name) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- do lines.append(has_wrong_field_count ~ " as has_wrong_field_count") -%}
+    {{- return("select\n    " ~ lines | join(",\n    ") ~ "\nfrom " ~ relation) -}}
+{% endmacro %}
+
+
+{#- Refuses a header with a column that is needed and missing, unknown, or there twice (CASES.md, F5). -#}
+{% macro check_header(file, names) %}
+    {%- set known = transfer_columns()["needed"] + transfer_columns()["optional"] -%}
+    {%- for name in names if name not in known -%}
+        {{ exceptions.raise_compiler_error(
+            "HEADER: " ~ file ~ " has a column '" ~ name ~ "', which a file of transfers does not have; the columns are "
+            ~ known | join(", ") ~ "."
+        ) }}
+    {%- endfor -%}
+    {%- for name in names if names.count(name) > 1 -%}
+        {{ exceptions.raise_compiler_error("HEADER: " ~ file ~ " has the column '" ~ name ~ "' twice.") }}
+    {%- endfor -%}
+    {%- for name in transfer_columns()["needed"] if name not in names -%}
+        {{ exceptions.raise_compiler_error(
+            "HEADER: " ~ file ~ " has no column '" ~ name ~ "'; needed are "
+            ~ transfer_columns()["needed"] | join(", ") ~ "."
+        ) }}
+    {%- endfor -%}
+{% endmacro %}
+
+
+{#- The text of each column of a Parquet file. Points may be text, an integer or a decimal of at most four
+    places, instants text or timestamps; a float never passes (CASES.md, F14). -#}
+{% macro raw_columns_of_parquet(file, relation) %}
+    {%- set described = adapter.get_column_schema_from_query("select * from " ~ relation) -%}
+    {%- do check_header(file, described | map(attribute="name") | list) -%}
+    {%- set columns = {} -%}
+    {%- for column in described -%}
+        {%- set type = column.dtype | lower -%}
+        {%- set is_text = type.startswith("varchar") or type == "string" -%}
+        {%- set is_integer = type in ["tinyint", "smallint", "integer", "int", "bigint", "hugeint",
+            "utinyint", "usmallint", "uinteger", "ubigint"] -%}
+        {%- set is_decimal = modules.re.fullmatch("(decimal|numeric)[(][0-9]+, ?[0-4][)]", type) -%}
+        {%- if is_text -%}
+            {%- set text = column.name -%}
+        {%- elif column.name in ["points", "entry_id"] and (is_integer or is_decimal) -%}
+            {%- set text = "cast(" ~ column.name ~ " as string)" -%}
+        {%- elif column.name in ["occurred_at", "status_changed_at", "recorded_at"]
+            and type.startswith("timestamp") -%}
+            {%- set text = text_of_timestamp(column.name, type) -%}
+        {%- else -%}
+            {{ exceptions.raise_compiler_error(
+                "HEADER: in " ~ file ~ " the column '" ~ column.name ~ "' is of type " ~ column.dtype
+                ~ "; points are text, an integer or a decimal of at most four places, instants text or"
+                ~ " timestamps, the others text."
+            ) }}
+        {%- endif -%}
+        {%- do columns.update({column.name: text}) -%}
+    {%- endfor -%}
+    {{- return(columns) -}}
+{% endmacro %}
+
+{#- A timestamp with an offset is an instant; one without is a wall clock of the programme's zone. -#}
+{% macro text_of_timestamp(column, type) %}
+    {{- return(adapter.dispatch("text_of_timestamp", "outstanding_points")(column, type)) -}}
+{% endmacro %}
+
+{% macro default__text_of_timestamp(column, type) %}
+    {%- if "time zone" in type or type == "timestamptz" -%}
+        {{- return("cast(timezone('UTC', " ~ column ~ ") as string) || 'Z'") -}}
+    {%- endif -%}
+    {{- return("cast(cast(" ~ column ~ " as timestamp) as string)") -}}
+{% endmacro %}
+
+{% macro spark__text_of_timestamp(column, type) %}
+    {%- set text = "date_format(" ~ column ~ ", 'yyyy-MM-dd HH:mm:ss.SSSSSS')" -%}
+    {{- return(text if type == "timestamp_ntz" else text ~ " || 'Z'") -}}
+{% endmacro %}
+
+
+{#- A CSV file, RFC 4180. Every row is padded to more columns than the header has, with a value that no
+    field can be: so a row that is too short or too long comes through and can be told (F7), while an open
+    quote and bytes that are not UTF-8 still stop the reader (F3, F8). The padding rules out the parallel
+    reader wherever a quoted field holds a line break. -#}
+{% macro raw_transfers_of_csv(file) %}
+    {%- set names = header_of_csv(file) -%}
+    {%- do check_header(file, names) -%}
+    {%- set surplus = ["surplus_1", "surplus_2", "surplus_3", "surplus_4"] -%}
+    {%- set columns = [] -%}
+    {%- set texts = {} -%}
+    {%- for name in names + surplus -%}
+        {%- do columns.append("'" ~ name ~ "': 'varchar'") -%}
+    {%- endfor -%}
+    {%- for name in names -%}
+        {%- do texts.update({name: name}) -%}
+    {%- endfor -%}
+    {%- set relation -%}
+        read_csv(
+            {{ dbt.string_literal(dbt.escape_single_quotes(file)) }}, auto_detect = false, header = true,
+            columns = { {{- columns | join(", ") -}} }, delim = ',', quote = '"', escape = '"',
+            nullstr = '{{ "\x01" }}', null_padding = true, strict_mode = true, parallel = false
+        )
+    {%- endset -%}
+    {{- return(raw_transfers_select(
+        relation, texts, "(" ~ names[-1] ~ " is null or surplus_1 is not null)"
+    )) -}}
+{% endmacro %}
+
+
+{#- The names in the first line of a CSV file. -#}
+{% macro header_of_csv(file) %}
+    {%- set first_line = run_query(
+        "select line from read_csv(" ~ dbt.string_literal(dbt.escape_single_quotes(file))
+        ~ ", auto_detect = false, header = false, columns = {'line': 'varchar'}, delim = '\x02', quote = '',"
+        ~ " escape = '', strict_mode = false, null_padding = true, parallel = false) limit 1"
+    ) -%}
+    {%- if not first_line.rows -%}
+        {{ exceptions.raise_compiler_error("FILE_EMPTY: " ~ file ~ " is empty; not even a header is there.") }}
+    {%- endif -%}
+    {%- set line = first_line.columns["line"].values()[0] | trim -%}
+    {%- for delimiter, word in [(";", "semicolons"), ("\t", "tabs")] if delimiter in line and "," not in line -%}
+        {{ exceptions.raise_compiler_error(
+            "HEADER: " ~ file ~ " separates its columns by " ~ word ~ "; save it with commas."
+        ) }}
+    {%- endfor -%}
+    {%- set names = [] -%}
+    {%- for name in line.split(",") -%}
+        {%- do names.append(name.strip('"')) -%}
+    {%- endfor -%}
+    {{- return(names) -}}
+{% endmacro %}

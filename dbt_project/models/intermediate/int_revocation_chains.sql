@@ -1,0 +1,145 @@
+{#- Each revocation whose chain of originals is known to its root, with the bucket that the root gives it. The
+    walk goes down from the roots, so a cycle, which hangs from none, is never entered. #}
+
+with recursive originals_closed as (
+
+    select * from {{ ref("stg_points__originals") }}
+
+),
+
+bucket_rules as (
+
+    select * from {{ ref("stg_points__bucket_rules") }}
+
+),
+
+closes_in_force as (
+
+    select
+        report_month,
+        cutoff_entry_id
+    from {{ ref("stg_points__closes") }}
+    where is_in_force
+
+),
+
+{#- The cutoff that decided a revocation: that of the close that posted it. One that no close has posted is
+    decided by the run, which knows every entry that it read. #}
+revocations as (
+
+    select
+        transfers.transfer_id,
+        transfers.entry_id,
+        transfers.reverses_transfer_id,
+        closes_in_force.cutoff_entry_id as deciding_cutoff
+    from {{ ref("int_transfers_posted") }} as transfers
+    left join closes_in_force
+        on transfers.posting_month = closes_in_force.report_month
+    where
+        transfers.reason = 'revocation'
+        and transfers.reverses_transfer_id is not null
+
+),
+
+revoked_ids as (
+
+    select distinct reverses_transfer_id as transfer_id
+    from revocations
+
+),
+
+{#- A root's bucket is that of the month it posts to; to a close that did not yet know it effective, that
+    of the month in which it occurred. #}
+roots as (
+
+    select
+        transfers.transfer_id,
+        transfers.entry_id,
+        transfers.effective_entry_id,
+        rules_when_posted.bucket as bucket_when_posted,
+        rules_when_occurred.bucket as bucket_when_occurred
+    from {{ ref("int_transfers_posted") }} as transfers
+    inner join revoked_ids
+        on transfers.transfer_id = revoked_ids.transfer_id
+    left join bucket_rules as rules_when_posted
+        on
+            transfers.reason = rules_when_posted.reason
+            and transfers.style = rules_when_posted.style
+            and transfers.posting_month >= rules_when_posted.from_month
+            and transfers.posting_month < rules_when_posted.until_month
+    left join bucket_rules as rules_when_occurred
+        on
+            transfers.reason = rules_when_occurred.reason
+            and transfers.style = rules_when_occurred.style
+            and {{ report_month("transfers.occurred_at") }} >= rules_when_occurred.from_month
+            and {{ report_month("transfers.occurred_at") }} < rules_when_occurred.until_month
+    where transfers.reason <> 'revocation'
+
+    union all
+
+    {#- Posted, and so decided, by an earlier close than any that this run makes. #}
+    select
+        transfer_id,
+        entry_id,
+        entry_id as effective_entry_id,
+        bucket as bucket_when_posted,
+        bucket as bucket_when_occurred
+    from originals_closed
+
+),
+
+chains as (
+
+    select
+        revocations.transfer_id,
+        revocations.entry_id,
+        roots.transfer_id as root_transfer_id,
+        roots.effective_entry_id as root_effective_entry_id,
+        roots.bucket_when_posted,
+        roots.bucket_when_occurred,
+        roots.entry_id as latest_original_entry_id,
+        revocations.deciding_cutoff as smallest_cutoff,
+        coalesce(roots.entry_id <= revocations.deciding_cutoff, true) as is_known
+    from revocations
+    inner join roots
+        on revocations.reverses_transfer_id = roots.transfer_id
+
+    union all
+
+    select
+        revocations.transfer_id,
+        revocations.entry_id,
+        chains.root_transfer_id,
+        chains.root_effective_entry_id,
+        chains.bucket_when_posted,
+        chains.bucket_when_occurred,
+        {{ greatest_of("chains.latest_original_entry_id", "chains.entry_id") }} as latest_original_entry_id,
+        {{ least_of("chains.smallest_cutoff", "revocations.deciding_cutoff") }} as smallest_cutoff,
+        chains.is_known and coalesce(
+            {{ greatest_of("chains.latest_original_entry_id", "chains.entry_id") }}
+            <= revocations.deciding_cutoff,
+            true
+        ) as is_known
+    from chains
+    inner join revocations
+        on chains.transfer_id = revocations.reverses_transfer_id
+
+),
+
+with_bucket as (
+
+    select
+        transfer_id,
+        root_transfer_id,
+        is_known,
+        case
+            when not is_known then null
+            when coalesce(root_effective_entry_id <= smallest_cutoff, true)
+                then {{ revoking_bucket("coalesce(bucket_when_posted, bucket_when_occurred)") }}
+            else {{ revoking_bucket("bucket_when_occurred") }}
+        end as bucket
+    from chains
+
+)
+
+select * from with_bucket

@@ -1,0 +1,32 @@
+with status_changes as (
+
+    select * from {{ ref("stg_points__status_changes") }}
+
+),
+
+ordered as (
+
+    select
+        *,
+        row_number() over (
+            partition by transfer_id
+            order by entry_id desc, changed_at desc, status
+        ) as position_from_last
+    from status_changes
+
+),
+
+{#- Approved and cancelled are final, so there is at most one of each. #}
+summed_up as (
+
+    select
+        transfer_id,
+        max(case when position_from_last = 1 then status end) as status,
+        max(case when status = 'approved' then changed_at end) as approved_at,
+        max(case when status in ('approved', 'cancelled') then entry_id end) as settled_entry_id
+    from ordered
+    group by transfer_id
+
+)
+
+select * from summed_up

@@ -1,0 +1,60 @@
+with transfers as (
+
+    select * from {{ ref("int_transfers_posted") }}
+
+),
+
+revocation_chains as (
+
+    select * from {{ ref("int_revocation_chains") }}
+
+),
+
+bucket_rules as (
+
+    select * from {{ ref("stg_points__bucket_rules") }}
+
+),
+
+{#- The bucket (DESIGN.md, section 7): of a revocation whose original is known, what undoes the original's;
+    of everything else, what the rules say of its reason and style in the month it posts to. #}
+classified as (
+
+    select
+        transfers.entry_id,
+        transfers.transfer_id,
+        transfers.relation_reference,
+        transfers.currency,
+        transfers.style,
+        transfers.points,
+        transfers.signed_points,
+        transfers.reason,
+        coalesce(revocation_chains.bucket, bucket_rules.bucket) as bucket,
+        transfers.first_status,
+        transfers.status,
+        transfers.occurred_at,
+        transfers.recorded_at,
+        transfers.recorded_by,
+        transfers.effective_at,
+        transfers.effective_entry_id,
+        transfers.settled_entry_id,
+        transfers.posting_month,
+        transfers.is_late,
+        transfers.reverses_transfer_id,
+        transfers.batch_id,
+        transfers.external_reference,
+        transfers.comment,
+        transfers.was_left_unposted
+    from transfers
+    left join revocation_chains
+        on transfers.transfer_id = revocation_chains.transfer_id
+    left join bucket_rules
+        on
+            transfers.reason = bucket_rules.reason
+            and transfers.style = bucket_rules.style
+            and transfers.posting_month >= bucket_rules.from_month
+            and transfers.posting_month < bucket_rules.until_month
+
+)
+
+select * from classified

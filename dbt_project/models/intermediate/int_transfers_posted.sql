@@ -1,0 +1,102 @@
+{{ config(materialized="view") }}
+
+{#- The posting rule (DESIGN.md, section 6) stands here and nowhere else. With m the report month in which a
+    transfer takes effect and L the last month closed before the entry that made it effective, it posts to m
+    where m is later than L, else to the month after L. #}
+
+{#- Nothing posts before the programme's first month. #}
+{% set month_on_time -%}
+case
+            when {{ report_month("effective.effective_at") }} < first_month.report_month
+                then first_month.report_month
+            else {{ report_month("effective.effective_at") }}
+        end
+{%- endset %}
+
+with closes as (
+
+    select * from {{ ref("stg_points__closes") }}
+
+),
+
+first_month as (
+
+    select coalesce(min(report_month), {{ month_setting("POINTS_FIRST_MONTH") }}) as report_month
+    from closes
+
+),
+
+closes_in_force as (
+
+    select
+        report_month,
+        cutoff_entry_id,
+        coalesce(lead(cutoff_entry_id) over (order by report_month), 9223372036854775807)
+            as next_cutoff_entry_id
+    from closes
+    where is_in_force
+
+),
+
+{#- Late: the entry came after the cutoff of the very month it belongs to. These are few, and only they
+    need a look at how far the closes reached. #}
+late as (
+
+    select
+        effective.transfer_id,
+        effective.effective_entry_id
+    from {{ ref("int_transfers_effective") }} as effective
+    cross join first_month
+    inner join closes_in_force
+        on {{ month_on_time }} = closes_in_force.report_month
+    where effective.effective_entry_id > closes_in_force.cutoff_entry_id
+
+),
+
+late_posted as (
+
+    select
+        late.transfer_id,
+        {{ next_month("closes_in_force.report_month") }} as posting_month
+    from late
+    inner join closes_in_force
+        on
+            late.effective_entry_id > closes_in_force.cutoff_entry_id
+            and late.effective_entry_id <= closes_in_force.next_cutoff_entry_id
+
+),
+
+posted as (
+
+    select
+        effective.entry_id,
+        effective.transfer_id,
+        effective.relation_reference,
+        effective.currency,
+        effective.style,
+        effective.points,
+        effective.signed_points,
+        effective.reason,
+        effective.first_status,
+        effective.status,
+        effective.occurred_at,
+        effective.recorded_at,
+        effective.recorded_by,
+        effective.effective_at,
+        effective.effective_entry_id,
+        effective.settled_entry_id,
+        coalesce(late_posted.posting_month, {{ month_on_time }}) as posting_month,
+        late_posted.transfer_id is not null as is_late,
+        effective.reverses_transfer_id,
+        effective.batch_id,
+        effective.external_reference,
+        effective.comment,
+        effective.was_left_unposted
+    from {{ ref("int_transfers_effective") }} as effective
+    cross join first_month
+    left join late_posted
+        on effective.transfer_id = late_posted.transfer_id
+
+)
+
+select * from posted

@@ -1,0 +1,332 @@
+{#- What is counted as it came and deserves a look. Each part is one kind; `severity` is 'error' where a balance
+    may be wrong, 'warning' where somebody should ask why, 'info' where a reader may wonder. #}
+
+{%- set kinds = [
+    "orphan_revocations", "circular_revocations", "revocations_of_unapproved", "revocations_of_other_relations",
+    "revocations_of_other_currencies", "revocations_of_same_style", "excessive_revocations",
+    "negative_balances", "activity_after_closures", "late_postings", "future_dated",
+] -%}
+{%- set columns = [
+    "report_month", "currency", "relation_reference", "transfer_id", "discrepancy", "severity", "points"
+] -%}
+
+with months as (
+
+    select
+        min(report_month) as first_month,
+        max(report_month) as last_month
+    from {{ ref("int_report_months") }}
+
+),
+
+chains as (
+
+    select * from {{ ref("int_revocation_chains") }}
+
+),
+
+lineage as (
+
+    select * from {{ ref("int_revocation_lineage") }}
+
+),
+
+account_events as (
+
+    select * from {{ ref("int_account_events") }}
+
+),
+
+{#- Pending and cancelled revocations undo nothing, so only those that post are looked at. #}
+revocations as (
+
+    select
+        posting_month as report_month,
+        currency,
+        relation_reference,
+        transfer_id,
+        reverses_transfer_id,
+        style,
+        points
+    from {{ ref("int_transfers_classified") }}
+    where
+        reason = 'revocation'
+        and posting_month is not null
+
+),
+
+revoked_ids as (
+
+    select distinct reverses_transfer_id as transfer_id
+    from revocations
+
+),
+
+originals as (
+
+    select
+        transfers.transfer_id,
+        transfers.relation_reference,
+        transfers.currency,
+        transfers.style,
+        transfers.status,
+        transfers.points,
+        cast(0 as decimal(38, 4)) as revoked_before_points
+    from {{ ref("int_transfers_classified") }} as transfers
+    inner join revoked_ids
+        on transfers.transfer_id = revoked_ids.transfer_id
+
+    union all
+
+    select
+        transfer_id,
+        relation_reference,
+        currency,
+        style,
+        status,
+        points,
+        revoked_points as revoked_before_points
+    from {{ ref("stg_points__originals") }}
+
+),
+
+revocations_with_original as (
+
+    select
+        revocations.*,
+        originals.transfer_id as original_id,
+        originals.relation_reference as original_relation_reference,
+        originals.currency as original_currency,
+        originals.style as original_style,
+        originals.status as original_status,
+        originals.points as original_points,
+        chains.transfer_id is not null as is_rooted
+    from revocations
+    left join originals
+        on revocations.reverses_transfer_id = originals.transfer_id
+    left join chains
+        on revocations.transfer_id = chains.transfer_id
+
+),
+
+orphan_revocations as (
+
+    select *, 'orphan_revocation' as discrepancy, 'error' as severity
+    from revocations_with_original
+    where original_id is null
+
+),
+
+{#- A revocation of an orphan hangs from no root either, but it is in no circle. #}
+circular_revocations as (
+
+    select *, 'circular_revocation' as discrepancy, 'error' as severity
+    from revocations_with_original
+    where
+        not is_rooted
+        and original_id is not null
+        and not exists (
+            select 1
+            from {{ ref("int_orphan_descendants") }} as orphan_descendants
+            where orphan_descendants.transfer_id = revocations_with_original.transfer_id
+        )
+
+),
+
+revocations_of_unapproved as (
+
+    select *, 'revocation_of_unapproved' as discrepancy, 'error' as severity
+    from revocations_with_original
+    where original_status <> 'approved'
+
+),
+
+revocations_of_other_relations as (
+
+    select *, 'revocation_of_other_relation' as discrepancy, 'error' as severity
+    from revocations_with_original
+    where original_relation_reference <> relation_reference
+
+),
+
+revocations_of_other_currencies as (
+
+    select *, 'revocation_of_other_currency' as discrepancy, 'error' as severity
+    from revocations_with_original
+    where original_currency <> currency
+
+),
+
+revocations_of_same_style as (
+
+    select *, 'revocation_of_same_style' as discrepancy, 'error' as severity
+    from revocations_with_original
+    where original_style = style
+
+),
+
+{#- What of each original is revoked after each step of its lineage, in the order of posting. #}
+revoked_so_far as (
+
+    select
+        lineage.transfer_id as original_id,
+        lineage.descendant_id,
+        lineage.depth,
+        originals.points - originals.revoked_before_points - sum(lineage.revoked_points) over (
+            partition by lineage.transfer_id
+            order by
+                lineage.posting_month,
+                lineage.entry_id,
+                lineage.effective_at,
+                lineage.descendant_id
+            rows between unbounded preceding and current row
+        ) as unrevoked_points
+    from lineage
+    inner join originals
+        on lineage.transfer_id = originals.transfer_id
+    where lineage.posting_month is not null
+
+),
+
+excessive_revocations as (
+
+    select
+        revocations.report_month,
+        revocations.currency,
+        revocations.relation_reference,
+        revocations.transfer_id,
+        'excessive_revocation' as discrepancy,
+        'error' as severity,
+        -revoked_so_far.unrevoked_points as points
+    from revoked_so_far
+    inner join revocations
+        on
+            revoked_so_far.descendant_id = revocations.transfer_id
+            and revoked_so_far.original_id = revocations.reverses_transfer_id
+    where revoked_so_far.unrevoked_points < 0
+
+),
+
+negative_balances as (
+
+    select
+        report_month,
+        currency,
+        relation_reference,
+        cast(null as string) as transfer_id,
+        'negative_outstanding' as discrepancy,
+        'warning' as severity,
+        closing_points as points
+    from {{ ref("outstanding_points_by_month") }}
+    where closing_points < 0
+
+),
+
+{#- The closure itself is no activity; what happens in the same instant is part of it. #}
+events_of_closed_accounts as (
+
+    select
+        account_events.*,
+        lead(account_events.event_at) over (
+            partition by account_events.relation_reference
+            order by account_events.event_at, account_events.entry_id, account_events.event
+        ) as next_event_at
+    from account_events
+    inner join (
+        select distinct relation_reference
+        from account_events
+        where event = 'close'
+    ) as closed
+        on account_events.relation_reference = closed.relation_reference
+
+),
+
+closed_periods as (
+
+    select
+        relation_reference,
+        event_at as closed_at,
+        coalesce(next_event_at, timestamp '9999-12-31 00:00:00') as closed_until
+    from events_of_closed_accounts
+    where event = 'close'
+
+),
+
+activity_after_closures as (
+
+    select
+        transfers.posting_month as report_month,
+        transfers.currency,
+        transfers.relation_reference,
+        transfers.transfer_id,
+        'activity_after_closure' as discrepancy,
+        'warning' as severity,
+        transfers.points
+    from {{ ref("int_transfers_classified") }} as transfers
+    inner join closed_periods
+        on
+            transfers.relation_reference = closed_periods.relation_reference
+            and transfers.occurred_at > closed_periods.closed_at
+            and transfers.occurred_at <= closed_periods.closed_until
+    where transfers.posting_month is not null
+
+),
+
+late_postings as (
+
+    select
+        posting_month as report_month,
+        currency,
+        relation_reference,
+        transfer_id,
+        'late_posting' as discrepancy,
+        'info' as severity,
+        points
+    from {{ ref("int_transfers_classified") }}
+    where is_late
+
+),
+
+future_dated as (
+
+    select
+        posting_month as report_month,
+        currency,
+        relation_reference,
+        transfer_id,
+        'future_dated' as discrepancy,
+        'warning' as severity,
+        points
+    from {{ ref("int_transfers_classified") }}
+    where
+        occurred_at > recorded_at
+        and posting_month is not null
+
+),
+
+found as (
+
+    {% for kind in kinds %}
+    select {{ columns | join(", ") }} from {{ kind }}
+    {% if not loop.last %}
+    union all
+    {% endif %}
+    {% endfor %}
+
+),
+
+typed as (
+
+    select
+        found.report_month,
+        found.currency,
+        found.relation_reference,
+        found.transfer_id,
+        found.discrepancy,
+        found.severity,
+        cast(found.points as decimal(38, 4)) as points
+    from found
+
+)
+
+select * from typed

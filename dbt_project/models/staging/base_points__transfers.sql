@@ -1,0 +1,35 @@
+{#- Named even where it is not read, so that dbt knows the edge. #}
+{% set sample = ref("sample_transfers") %}
+
+{% if transfers_source() == "file" %}
+
+{{ raw_transfers_file() }}
+
+{% elif transfers_source() == "cut" %}
+
+select *
+from {{ read_parquet(cut_files("transfers")) }}
+
+{% else %}
+
+select
+    transfer_id,
+    relation_reference,
+    style,
+    points,
+    reason,
+    occurred_at,
+    currency,
+    status,
+    status_changed_at,
+    reverses_transfer_id,
+    external_reference,
+    comment,
+    entry_id,
+    recorded_at,
+    recorded_by,
+    batch_id,
+    false as has_wrong_field_count
+from {{ sample }}
+
+{% endif %}

@@ -1,0 +1,43 @@
+with source as (
+
+    {{ optional_relation("POINTS_CLOSES", "closes", {
+        "entry_id": "bigint", "event": "string", "report_month": "date", "revision": "integer",
+        "cutoff_entry_id": "bigint",
+    }) | indent(4) }}
+
+),
+
+closes as (
+
+    select * from source
+    where event = 'close'
+
+),
+
+reopenings as (
+
+    select * from source
+    where event = 'reopen'
+
+),
+
+{#- A reopening takes the month's close and every later month's out of force. #}
+renamed as (
+
+    select
+        entry_id,
+        report_month,
+        revision,
+        cutoff_entry_id,
+        not exists (
+            select 1
+            from reopenings
+            where
+                reopenings.report_month <= closes.report_month
+                and reopenings.entry_id > closes.entry_id
+        ) as is_in_force
+    from closes
+
+)
+
+select * from renamed

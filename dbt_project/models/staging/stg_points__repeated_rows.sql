@@ -1,0 +1,147 @@
+{{ config(materialized="table") }}
+
+with transfer_rows as (
+
+    select * from {{ ref("stg_points__transfer_rows") }}
+    {#- In a cut every transfer_id stands once: nothing to look for. #}
+    where
+        rejection_code is null
+        {%- if transfers_source() == "cut" %}
+        and 1 = 0
+        {%- endif %}
+
+),
+
+repeated_ids as (
+
+    select transfer_id
+    from transfer_rows
+    group by transfer_id
+    having count(*) > 1
+
+),
+
+repeated as (
+
+    select transfer_rows.*
+    from transfer_rows
+    inner join repeated_ids
+        on transfer_rows.transfer_id = repeated_ids.transfer_id
+
+),
+
+{#- Content is compared by value; a comment and what a file does not say do not count. #}
+contents as (
+
+    select
+        transfer_id,
+        max(status) as any_status,
+        count(distinct relation_reference) > 1
+        or count(distinct currency) > 1
+        or count(distinct style) > 1
+        or count(distinct points) > 1
+        or count(distinct reason) > 1
+        or count(distinct occurred_at) > 1
+        or count(distinct reverses_transfer_id) > 1
+        or count(distinct external_reference) > 1 as has_conflict
+    from repeated
+    group by transfer_id
+
+),
+
+{#- A row that says no status says nothing new where another row of the transfer does. #}
+statuses as (
+
+    select
+        repeated.*,
+        contents.has_conflict,
+        repeated.status is null and contents.any_status is not null as says_nothing_new,
+        coalesce(repeated.status, 'approved') as said_status,
+        coalesce(repeated.status, 'approved') in ('approved', 'cancelled') as is_final
+    from repeated
+    inner join contents
+        on repeated.transfer_id = contents.transfer_id
+
+),
+
+distinct_statements as (
+
+    select
+        *,
+        row_number() over (
+            partition by transfer_id, says_nothing_new, said_status, status_changed_at
+            order by entry_id, external_reference, comment, recorded_at
+        ) as copy_number
+    from statuses
+
+),
+
+{#- Only what is said for the first time takes part in the order of statuses: what no file dates comes
+    first, and among equals the final status last. #}
+ordered as (
+
+    select
+        *,
+        case when not says_nothing_new and copy_number = 1 then 1 else 0 end as counts,
+        row_number() over (
+            partition by transfer_id, not says_nothing_new and copy_number = 1
+            order by
+                coalesce(status_changed_at, timestamp '1900-01-01 00:00:00'),
+                is_final,
+                said_status,
+                entry_id
+        ) as position_in_order
+    from distinct_statements
+
+),
+
+followed as (
+
+    select
+        *,
+        lag(said_status) over (
+            partition by transfer_id, counts
+            order by position_in_order
+        ) as status_before,
+        coalesce(max(case when is_final then 1 else 0 end) over (
+            partition by transfer_id, counts
+            order by position_in_order
+            rows between unbounded preceding and 1 preceding
+        ), 0) = 1 as is_after_final
+    from ordered
+
+),
+
+judged as (
+
+    select
+        entry_id,
+        transfer_id,
+        relation_reference,
+        currency,
+        style,
+        points,
+        reason,
+        said_status as status,
+        status_changed_at,
+        occurred_at,
+        recorded_at,
+        recorded_by,
+        reverses_transfer_id,
+        batch_id,
+        external_reference,
+        comment,
+        case
+            when has_conflict then 'rejected'
+            when counts = 0 then 'repetition'
+            when position_in_order = 1 then 'transfer'
+            when said_status = status_before then 'repetition'
+            when is_after_final then 'rejected'
+            else 'status_change'
+        end as verdict,
+        case when has_conflict then 'ID_CONFLICT' else 'STATUS_TRANSITION' end as rule_at_stake
+    from followed
+
+)
+
+select * from judged

@@ -1,0 +1,156 @@
+{{ config(materialized="table" if setting("POINTS_TRANSFERS") else "view") }}
+
+{#- A cut was judged when it was written: it holds no bad row and no repetition, and is read as it is. #}
+{% set is_judged = transfers_source() == "cut" %}
+
+with source as (
+
+    select * from {{ ref("base_points__transfers") }}
+
+),
+
+{% if is_judged %}
+
+judged as (
+
+    select
+        cast(entry_id as bigint) as entry_id,
+        transfer_id,
+        relation_reference,
+        currency,
+        style,
+        cast(points as decimal(18, 4)) as points,
+        reason,
+        status,
+        cast(null as timestamp) as status_changed_at,
+        occurred_at,
+        recorded_at,
+        recorded_by,
+        reverses_transfer_id,
+        batch_id,
+        external_reference,
+        comment,
+        cast(null as string) as rejection_code,
+        cast(null as string) as rejected_column,
+        cast(null as string) as raw_points,
+        cast(null as string) as raw_occurred_at,
+        cast(null as string) as raw_status_changed_at
+    from source
+    where entry_id > {{ opening_cutoff() }}
+
+)
+
+{% else %}
+
+currencies as (
+
+    select currency from {{ ref("points_currencies") }}
+
+),
+
+reasons as (
+
+    select distinct
+        reason,
+        style
+    from {{ ref("transfer_reasons") }}
+
+),
+
+{#- A column that a file lacks stays null; an empty value says what its absence means. #}
+typed as (
+
+    select
+        case
+            when {{ full_match("source.entry_id", "[0-9]{1,18}") }} then cast(source.entry_id as bigint)
+        end as entry_id,
+        source.transfer_id,
+        source.relation_reference,
+        case
+            when source.currency = '' then {{ dbt.string_literal(setting("POINTS_DEFAULT_CURRENCY")) }}
+            else source.currency
+        end as currency,
+        source.style,
+        {{ parsed_points("source.points") }} as points,
+        source.reason,
+        case when source.status = '' then 'approved' else source.status end as status,
+        {{ parsed_instant("source.status_changed_at") }} as status_changed_at,
+        {{ parsed_instant("source.occurred_at") }} as occurred_at,
+        {{ parsed_instant("source.recorded_at") }} as recorded_at,
+        source.recorded_by,
+        source.reverses_transfer_id,
+        source.batch_id,
+        source.external_reference,
+        source.comment,
+        source.has_wrong_field_count,
+        coalesce(source.currency, '') = '' or currencies.currency is not null as is_known_currency,
+        reasons.reason is not null as is_known_reason,
+        source.entry_id as raw_entry_id,
+        source.points as raw_points,
+        source.occurred_at as raw_occurred_at,
+        source.status_changed_at as raw_status_changed_at,
+        source.recorded_at as raw_recorded_at
+    from source
+    left join currencies
+        on source.currency = currencies.currency
+    left join reasons
+        on
+            source.reason = reasons.reason
+            and source.style = reasons.style
+
+),
+
+{#- The number of the first rule that the row breaks. #}
+numbered as (
+
+    select
+        *,
+        case
+            {%- for rule in transfer_rules() %}
+            when {{ rule["condition"] }} then {{ loop.index }}
+            {%- endfor %}
+        end as broken_rule
+    from typed
+    where coalesce(entry_id, {{ opening_cutoff() }} + 1) > {{ opening_cutoff() }}
+
+),
+
+judged as (
+
+    select
+        entry_id,
+        transfer_id,
+        relation_reference,
+        currency,
+        style,
+        points,
+        reason,
+        status,
+        status_changed_at,
+        occurred_at,
+        recorded_at,
+        recorded_by,
+        reverses_transfer_id,
+        batch_id,
+        external_reference,
+        comment,
+        case broken_rule
+            {%- for rule in transfer_rules() %}
+            when {{ loop.index }} then '{{ rule["code"] }}'
+            {%- endfor %}
+        end as rejection_code,
+        case broken_rule
+            {%- for rule in transfer_rules() %}
+            when {{ loop.index }} then '{{ rule["column"] }}'
+            {%- endfor %}
+        end as rejected_column,
+        case when broken_rule is not null then raw_points end as raw_points,
+        case when broken_rule is not null then raw_occurred_at end as raw_occurred_at,
+        case when broken_rule is not null then raw_status_changed_at end as raw_status_changed_at
+    from numbered
+
+)
+
+{% endif %}
+
+select * from judged
