@@ -18,6 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from orchestration.errors import PointsError
+from orchestration.settings import Settings
+
 DEMO_FIRST_MONTH = "2025-09"
 DEMO_LAST_MONTH = "2026-10"
 
@@ -863,3 +866,34 @@ def write_demo_transfers(path: Path) -> int:
     finally:
         unfinished.unlink(missing_ok=True)
     return len(rows)
+
+
+class DemoHomeTaken(PointsError):
+    """The demo's home holds what the demo did not put there."""
+
+    def __init__(self, home: Path, found: str) -> None:
+        super().__init__(
+            f"The demo needs a home of its own, but {home} holds {found}, which is not of the demo;"
+            " name another folder in POINTS_HOME."
+        )
+
+
+def demo_home(settings: Settings) -> Path:
+    """The demo's own home: the folder `demo` of the programme's home, or that very folder."""
+    return settings.home if settings.home.name == "demo" else settings.home / "demo"
+
+
+def write_demo(home: Path) -> int:
+    """Write `transfers.csv` into the demo's home and return its number of rows.
+
+    Raises `DemoHomeTaken` where the home holds anything that neither the demo nor a build of it wrote.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    ours = {"transfers.csv", "runs", "run.lock", "provisional", "dev.duckdb", "dagster"}
+    for entry in sorted(home.iterdir()):
+        if entry.name not in ours and not entry.name.startswith("."):
+            raise DemoHomeTaken(home, entry.name)
+    present = home / "transfers.csv"
+    if present.exists() and not present.read_bytes().startswith(",".join(COLUMNS).encode()):
+        raise DemoHomeTaken(home, present.name)
+    return write_demo_transfers(present)

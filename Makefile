@@ -1,0 +1,51 @@
+# Everything is installed into .venv and nothing outside it. A bare `make` explains the targets.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_HOME := var/demo
+DEMO := POINTS_HOME=$(DEMO_HOME) POINTS_TRANSFERS=$(DEMO_HOME)/transfers.csv POINTS_PROGRAMME_NAME="Demo programme"
+
+.PHONY: help setup report test lint dev bench lock required-tests spark
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
+
+setup: $(VENV)/installed  ## install what is needed into .venv; does nothing where it is there
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; name it with: make PYTHON=/path/to/python3.11 setup"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+report: setup  ## make the demo programme, build its months, show the newest report and where its files are
+	@$(BIN)/points demo
+	@$(DEMO) $(BIN)/points build
+
+test: setup  ## run the tests; slow ones only in CI
+	$(BIN)/python -m pytest $(if $(CI),,-m "not slow") $(TESTS)
+
+lint: setup  ## check Python and SQL
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/sqlfluff lint dbt_project tests/data
+
+dev: setup  ## start Dagster on localhost, over the demo unless POINTS_HOME says otherwise
+	@mkdir -p var/dagster && cp orchestration/dagster.yaml var/dagster/dagster.yaml
+	DAGSTER_HOME=$(CURDIR)/var/dagster $(BIN)/dagster dev --host 127.0.0.1
+
+bench: setup  ## measure against plain DuckDB SQL in the same run
+	$(BIN)/python -m benchmarks
+
+required-tests: setup  ## rewrite the list of tests that no build may miss (a reviewed change)
+	$(BIN)/dbt parse --quiet
+	$(BIN)/python -m orchestration.required_tests
+
+spark: setup  ## add the optional dependencies for the Spark target
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-spark.lock
+
+lock:  ## resolve the dependencies anew into requirements.lock and requirements-spark.lock (needs uv)
+	uv pip compile pyproject.toml --extra dev --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
+	uv pip compile pyproject.toml --extra spark --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --constraint requirements.lock --output-file requirements-spark.lock

@@ -1,0 +1,174 @@
+"""What the ``points`` command shows to people: tables and a progress bar. Programs get --json and --csv."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from orchestration.build import Build, BuildProgress
+from orchestration.month_files import plain_points
+from orchestration.reports import MonthSummary, Report
+from orchestration.settings import Settings
+
+
+def _print_whole(console: Console, table: Table) -> None:
+    """Print a table as wide as its numbers are: a cut number is a wrong number."""
+    wide = console.options.update(max_width=1000)
+    console.width = max(console.width, Measurement.get(console, wide, table).maximum)
+    console.print(table)
+
+
+def error_console() -> Console:
+    """Where refusals go: standard error, one line each however narrow the screen."""
+    return Console(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None]]:
+    """A progress bar on standard error for a build; what it yields takes each step."""
+    titles = {"models": "Models and tests", "files": "Files"}
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[step]}"),
+        console=Console(stderr=True),
+        disable=quiet,
+    ) as progress:
+        tasks: dict[str, int] = {}
+
+        def report(step: BuildProgress) -> None:
+            if step.phase not in tasks:
+                tasks[step.phase] = progress.add_task(titles[step.phase], total=step.total, step="")
+            done = max(step.position, int(progress.tasks[tasks[step.phase]].completed))
+            progress.update(tasks[step.phase], completed=done, step=escape(step.name))
+
+        yield report
+
+
+def show_report(settings: Settings, report: Report, limit: int = 10) -> None:
+    """A month's report: the programme's roll-forward, then the first ``limit`` customers."""
+    console = Console()
+    summary = report.summary
+    console.print(
+        f"\n[bold]{escape(settings.programme_name)}[/bold], {summary.report_month},"
+        f" {summary.currency} ({summary.status})\n"
+    )
+    movement = Table("Opening", "Earned", "Reversal", "Redeemed", "Expired", "Closing")
+    for column in movement.columns:
+        column.justify = "right"
+    movement.add_row(
+        *(
+            _grouped(points)
+            for points in (
+                summary.opening_points,
+                summary.earned_points,
+                summary.reversal_points,
+                summary.redeemed_points,
+                summary.expired_points,
+                summary.closing_points,
+            )
+        )
+    )
+    movement.title = "The month's movement"
+    movement.title_justify = "left"
+    _print_whole(console, movement)
+    if limit:
+        _print_whole(console, _customers(report, limit))
+    below_zero = summary.negative_relation_count
+    console.print(
+        f"{summary.relation_count:,} relation references, {below_zero:,} of them below zero;"
+        f" {summary.posted_transfer_count:,} transfers posted in the month."
+    )
+    console.print(f"File: {report.csv_file}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _customers(report: Report, limit: int) -> Table:
+    table = Table("Relation Reference", "Earned", "Reversal", "Redeemed", "Expired", "Outstanding")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in report.rows(limit):
+        relation_reference, *points = vars(row).values()
+        table.add_row(escape(relation_reference), *map(_grouped, points))
+    if report.summary.relation_count > limit:
+        table.caption = f"… and {report.summary.relation_count - limit:,} more"
+        table.caption_justify = "left"
+    table.title = "Totals to date"
+    table.title_justify = "left"
+    return table
+
+
+def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:
+    """The months, one line a currency."""
+    console = Console()
+    if not summaries:
+        console.print(
+            f"No month has been built in {settings.home}; run `points build`.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+    table = Table(
+        "Month",
+        "Status",
+        "Currency",
+        "Customers",
+        "Opening",
+        "Earned",
+        "Reversal",
+        "Redeemed",
+        "Expired",
+        "Closing",
+    )
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for summary in summaries:
+        table.add_row(
+            summary.report_month,
+            summary.status,
+            summary.currency,
+            f"{summary.relation_count:,}",
+            *(
+                _grouped(points)
+                for points in (
+                    summary.opening_points,
+                    summary.earned_points,
+                    summary.reversal_points,
+                    summary.redeemed_points,
+                    summary.expired_points,
+                    summary.closing_points,
+                )
+            ),
+        )
+    _print_whole(console, table)
+    console.print(
+        f"Files: {settings.home}/provisional", soft_wrap=True, highlight=False, markup=False
+    )
+
+
+def show_build(build: Build) -> None:
+    """What a build did, and where its files stand."""
+    console = Console(soft_wrap=True, highlight=False)
+    first, last = build.months[0].report_month, build.months[-1].report_month
+    console.print(
+        f"\nBuilt {len(build.months)} months, {first} to {last}; {build.test_count} tests passed.",
+    )
+    console.print(f"Files: {build.folder}", markup=False)
+    if build.quarantined:
+        console.print(
+            f"{build.quarantined:,} rows were set aside and are in no balance; each with its reason in"
+            f" {build.folder}/quarantined_transfers.csv.",
+            style="yellow",
+            markup=False,
+        )
+
+
+def _grouped(points: object) -> str:
+    whole, _, places = plain_points(points).partition(".")
+    return f"{int(whole):,}" + (f".{places}" if places else "") if whole != "-0" else f"-0.{places}"

@@ -1,0 +1,170 @@
+"""A build: transfers to provisional files, and nothing half-done for anybody to see.
+
+Models are built and tested in ``runs/<run>/``, which nobody reads. Only when every required test has passed are
+files written, beside what readers have, and swapped in whole (DESIGN.md, sections 3, 6 and 9).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestration.dbt_run import run_dbt
+from orchestration.errors import PointsError
+from orchestration.month_files import MonthFiles, write_months
+from orchestration.provisional import (
+    remove_old_runs,
+    swap_in,
+    write_provisional_database,
+    write_quarantine,
+)
+from orchestration.required_tests import audit_verdicts, required_tests
+from orchestration.run_lock import run_lock
+from orchestration.settings import Settings, check_month
+from orchestration.transfers_file import check_transfers
+
+
+class NothingToBuild(PointsError):
+    """Neither a file of transfers nor a cut is there."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(
+            f"There are no transfers to build from: {home} holds no cut, and POINTS_TRANSFERS names no file;"
+            " set it to a CSV or Parquet file of transfers, or run `points demo` to try one."
+        )
+
+
+class NoMonths(PointsError):
+    """The transfers give no report month up to the one asked for."""
+
+    def __init__(self, through: str | None) -> None:
+        upto = f" up to {through}" if through else ""
+        super().__init__(
+            f"There is no report month{upto}: no approved transfer posts that early; name a later month with"
+            " --through, or look at the quarantined rows."
+        )
+
+
+@dataclass(frozen=True)
+class BuildProgress:
+    """A step of a build, for a progress bar: ``phase`` is 'models' or 'files'."""
+
+    phase: str
+    name: str
+    position: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Build:
+    """A finished build: its months in order, and where its files stand."""
+
+    run: str
+    folder: Path
+    months: list[MonthFiles]
+    quarantined: int
+    test_count: int
+
+
+def build_months(
+    settings: Settings,
+    through: str | None = None,
+    report: Callable[[BuildProgress], None] = lambda progress: None,
+    wait_seconds: float = 0.0,
+) -> Build:
+    """Build every report month up to ``through`` (``YYYY-MM``; None for the newest) and write ``provisional/``.
+
+    Raises `PointsError` where something is refused; ``provisional/`` is then what it was.
+    """
+    if through is not None:
+        check_month(through)
+    check_source(settings)
+    with run_lock(settings.home, "points build", wait_seconds):
+        run_folder = new_run_folder(settings.home)
+        result = run_dbt(
+            dbt_arguments(),
+            dbt_environment(settings, through, run_folder),
+            run_folder,
+            lambda step: report(BuildProgress("models", step.name, step.position, step.total)),
+        )
+        return publish_build(settings, through, run_folder, result.statuses, report)
+
+
+def check_source(settings: Settings) -> None:
+    """Raise `PointsError` where there is nothing to build from, or nothing that can be read."""
+    if settings.transfers:
+        check_transfers(settings.transfers)
+    elif not list((settings.home / "cut" / "transfers").glob("*.parquet")):
+        raise NothingToBuild(settings.home)
+
+
+def new_run_folder(home: Path) -> Path:
+    """A folder of its own for a run, under the lock of the home.
+
+    Runs are numbered, not dated: their order is what matters, and a clock may be set back.
+    """
+    runs = home / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    numbers = [int(path.name) for path in runs.iterdir() if path.name.isdigit()]
+    folder = runs / f"{max(numbers, default=0) + 1:06d}"
+    folder.mkdir()
+    return folder
+
+
+def build_database(run_folder: Path) -> Path:
+    """The DuckDB file of a run, which nobody else reads."""
+    return run_folder / "build.duckdb"
+
+
+def dbt_environment(settings: Settings, through: str | None, run_folder: Path) -> dict[str, str]:
+    """What a run tells the models: what to read, which months to make, and where to build."""
+    return {
+        **settings.for_dbt(),
+        "POINTS_THROUGH_MONTH": through or "",
+        "POINTS_BUILD_DATABASE": str(build_database(run_folder)),
+    }
+
+
+def dbt_arguments() -> list[str]:
+    """The dbt command of a build: all models and data tests; unit tests prove models, not data."""
+    return ["build", "--exclude-resource-type", "unit_test"]
+
+
+def publish_build(
+    settings: Settings,
+    through: str | None,
+    run_folder: Path,
+    statuses: Mapping[str, str],
+    report: Callable[[BuildProgress], None] = lambda progress: None,
+) -> Build:
+    """Audit what dbt said of a run (``statuses`` by unique id), write its files and let readers have them.
+
+    Raises `PointsError` where the audit refuses or there is no month; ``provisional/`` is then what it was.
+    """
+    required = required_tests()
+    audit_verdicts(statuses, required)
+    database = build_database(run_folder)
+    folder = run_folder / "provisional"
+    folder.mkdir()
+    months = write_months(
+        database,
+        folder,
+        settings.default_currency,
+        {"status": "provisional", "programme": settings.programme_name},
+        lambda month, position, total: report(BuildProgress("files", month, position, total)),
+    )
+    if not months:
+        raise NoMonths(through)
+    quarantined = write_quarantine(database, folder / "quarantined_transfers.csv")
+    write_provisional_database(database, folder)
+    swap_in(settings.home, folder)
+    remove_old_runs(settings.home)
+    return Build(
+        run=run_folder.name,
+        folder=settings.home / "provisional",
+        months=[
+            replace(month, folder=settings.home / "provisional" / month.report_month)
+            for month in months
+        ],
+        quarantined=quarantined,
+        test_count=len(required),
+    )

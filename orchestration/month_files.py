@@ -1,0 +1,261 @@
+"""Writes the files of report months from the database of a build (DESIGN.md, section 9).
+
+Everything is written by DuckDB from its tables, whatever engine built them, and every row order and number
+format is fixed here: the same build gives the same CSV bytes and the same Parquet rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+
+@dataclass(frozen=True)
+class MonthFiles:
+    """The files of one report month, with what a reader wants to know before opening them."""
+
+    report_month: str
+    folder: Path
+    relation_count: int
+    posted_transfer_count: int
+    closing_points: str
+
+
+REPORT_COLUMNS = {
+    "Relation Reference": "relation_reference",
+    "Total Earned Points": "total_earned_points",
+    "Total Reversal Points": "total_reversal_points",
+    "Total Redeemed Points": "total_redeemed_points",
+    "Total Expired Points": "total_expired_points",
+    "Total Outstanding Points": "total_outstanding_points",
+}
+
+ROLL_FORWARD_COLUMNS = {
+    "Relation Reference": "relation_reference",
+    "Opening Points": "opening_points",
+    "Earned Points": "earned_points",
+    "Reversal Points": "reversal_points",
+    "Redeemed Points": "redeemed_points",
+    "Expired Points": "expired_points",
+    "Closing Points": "closing_points",
+}
+
+# Each Parquet file: the relation it is a month's part of, that relation's month, and the order of its rows.
+PARQUET_FILES = {
+    "outstanding_points_by_month": ("report_month", "currency, relation_reference"),
+    "points_movements_by_month": ("report_month", "currency, relation_reference, bucket, reason"),
+    "programme_points_by_month": ("report_month", "currency"),
+    "discrepancies": (
+        "report_month",
+        "currency, relation_reference, discrepancy, transfer_id, points, severity",
+    ),
+}
+
+POSTED_COLUMNS = (
+    "transfer_id, entry_id, relation_reference, currency, style, points, reason, bucket, posting_month,"
+    " is_late, occurred_at, effective_at, effective_entry_id, reverses_transfer_id"
+)
+
+UNPOSTED_COLUMNS = (
+    "transfer_id, entry_id, relation_reference, currency, style, points, reason, first_status, status,"
+    " disposition, posting_month, occurred_at, recorded_at, recorded_by, effective_at, effective_entry_id,"
+    " reverses_transfer_id, batch_id, external_reference, comment"
+)
+
+
+def write_months(
+    database: Path,
+    folder: Path,
+    default_currency: str,
+    metadata: dict[str, str],
+    report: Callable[[str, int, int], None] = lambda month, position, total: None,
+) -> list[MonthFiles]:
+    """Write every report month of a build into ``folder``, one folder a month named ``YYYY-MM``.
+
+    ``database`` is the build's DuckDB file, which is only read. ``metadata`` goes into each Parquet file.
+    ``report`` is told each month, its position and their number. Returns the months in order.
+    """
+    with duckdb.connect(str(database), read_only=True) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute(
+            "create temp macro plain_points(points) as rtrim(rtrim(cast(points as varchar), '0'), '.')"
+        )
+        months = [
+            month
+            for (month,) in connection.execute(
+                "select strftime(report_month, '%Y-%m') from int_report_months order by report_month"
+            ).fetchall()
+        ]
+        written = []
+        for position, month in enumerate(months, start=1):
+            month_folder = folder / month
+            month_folder.mkdir(parents=True)
+            _write_csvs(connection, month_folder, month, default_currency)
+            _write_parquets(connection, month_folder, month, {**metadata, "report_month": month})
+            if month == months[-1]:
+                _write_unposted(connection, month_folder, {**metadata, "report_month": month})
+            written.append(_sum_up(connection, month_folder, month, default_currency))
+            report(month, position, len(months))
+    return written
+
+
+def plain_points(points: object) -> str:
+    """A decimal as files and screens show it, without trailing zeros: ``100``, ``12.5``, ``0``, ``-3``."""
+    text = f"{points:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _write_csvs(
+    connection: duckdb.DuckDBPyConnection, folder: Path, month: str, default_currency: str
+) -> None:
+    currencies = [
+        currency
+        for (currency,) in connection.execute(
+            "select currency from programme_points_by_month where report_month = ? order by currency",
+            [_first_day(month)],
+        ).fetchall()
+    ]
+    for currency in currencies:
+        suffix = "" if currency == default_currency else f".{currency}"
+        where = f"report_month = date '{_first_day(month)}' and currency = {_literal(currency)}"
+        for name, columns in (
+            ("outstanding_points", REPORT_COLUMNS),
+            ("points_roll_forward", ROLL_FORWARD_COLUMNS),
+        ):
+            fields = ["relation_reference"] + [
+                f"plain_points({column})"
+                for column in columns.values()
+                if column != "relation_reference"
+            ]
+            _copy_csv(
+                connection,
+                f"select {_line(fields)} as line from outstanding_points_by_month"
+                f" where {where} order by relation_reference",
+                list(columns),
+                folder / f"{name}{suffix}.csv",
+            )
+        _copy_csv(
+            connection,
+            _programme_lines(where),
+            ["Line", "Reason", "Transfers", "Points"],
+            folder / f"programme_points{suffix}.csv",
+        )
+
+
+def _programme_lines(where: str) -> str:
+    """The programme's roll-forward by bucket and reason, then the control totals; empty where not counted."""
+    programme = f"from programme_points_by_month where {where}"
+    parts = [
+        f"select 0 as part, 'Opening Points' as name, '' as reason, '' as transfers, opening_points as points {programme}"
+    ]
+    for part, bucket in enumerate(("earned", "reversal", "redeemed", "expired")):
+        name = f"{bucket.capitalize()} Points"
+        parts.append(
+            f"select {2 * part + 1}, '{name}', reason, cast(sum(transfer_count) as varchar), sum(bucket_points)"
+            f" from points_movements_by_month where {where} and bucket = '{bucket}' group by reason"
+        )
+        parts.append(f"select {2 * part + 2}, 'Total {name}', '', '', {bucket}_points {programme}")
+    parts.append(f"select 9, 'Closing Points', '', '', closing_points {programme}")
+    controls = [
+        ("Posted Transfers", "posted_transfer_count", "cast(null as decimal(38, 4))"),
+        ("Late Transfers", "late_transfer_count", "late_points"),
+        ("Redemptions Given Back", "''", "redemptions_given_back_points"),
+        ("Pending Transfers", "pending_transfer_count", "cast(null as decimal(38, 4))"),
+        ("Pending Given Points", "''", "pending_given_points"),
+        ("Pending Deducted Points", "''", "pending_deducted_points"),
+        ("Relation References", "relation_count", "cast(null as decimal(38, 4))"),
+        ("Relation References Not Zero", "nonzero_relation_count", "cast(null as decimal(38, 4))"),
+        ("Relation References Below Zero", "negative_relation_count", "negative_points"),
+    ]
+    parts += [
+        f"select {10 + part}, '{name}', '', cast({count} as varchar), {points} {programme}"
+        for part, (name, count, points) in enumerate(controls)
+    ]
+    fields = ["name", "reason", "transfers", "coalesce(plain_points(points), '')"]
+    return (
+        f"select {_line(fields)} as line from ({' union all '.join(parts)}) order by part, reason"
+    )
+
+
+def _line(fields: list[str]) -> str:
+    return " || ',' || ".join(fields)
+
+
+def _copy_csv(
+    connection: duckdb.DuckDBPyConnection, query: str, header: list[str], path: Path
+) -> None:
+    """Write a query of finished lines as a CSV file with CRLF line ends.
+
+    No field here can hold a comma, a quote or a line break: names are fixed, identifiers and reasons match
+    their patterns. So DuckDB writes the lines as they are; the carriage return is the end of each.
+    """
+    heading = ",".join(header) + "\r"
+    connection.execute(
+        f"copy (select line || chr(13) as {_identifier(heading)} from ({query}))"
+        f" to {_literal(str(path))} (format csv, header true, delimiter '', quote '', escape '')"
+    )
+
+
+def _write_parquets(
+    connection: duckdb.DuckDBPyConnection, folder: Path, month: str, metadata: dict[str, str]
+) -> None:
+    for name, (month_column, order) in PARQUET_FILES.items():
+        _copy_parquet(
+            connection,
+            f"select * from {name} where {month_column} = date '{_first_day(month)}' order by {order}",
+            folder / f"{name}.parquet",
+            metadata,
+        )
+    _copy_parquet(
+        connection,
+        f"select {POSTED_COLUMNS} from int_transfers_classified"
+        f" where posting_month = date '{_first_day(month)}' order by transfer_id",
+        folder / "posted_transfers.parquet",
+        metadata,
+    )
+
+
+def _write_unposted(
+    connection: duckdb.DuckDBPyConnection, folder: Path, metadata: dict[str, str]
+) -> None:
+    _copy_parquet(
+        connection,
+        f"select {UNPOSTED_COLUMNS} from transfer_history"
+        " where disposition in ('pending', 'on_hold', 'later') order by transfer_id",
+        folder / "unposted_transfers.parquet",
+        metadata,
+    )
+
+
+def _copy_parquet(
+    connection: duckdb.DuckDBPyConnection, query: str, path: Path, metadata: dict[str, str]
+) -> None:
+    pairs = ", ".join(f"{name}: {_literal(value)}" for name, value in metadata.items())
+    connection.execute(
+        f"copy ({query}) to {_literal(str(path))}"
+        f" (format parquet, compression zstd, kv_metadata {{{pairs}}})"
+    )
+
+
+def _sum_up(
+    connection: duckdb.DuckDBPyConnection, folder: Path, month: str, default_currency: str
+) -> MonthFiles:
+    relations, transfers, closing = connection.execute(
+        "select relation_count, posted_transfer_count, closing_points from programme_points_by_month"
+        " where report_month = ? and currency = ?",
+        [_first_day(month), default_currency],
+    ).fetchone()
+    return MonthFiles(month, folder, relations, transfers, plain_points(closing))
+
+
+def _first_day(month: str) -> str:
+    return f"{month}-01"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _identifier(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'

@@ -1,0 +1,84 @@
+"""What readers see of a build: ``provisional/`` in the home, swapped in whole, and the database over it."""
+
+import csv
+import os
+import shutil
+from pathlib import Path
+
+import duckdb
+
+from orchestration.month_files import PARQUET_FILES
+
+DATABASE_NAME = "provisional.duckdb"
+
+
+def write_provisional_database(build: Path, folder: Path) -> None:
+    """Write ``provisional.duckdb`` into ``folder``: views over its months' Parquet files, each row marked.
+
+    The views name the files of this very run, so that a reader who holds the database open goes on reading
+    what it opened. What no Parquet file holds is copied from ``build``, the DuckDB file of the build.
+    """
+    with duckdb.connect(str(folder / DATABASE_NAME)) as connection:
+        connection.execute(f"attach '{_quoted(build)}' as build (read_only)")
+        connection.execute(
+            "create table report_months as select 'provisional' as status, * from build.int_report_months"
+        )
+        for name in ("customer_point_balances", "quarantined_transfers"):
+            connection.execute(
+                f"create table {name} as select 'provisional' as status, * from build.{name}"
+            )
+        connection.execute("detach build")
+        for name in (*PARQUET_FILES, "posted_transfers", "unposted_transfers"):
+            pattern = _quoted(folder / "*" / f"{name}.parquet")
+            connection.execute(
+                f"create view {name} as select 'provisional' as status, * from read_parquet('{pattern}')"
+            )
+
+
+def write_quarantine(build: Path, path: Path) -> int:
+    """Write the rows that were set aside as a CSV that a spreadsheet shows as text, and count them.
+
+    Values are kept as they were sent but for an apostrophe before one that a spreadsheet would take for a
+    formula (CASES.md, R23).
+    """
+    with duckdb.connect(str(build), read_only=True) as connection:
+        result = connection.execute(
+            "select * from quarantined_transfers"
+            " order by rejection_code, transfer_id, points, occurred_at, relation_reference, comment"
+        )
+        names = [column[0] for column in result.description]
+        rows = 0
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(names)
+            while batch := result.fetchmany(10_000):
+                writer.writerows([_harmless(value) for value in row] for row in batch)
+                rows += len(batch)
+    return rows
+
+
+def _harmless(value: str | None) -> str:
+    text = value or ""
+    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def swap_in(home: Path, folder: Path) -> None:
+    """Let ``provisional`` in ``home`` name ``folder``, in one step: readers see the old or the new, whole."""
+    pointer = home / "provisional"
+    prepared = home / ".provisional.new"
+    prepared.unlink(missing_ok=True)
+    prepared.symlink_to(os.path.relpath(folder, home), target_is_directory=True)
+    os.replace(prepared, pointer)
+
+
+def remove_old_runs(home: Path, keep: int = 2) -> None:
+    """Remove the folders of runs but the newest ``keep`` and the one that ``provisional`` names."""
+    runs = sorted(path for path in (home / "runs").iterdir() if path.is_dir())
+    pointed = (home / "provisional").resolve()
+    for run in runs[:-keep]:
+        if run.resolve() not in pointed.parents:
+            shutil.rmtree(run)
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

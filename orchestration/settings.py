@@ -1,0 +1,134 @@
+"""The settings of a programme: environment variables with the prefix ``POINTS_``, checked once."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+
+from orchestration.errors import PointsError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class SettingInvalid(PointsError):
+    """An environment variable holds what it may not."""
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        super().__init__(f"{name} is {value!r}, but {expected}.")
+        self.name = name
+        self.value = value
+
+
+class MonthInvalid(PointsError):
+    """A report month is not written ``YYYY-MM`` (CASES.md, C1)."""
+
+    code = "MONTH"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{text!r} is no report month; write one as YYYY-MM, like 2026-10.")
+        self.text = text
+
+
+@cache
+def transfer_patterns() -> dict[str, str]:
+    """The patterns of a transfer's values, as dbt_project.yml gives them to the models too."""
+    project = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))
+    return project["vars"]["transfer_patterns"]
+
+
+def check_month(text: str) -> str:
+    """Return ``text`` where it names a report month, ``YYYY-MM``; raise `MonthInvalid` otherwise."""
+    if not re.fullmatch(transfer_patterns()["month"], text):
+        raise MonthInvalid(text)
+    return text
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One programme's settings.
+
+    ``home`` is absolute. ``transfers`` is a file, folder or glob of raw transfers, or None where the cut in
+    ``home`` is read. ``first_month`` is a report month (``YYYY-MM``) or None.
+    """
+
+    home: Path
+    transfers: str | None
+    programme_name: str
+    time_zone: str
+    month_start_day: int
+    default_currency: str
+    first_month: str | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read and check the settings (DESIGN.md, section 4); raise `SettingInvalid`."""
+        values = os.environ if environment is None else environment
+        transfers = values.get("POINTS_TRANSFERS") or None
+        if transfers and "://" not in transfers:
+            transfers = os.path.abspath(transfers)
+        return cls(
+            home=Path(values.get("POINTS_HOME") or "var").absolute(),
+            transfers=transfers,
+            programme_name=values.get("POINTS_PROGRAMME_NAME") or "Points programme",
+            time_zone=_time_zone(values.get("POINTS_TIME_ZONE") or "UTC"),
+            month_start_day=_month_start_day(values.get("POINTS_MONTH_START_DAY") or "1"),
+            default_currency=_currency(values.get("POINTS_DEFAULT_CURRENCY") or "POINTS"),
+            first_month=_month("POINTS_FIRST_MONTH", values.get("POINTS_FIRST_MONTH")),
+        )
+
+    def for_dbt(self) -> dict[str, str]:
+        """The environment variables that tell the models these settings, and nothing of any other."""
+        return {
+            "POINTS_HOME": str(self.home),
+            "POINTS_TRANSFERS": self.transfers or "",
+            "POINTS_TIME_ZONE": self.time_zone,
+            "POINTS_MONTH_START_DAY": str(self.month_start_day),
+            "POINTS_DEFAULT_CURRENCY": self.default_currency,
+            "POINTS_FIRST_MONTH": self.first_month or "",
+        }
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SettingInvalid(
+            "POINTS_TIME_ZONE",
+            name,
+            "no time zone has that name; use one like Europe/Berlin or UTC",
+        ) from None
+    return name
+
+
+def _month_start_day(text: str) -> int:
+    if text not in {str(day) for day in range(1, 29)}:
+        raise SettingInvalid(
+            "POINTS_MONTH_START_DAY", text, "a report month starts on a day from 1 to 28"
+        )
+    return int(text)
+
+
+def _currency(code: str) -> str:
+    if not re.fullmatch(transfer_patterns()["currency"], code):
+        raise SettingInvalid(
+            "POINTS_DEFAULT_CURRENCY",
+            code,
+            "a currency's code is 1 to 16 capital letters, digits or underscores",
+        )
+    return code
+
+
+def _month(name: str, text: str | None) -> str | None:
+    if not text:
+        return None
+    try:
+        return check_month(text)
+    except MonthInvalid:
+        raise SettingInvalid(
+            name, text, "a report month is written YYYY-MM, like 2026-10"
+        ) from None

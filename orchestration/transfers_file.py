@@ -1,0 +1,155 @@
+"""Looks at files of raw transfers before anything is built from them: are they what their names say?
+
+Only what shows at a file's ends is looked at here, so that it costs the same for any size. Rows are judged by
+the staging models, and a file that falls apart within is refused by the reader (CASES.md, F1 to F14).
+"""
+
+import csv
+import glob
+import gzip
+import io
+import os
+import stat
+from pathlib import Path
+
+from orchestration.errors import PointsError
+
+
+class TransfersFileRefused(PointsError):
+    """A file of transfers cannot be read at all; ``code`` is the one that CASES.md gives."""
+
+    def __init__(self, code: str, path: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{code}: {path} {problem}; {remedy}.")
+        self.code = code
+        self.path = path
+
+
+def check_transfers(location: str) -> list[Path]:
+    """Return the files that ``location`` (a file, a folder or a glob) names, in order of their names.
+
+    Raises `TransfersFileRefused` for the first of them that is not what its name says.
+    """
+    files = _files(location)
+    for file in files:
+        _check_kind(file)
+        if file.name.endswith(".parquet"):
+            _check_parquet(file)
+        else:
+            _check_csv(file)
+    return files
+
+
+def _files(location: str) -> list[Path]:
+    path = Path(location)
+    if path.is_dir():
+        files = [
+            file
+            for pattern in ("*.parquet", "*.csv", "*.csv.gz")
+            for file in sorted(path.rglob(pattern))
+        ]
+    elif path.exists() or path.is_symlink():
+        files = [path]
+    else:
+        files = [Path(name) for name in sorted(glob.glob(location, recursive=True))]
+    if not files:
+        raise TransfersFileRefused(
+            "NOT_FOUND", location, "holds no CSV, CSV.gz or Parquet file", "check POINTS_TRANSFERS"
+        )
+    return files
+
+
+def _check_kind(file: Path) -> None:
+    if not file.name.endswith((".csv", ".csv.gz", ".parquet")):
+        raise TransfersFileRefused(
+            "NOT_CSV",
+            str(file),
+            "ends in none of .csv, .csv.gz and .parquet",
+            "rename or convert it",
+        )
+    try:
+        is_regular = stat.S_ISREG(file.stat().st_mode)
+    except OSError:
+        raise TransfersFileRefused(
+            "NOT_READABLE", str(file), "is a link to nothing", "check where it points"
+        ) from None
+    if not is_regular:
+        raise TransfersFileRefused(
+            "NOT_READABLE", str(file), "is no ordinary file", "name a file, a folder or a glob"
+        )
+    if not os.access(file, os.R_OK):
+        raise TransfersFileRefused(
+            "NOT_READABLE", str(file), "may not be read by this user", "change its permissions"
+        )
+    if file.stat().st_size == 0:
+        raise TransfersFileRefused(
+            "FILE_EMPTY", str(file), "is empty, without even a header", "send it again"
+        )
+
+
+def _check_parquet(file: Path) -> None:
+    with open(file, "rb") as stream:
+        head = stream.read(4)
+        stream.seek(-min(4, file.stat().st_size), io.SEEK_END)
+        tail = stream.read(4)
+    if head != b"PAR1" or tail != b"PAR1":
+        raise TransfersFileRefused(
+            "PARQUET", str(file), "is no whole Parquet file", "write or transfer it again"
+        )
+
+
+def _check_csv(file: Path) -> None:
+    with open(file, "rb") as stream:
+        head = stream.read(4)
+    is_gzip = head.startswith(b"\x1f\x8b")
+    if file.name.endswith(".gz") != is_gzip or head.startswith((b"PK\x03\x04", b"PAR1")):
+        raise TransfersFileRefused(
+            "NOT_CSV",
+            str(file),
+            "is a file of another kind under the name of a CSV",
+            "export it as CSV, or give it its right name",
+        )
+    try:
+        with gzip.open(file, "rb") if is_gzip else open(file, "rb") as stream:
+            first_line = stream.readline(1 << 20)
+            ends_with_line = _ends_with_line(stream, first_line)
+    except (OSError, EOFError):
+        raise TransfersFileRefused(
+            "TRUNCATED" if is_gzip else "NOT_READABLE",
+            str(file),
+            "breaks off before its end",
+            "transfer it again",
+        ) from None
+    if first_line.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in first_line:
+        raise TransfersFileRefused(
+            "ENCODING", str(file), "is not UTF-8 in line 1", "save it as UTF-8"
+        )
+    if not ends_with_line:
+        _check_last_row(file, is_gzip)
+
+
+def _ends_with_line(stream: io.BufferedIOBase, first_line: bytes) -> bool:
+    if isinstance(stream, gzip.GzipFile):
+        last = first_line
+        while block := stream.read(1 << 20):
+            last = block
+        return last.endswith((b"\n", b"\r"))
+    stream.seek(-1, io.SEEK_END)
+    return stream.read(1) in b"\r\n"
+
+
+def _check_last_row(file: Path, is_gzip: bool) -> None:
+    """A file may lack its last line end, but not the rest of its last row (CASES.md, F9)."""
+    opened = gzip.open(file, "rb") if is_gzip else open(file, "rb")
+    with io.TextIOWrapper(opened, encoding="utf-8-sig", errors="replace", newline="") as stream:
+        rows = csv.reader(stream)
+        header = next(rows)
+        last = header
+        for last in rows:
+            pass
+    if len(last) < len(header):
+        raise TransfersFileRefused(
+            "TRUNCATED",
+            str(file),
+            f"ends inside its last row, after {len(last)} of {len(header)} fields",
+            "send it again, whole",
+        )
