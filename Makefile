@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_HOME := var/demo
 DEMO := POINTS_HOME=$(DEMO_HOME) POINTS_TRANSFERS=$(DEMO_HOME)/transfers.csv POINTS_PROGRAMME_NAME="Demo programme"
+# The home that `make dev` works in: what the environment or .env says, else the demo's.
+DEV_HOME := $(or $(POINTS_HOME),$(shell sed -n 's/^POINTS_HOME=//p' .env 2>/dev/null))
+DAGSTER_HOME ?= $(abspath $(or $(DEV_HOME),$(DEMO_HOME)))/dagster
 
 .PHONY: help setup report test lint dev bench lock required-tests spark
 
@@ -33,8 +36,10 @@ lint: setup  ## check Python and SQL
 	$(BIN)/sqlfluff lint dbt_project tests/data
 
 dev: setup  ## start Dagster on localhost, over the demo unless POINTS_HOME says otherwise
-	@mkdir -p var/dagster && cp orchestration/dagster.yaml var/dagster/dagster.yaml
-	DAGSTER_HOME=$(CURDIR)/var/dagster $(BIN)/dagster dev --host 127.0.0.1
+	@$(if $(DEV_HOME),,$(BIN)/points demo)
+	@mkdir -p $(DAGSTER_HOME) && cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+	@$(BIN)/python -m orchestration.dbt_manifest
+	$(if $(DEV_HOME),,$(DEMO)) DAGSTER_HOME=$(DAGSTER_HOME) $(BIN)/dagster dev --host 127.0.0.1
 
 bench: setup  ## measure against plain DuckDB SQL in the same run
 	$(BIN)/python -m benchmarks

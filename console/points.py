@@ -111,9 +111,7 @@ def report(
     currency: Annotated[
         str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
     ] = None,
-    rows: Annotated[
-        int, typer.Option(min=0, help="How many customers to show on the screen.")
-    ] = 10,
+    rows: Annotated[int, typer.Option(min=0, help="How many customers to show on the screen.")] = 10,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -174,9 +172,7 @@ def _operating_system_sentence(error: OSError) -> str:
     if error.errno == 28:
         return f"The disk is full ({error.filename}); make room and run the same command again."
     where = f" {error.filename}" if error.filename else ""
-    return (
-        f"The operating system refused{where}: {error.strerror}; mend that and run the same again."
-    )
+    return f"The operating system refused{where}: {error.strerror}; mend that and run the same again."
 
 
 if __name__ == "__main__":

@@ -147,9 +147,7 @@ def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:
             ),
         )
     _print_whole(console, table)
-    console.print(
-        f"Files: {settings.home}/provisional", soft_wrap=True, highlight=False, markup=False
-    )
+    console.print(f"Files: {settings.home}/provisional", soft_wrap=True, highlight=False, markup=False)
 
 
 def show_build(build: Build) -> None:

@@ -12,7 +12,6 @@ from orchestration.dbt_run import run_dbt
 from orchestration.errors import PointsError
 from orchestration.month_files import MonthFiles, write_months
 from orchestration.provisional import (
-    remove_old_runs,
     swap_in,
     write_provisional_database,
     write_quarantine,
@@ -157,13 +156,11 @@ def publish_build(
     quarantined = write_quarantine(database, folder / "quarantined_transfers.csv")
     write_provisional_database(database, folder)
     swap_in(settings.home, folder)
-    remove_old_runs(settings.home)
     return Build(
         run=run_folder.name,
         folder=settings.home / "provisional",
         months=[
-            replace(month, folder=settings.home / "provisional" / month.report_month)
-            for month in months
+            replace(month, folder=settings.home / "provisional" / month.report_month) for month in months
         ],
         quarantined=quarantined,
         test_count=len(required),

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +15,19 @@ from orchestration.settings import PROJECT_ROOT
 
 @dataclass(frozen=True)
 class NodeProgress:
-    """One model, seed or test that dbt has finished, and where it stands among all of them."""
+    """One model, seed or test that dbt has finished, and where it stands among all of them.
 
+    ``failed_rows`` is what a test returned, None for others; ``seconds`` is how long it took.
+    """
+
+    unique_id: str
     name: str
     resource_type: str
     status: str
     position: int
     total: int
+    seconds: float
+    failed_rows: int | None
 
 
 @dataclass(frozen=True)
@@ -46,16 +52,27 @@ def run_dbt(
     folder: Path,
     report: Callable[[NodeProgress], None] = lambda progress: None,
 ) -> DbtResult:
-    """Run ``dbt <arguments>`` on the project and wait for it.
+    """Run ``dbt <arguments>`` on the project, wait for it and tell ``report`` of each node (`stream_dbt`)."""
+    for step in stream_dbt(arguments, environment, folder):
+        report(step)
+    target = target_folder(folder)
+    return DbtResult(target, read_statuses(target))
+
+
+def target_folder(folder: Path) -> Path:
+    """Where dbt leaves its artifacts when it runs with ``folder``."""
+    return folder / "target"
+
+
+def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[NodeProgress]:
+    """Run ``dbt <arguments>`` on the project and yield each node as dbt finishes it.
 
     ``environment`` is added to this process's own, without the ``POINTS_`` variables of it: a run sees the
     settings it is given and no others. Artifacts and the log go to ``folder``. Raises `DbtFailed` with the
-    first error that dbt reports, as a sentence.
+    first error that dbt reports, as a sentence. Whoever stops reading ends dbt too.
     """
-    target = folder / "target"
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("POINTS_")
-    }
+    target = target_folder(folder)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
     process = subprocess.Popen(
         [
             sys.executable,
@@ -77,35 +94,38 @@ def run_dbt(
     errors: list[str] = []
     with process:
         for line in process.stdout:
-            _follow(line, report, errors)
+            if step := _follow(line, errors):
+                yield step
     if process.returncode != 0:
         raise _failure(errors, folder)
-    return DbtResult(target, read_statuses(target))
 
 
-def _follow(line: str, report: Callable[[NodeProgress], None], errors: list[str]) -> None:
+def _follow(line: str, errors: list[str]) -> NodeProgress | None:
     try:
         event = json.loads(line)
         info, data = event["info"], event["data"]
     except (ValueError, KeyError, TypeError):
         errors.append(line.strip())
-        return
+        return None
     if info["level"] == "error":
         errors.append(info["msg"])
-    if info["name"] in ("LogModelResult", "LogTestResult", "LogSeedResult", "LogNodeResult"):
-        node = data["node_info"]
-        report(
-            NodeProgress(
-                name=node["node_name"],
-                resource_type=node["resource_type"],
-                status=data["status"],
-                position=int(data["index"]),
-                total=int(data["total"] if "total" in data else data["num_models"]),
-            )
-        )
+    if info["name"] not in ("LogModelResult", "LogTestResult", "LogSeedResult", "LogNodeResult"):
+        return None
+    node = data["node_info"]
+    return NodeProgress(
+        unique_id=node["unique_id"],
+        name=node["node_name"],
+        resource_type=node["resource_type"],
+        status=node["node_status"],
+        position=int(data["index"]),
+        total=int(data["total"] if "total" in data else data["num_models"]),
+        seconds=float(data["execution_time"]),
+        failed_rows=int(data["num_failures"]) if "num_failures" in data else None,
+    )
 
 
-def _statuses(target: Path) -> dict[str, str]:
+def read_statuses(target: Path) -> dict[str, str]:
+    """What came of each node, by unique id, from the artifacts of a run of dbt in ``target``."""
     results = json.loads((target / "run_results.json").read_text(encoding="utf-8"))["results"]
     return {result["unique_id"]: result["status"] for result in results}
 
@@ -131,7 +151,7 @@ def _failure(errors: list[str], folder: Path) -> DbtFailed:
 # themselves refuse.
 _KNOWN_FAILURES = [
     (
-        r"(?P<code>HEADER|FILE_EMPTY|SPAN): (?P<sentence>.+?[.])\s*(\n|$|>|compiled code)",
+        r"(?P<code>HEADER|FILE_EMPTY|QUOTE|SPAN): (?P<sentence>.+?[.])\s*(\n|$|>|compiled code)",
         None,
         "{code}: {sentence}",
     ),

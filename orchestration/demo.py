@@ -176,11 +176,7 @@ class _Feed:
         self._rows.append(transfer.to_row("approved") | fault)
 
     def repeat_newest(self, count: int, _now: datetime) -> None:
-        plain = [
-            row
-            for row in self._rows
-            if row["status"] == "approved" and not row["status_changed_at"]
-        ]
+        plain = [row for row in self._rows if row["status"] == "approved" and not row["status_changed_at"]]
         self._rows.extend(plain[-count:])
 
     def list_rows(self) -> list[dict[str, str]]:
@@ -537,9 +533,7 @@ class _Programme:
                 return reward * _UNITS
         return 0
 
-    def _cancel_voucher(
-        self, member: _Member, redemption: _Transfer, taken: _Taken, now: datetime
-    ) -> None:
+    def _cancel_voucher(self, member: _Member, redemption: _Transfer, taken: _Taken, now: datetime) -> None:
         if member.is_closed:
             return
         revocation = self._make_transfer(

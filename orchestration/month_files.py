@@ -41,6 +41,8 @@ ROLL_FORWARD_COLUMNS = {
     "Closing Points": "closing_points",
 }
 
+PROGRAMME_COLUMNS = ["Line", "Reason", "Transfers", "Points"]
+
 # Each Parquet file: the relation it is a month's part of, that relation's month, and the order of its rows.
 PARQUET_FILES = {
     "outstanding_points_by_month": ("report_month", "currency, relation_reference"),
@@ -124,9 +126,7 @@ def _write_csvs(
             ("points_roll_forward", ROLL_FORWARD_COLUMNS),
         ):
             fields = ["relation_reference"] + [
-                f"plain_points({column})"
-                for column in columns.values()
-                if column != "relation_reference"
+                f"plain_points({column})" for column in columns.values() if column != "relation_reference"
             ]
             _copy_csv(
                 connection,
@@ -138,7 +138,7 @@ def _write_csvs(
         _copy_csv(
             connection,
             _programme_lines(where),
-            ["Line", "Reason", "Transfers", "Points"],
+            PROGRAMME_COLUMNS,
             folder / f"programme_points{suffix}.csv",
         )
 
@@ -173,18 +173,14 @@ def _programme_lines(where: str) -> str:
         for part, (name, count, points) in enumerate(controls)
     ]
     fields = ["name", "reason", "transfers", "coalesce(plain_points(points), '')"]
-    return (
-        f"select {_line(fields)} as line from ({' union all '.join(parts)}) order by part, reason"
-    )
+    return f"select {_line(fields)} as line from ({' union all '.join(parts)}) order by part, reason"
 
 
 def _line(fields: list[str]) -> str:
     return " || ',' || ".join(fields)
 
 
-def _copy_csv(
-    connection: duckdb.DuckDBPyConnection, query: str, header: list[str], path: Path
-) -> None:
+def _copy_csv(connection: duckdb.DuckDBPyConnection, query: str, header: list[str], path: Path) -> None:
     """Write a query of finished lines as a CSV file with CRLF line ends.
 
     No field here can hold a comma, a quote or a line break: names are fixed, identifiers and reasons match
@@ -216,9 +212,7 @@ def _write_parquets(
     )
 
 
-def _write_unposted(
-    connection: duckdb.DuckDBPyConnection, folder: Path, metadata: dict[str, str]
-) -> None:
+def _write_unposted(connection: duckdb.DuckDBPyConnection, folder: Path, metadata: dict[str, str]) -> None:
     _copy_parquet(
         connection,
         f"select {UNPOSTED_COLUMNS} from transfer_history"
@@ -233,8 +227,7 @@ def _copy_parquet(
 ) -> None:
     pairs = ", ".join(f"{name}: {_literal(value)}" for name, value in metadata.items())
     connection.execute(
-        f"copy ({query}) to {_literal(str(path))}"
-        f" (format parquet, compression zstd, kv_metadata {{{pairs}}})"
+        f"copy ({query}) to {_literal(str(path))} (format parquet, compression zstd, kv_metadata {{{pairs}}})"
     )
 
 

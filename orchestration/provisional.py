@@ -21,17 +21,17 @@ def write_provisional_database(build: Path, folder: Path) -> None:
     with duckdb.connect(str(folder / DATABASE_NAME)) as connection:
         connection.execute(f"attach '{_quoted(build)}' as build (read_only)")
         connection.execute(
-            "create table report_months as select 'provisional' as status, * from build.int_report_months"
+            "create table report_months as select 'provisional' as publication_status, * from build.int_report_months"
         )
         for name in ("customer_point_balances", "quarantined_transfers"):
             connection.execute(
-                f"create table {name} as select 'provisional' as status, * from build.{name}"
+                f"create table {name} as select 'provisional' as publication_status, * from build.{name}"
             )
         connection.execute("detach build")
         for name in (*PARQUET_FILES, "posted_transfers", "unposted_transfers"):
             pattern = _quoted(folder / "*" / f"{name}.parquet")
             connection.execute(
-                f"create view {name} as select 'provisional' as status, * from read_parquet('{pattern}')"
+                f"create view {name} as select 'provisional' as publication_status, * from read_parquet('{pattern}')"
             )
 
 
@@ -63,20 +63,19 @@ def _harmless(value: str | None) -> str:
 
 
 def swap_in(home: Path, folder: Path) -> None:
-    """Let ``provisional`` in ``home`` name ``folder``, in one step: readers see the old or the new, whole."""
+    """Let ``provisional`` in ``home`` name ``folder``, in one step: readers see the old or the new, whole.
+
+    Of the runs in ``home`` only this one and the one that readers had until now are kept: a reader may still
+    have its files open.
+    """
     pointer = home / "provisional"
+    kept = {pointer.resolve().parent, folder.resolve().parent}
     prepared = home / ".provisional.new"
     prepared.unlink(missing_ok=True)
     prepared.symlink_to(os.path.relpath(folder, home), target_is_directory=True)
     os.replace(prepared, pointer)
-
-
-def remove_old_runs(home: Path, keep: int = 2) -> None:
-    """Remove the folders of runs but the newest ``keep`` and the one that ``provisional`` names."""
-    runs = sorted(path for path in (home / "runs").iterdir() if path.is_dir())
-    pointed = (home / "provisional").resolve()
-    for run in runs[:-keep]:
-        if run.resolve() not in pointed.parents:
+    for run in (home / "runs").iterdir():
+        if run.resolve() not in kept:
             shutil.rmtree(run)
 
 

@@ -73,9 +73,7 @@ class Report:
     def rows(self, limit: int | None = None) -> Iterator[ReportRow]:
         """The customers' rows in byte order of the relation reference, at most ``limit`` of them."""
         columns = ", ".join(ReportRow.__dataclass_fields__)
-        query = (
-            f"select {columns} from read_parquet(?) where currency = ? order by relation_reference"
-        )
+        query = f"select {columns} from read_parquet(?) where currency = ? order by relation_reference"
         if limit is not None:
             query += f" limit {int(limit)}"
         with duckdb.connect() as connection:
@@ -89,9 +87,7 @@ def list_months(home: Path) -> list[MonthSummary]:
     return [summary for folder in sorted(_month_folders(home)) for summary in _summaries(folder)]
 
 
-def read_report(
-    home: Path, month: str, default_currency: str, currency: str | None = None
-) -> Report:
+def read_report(home: Path, month: str, default_currency: str, currency: str | None = None) -> Report:
     """The report of ``month`` (``YYYY-MM``) in ``currency``, by default the programme's own.
 
     Raises `MonthInvalid`, `MonthNotBuilt` or `CurrencyNotReported`.
@@ -119,9 +115,7 @@ def _month_folders(home: Path) -> list[Path]:
 
 def _summaries(folder: Path) -> list[MonthSummary]:
     columns = [
-        name
-        for name in MonthSummary.__dataclass_fields__
-        if name not in ("report_month", "status", "folder")
+        name for name in MonthSummary.__dataclass_fields__ if name not in ("report_month", "status", "folder")
     ]
     with duckdb.connect() as connection:
         rows = connection.execute(

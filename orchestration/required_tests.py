@@ -43,9 +43,7 @@ def audit_verdicts(statuses: Mapping[str, str], required: list[str]) -> None:
     problems += [
         f"{_name(node)} ended as {status}"
         for node, status in statuses.items()
-        if status not in ("pass", "success")
-        and node not in required
-        and not node.startswith("exposure.")
+        if status not in ("pass", "success") and node not in required and not node.startswith("exposure.")
     ]
     if problems:
         raise AuditFailed(problems)

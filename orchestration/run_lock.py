@@ -14,9 +14,7 @@ class RunInProgress(PointsError):
     """Another process runs in the same home and did not end in time."""
 
     def __init__(self, home: Path, holder: str) -> None:
-        super().__init__(
-            f"Another run is going on in {home} ({holder}); wait for it to end and try again."
-        )
+        super().__init__(f"Another run is going on in {home} ({holder}); wait for it to end and try again.")
         self.home = home
         self.holder = holder
 

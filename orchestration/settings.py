@@ -107,9 +107,7 @@ def _time_zone(name: str) -> str:
 
 def _month_start_day(text: str) -> int:
     if text not in {str(day) for day in range(1, 29)}:
-        raise SettingInvalid(
-            "POINTS_MONTH_START_DAY", text, "a report month starts on a day from 1 to 28"
-        )
+        raise SettingInvalid("POINTS_MONTH_START_DAY", text, "a report month starts on a day from 1 to 28")
     return int(text)
 
 
@@ -129,6 +127,4 @@ def _month(name: str, text: str | None) -> str | None:
     try:
         return check_month(text)
     except MonthInvalid:
-        raise SettingInvalid(
-            name, text, "a report month is written YYYY-MM, like 2026-10"
-        ) from None
+        raise SettingInvalid(name, text, "a report month is written YYYY-MM, like 2026-10") from None

@@ -43,9 +43,7 @@ def _files(location: str) -> list[Path]:
     path = Path(location)
     if path.is_dir():
         files = [
-            file
-            for pattern in ("*.parquet", "*.csv", "*.csv.gz")
-            for file in sorted(path.rglob(pattern))
+            file for pattern in ("*.parquet", "*.csv", "*.csv.gz") for file in sorted(path.rglob(pattern))
         ]
     elif path.exists() or path.is_symlink():
         files = [path]
@@ -120,9 +118,7 @@ def _check_csv(file: Path) -> None:
             "transfer it again",
         ) from None
     if first_line.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in first_line:
-        raise TransfersFileRefused(
-            "ENCODING", str(file), "is not UTF-8 in line 1", "save it as UTF-8"
-        )
+        raise TransfersFileRefused("ENCODING", str(file), "is not UTF-8 in line 1", "save it as UTF-8")
     if not ends_with_line:
         _check_last_row(file, is_gzip)
 

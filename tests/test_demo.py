@@ -29,9 +29,7 @@ POINTS = re.compile(r"[0-9]{1,14}(\.[0-9]{1,4})?")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 EARNING = {"rule_credit", "tier_bonus", "campaign_bonus", "referral_bonus", "manual_credit"}
 BOTH_WAYS = {"admin_adjustment", "redemption", "account_closure", "revocation", "expiry"}
-ALLOWED = {(reason, "give") for reason in EARNING | BOTH_WAYS} | {
-    (reason, "deduct") for reason in BOTH_WAYS
-}
+ALLOWED = {(reason, "give") for reason in EARNING | BOTH_WAYS} | {(reason, "deduct") for reason in BOTH_WAYS}
 TRANSITIONS = {
     ("pending", "on_hold"),
     ("on_hold", "pending"),
@@ -122,9 +120,7 @@ def test_the_bytes_are_the_golden_ones(demo: Demo) -> None:
     assert hashlib.sha256(demo.bytes).hexdigest() == GOLDEN_SHA256
 
 
-def test_another_process_zone_and_hash_seed_write_the_same_bytes(
-    demo: Demo, tmp_path: Path
-) -> None:
+def test_another_process_zone_and_hash_seed_write_the_same_bytes(demo: Demo, tmp_path: Path) -> None:
     path = tmp_path / "again.csv"
     script = (
         "import pathlib, sys; from orchestration.demo import write_demo_transfers;"
@@ -228,9 +224,7 @@ def test_a_status_change_repeats_the_transfer_and_moves_as_allowed(demo: Demo) -
         assert not rows[0]["status_changed_at"]
         for before, after in pairwise(rows):
             assert {column for column in before if before[column] != after[column]} <= changing
-            assert after["status_changed_at"] > max(
-                before["status_changed_at"], before["occurred_at"]
-            )
+            assert after["status_changed_at"] > max(before["status_changed_at"], before["occurred_at"])
             moves.add((before["status"], after["status"]))
     assert moves == TRANSITIONS
 
@@ -306,9 +300,7 @@ def test_one_revocation_is_an_orphan_one_goes_too_far_and_one_undoes_what_never_
         if original and revoked[original["transfer_id"]] > Decimal(original["points"])
     ]
     not_approved = [
-        original["status"]
-        for _, original in revocations
-        if original and original["status"] != "approved"
+        original["status"] for _, original in revocations if original and original["status"] != "approved"
     ]
     assert orphans == ["OLD-0004711"]
     assert beyond == ["C-000012"]
@@ -375,9 +367,7 @@ def test_a_closed_account_is_at_zero_in_every_currency_and_then_silent(demo: Dem
             else:
                 after_closure.append(relation)
     waiting = {
-        row["relation_reference"]
-        for row in demo.last.values()
-        if row["status"] in {"pending", "on_hold"}
+        row["relation_reference"] for row in demo.last.values() if row["status"] in {"pending", "on_hold"}
     }
     assert len(closed_at) > 30
     assert set(balances.values()) == {0}

@@ -48,7 +48,7 @@
 {% endmacro %}
 
 
-{#- The highest entry that the opening balances already hold, as a number; 0 where none are handed in. -#}
+{#- The highest entry that the opening balances already hold, as a number; -1 where none are handed in. -#}
 {% macro opening_cutoff() %}
-    {{- return((setting("POINTS_OPENING_CUTOFF") or "0") | int) -}}
+    {{- return((setting("POINTS_OPENING_CUTOFF") or "-1") | int) -}}
 {% endmacro %}

@@ -1,0 +1,193 @@
+"""The files of a build as assets, one for each kind, with what a person wants to know before opening them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from orchestration.build import Build
+from orchestration.month_files import MonthFiles, plain_points
+from orchestration.provisional import DATABASE_NAME
+
+KEY_PREFIX = "provisional"
+PREVIEW_ROWS = 5
+PREVIEW_CELL_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """A kind of file that a build writes.
+
+    ``models`` are those it is written from. ``is_monthly`` says whether each month's folder has one or
+    the build has one for all. ``has_closing_points`` says whether what it holds adds up to the month's
+    closing total.
+    """
+
+    file_name: str
+    models: Sequence[str]
+    description: str
+    is_monthly: bool = True
+    has_closing_points: bool = False
+
+    @property
+    def key(self) -> dg.AssetKey:
+        """``provisional/outstanding_points_csv`` for outstanding_points.csv."""
+        name = self.file_name.replace(".", "_")
+        return dg.AssetKey([KEY_PREFIX, name])
+
+    def path(self, provisional: Path, report_month: str) -> Path:
+        """Where the file of a month (``YYYY-MM``) stands in the folder of provisional files."""
+        return (provisional / report_month if self.is_monthly else provisional) / self.file_name
+
+
+OUTSTANDING_POINTS = FileKind(
+    "outstanding_points.csv",
+    ["outstanding_points_by_month", "programme_points_by_month"],
+    "The report: totals to date, one line a relation reference. Another currency than the programme's"
+    " own has a file of its own beside it.",
+    has_closing_points=True,
+)
+POINTS_ROLL_FORWARD = FileKind(
+    "points_roll_forward.csv",
+    ["outstanding_points_by_month", "programme_points_by_month"],
+    "The month's movement with its opening and closing, one line a relation reference.",
+    has_closing_points=True,
+)
+PROGRAMME_POINTS = FileKind(
+    "programme_points.csv",
+    ["points_movements_by_month", "programme_points_by_month"],
+    "The programme's roll-forward by bucket and reason, with the control totals.",
+    has_closing_points=True,
+)
+PROVISIONAL_DATABASE = FileKind(
+    DATABASE_NAME,
+    ["int_report_months", "customer_point_balances", "quarantined_transfers"],
+    "A read-only DuckDB database over the Parquet files of all months of the build.",
+    is_monthly=False,
+)
+FILE_KINDS = (
+    OUTSTANDING_POINTS,
+    POINTS_ROLL_FORWARD,
+    PROGRAMME_POINTS,
+    FileKind(
+        "outstanding_points_by_month.parquet",
+        ["outstanding_points_by_month"],
+        "The month's rows of the mart, all currencies.",
+        has_closing_points=True,
+    ),
+    FileKind(
+        "points_movements_by_month.parquet",
+        ["points_movements_by_month"],
+        "The month's movement by bucket and reason, all currencies.",
+    ),
+    FileKind(
+        "programme_points_by_month.parquet",
+        ["programme_points_by_month"],
+        "The programme's line of the month, one a currency.",
+        has_closing_points=True,
+    ),
+    FileKind("discrepancies.parquet", ["discrepancies"], "What deserves a look in the month, and why."),
+    FileKind(
+        "posted_transfers.parquet",
+        ["int_transfers_classified"],
+        "The transfers that posted in the month, with their bucket and whether they came late.",
+    ),
+    FileKind(
+        "unposted_transfers.parquet",
+        ["transfer_history", "int_report_months"],
+        "What the run read and left for later. Only the last month of a run has it.",
+    ),
+    FileKind(
+        "quarantined_transfers.csv",
+        ["quarantined_transfers"],
+        "The rows that were set aside, as they were sent, each with its reason.",
+        is_monthly=False,
+    ),
+    PROVISIONAL_DATABASE,
+)
+
+
+def file_specs() -> list[dg.AssetSpec]:
+    """The assets of the files; the database depends on the Parquet files that it looks into too."""
+    parquet_keys = [kind.key for kind in FILE_KINDS if kind.file_name.endswith(".parquet")]
+    return [
+        dg.AssetSpec(
+            key=kind.key,
+            deps=[*kind.models, *(parquet_keys if kind is PROVISIONAL_DATABASE else [])],
+            description=f"{kind.description} Provisional: every build writes it anew.",
+            group_name="provisional_files",
+            kinds={kind.file_name.rpartition(".")[2]},
+        )
+        for kind in FILE_KINDS
+    ]
+
+
+def describe_file(kind: FileKind, build: Build, month: MonthFiles, default_currency: str) -> dict[str, Any]:
+    """What is shown of a month's file: path, bytes, rows, closing points as text, its first rows."""
+    path = kind.path(build.folder, month.report_month)
+    months = [built.report_month for built in build.months]
+    facts: dict[str, Any] = {
+        "report month": month.report_month if kind.is_monthly else f"{months[0]} to {months[-1]}",
+        "run": build.run,
+    }
+    if kind.has_closing_points:
+        facts["closing points"] = f"{month.closing_points} {default_currency}"
+    if not path.exists():
+        return {**facts, "file": f"none: {kind.description}"}
+    headings, rows, row_count = _read(kind, path)
+    return {
+        **facts,
+        "path": dg.MetadataValue.path(str(path)),
+        "bytes": path.stat().st_size,
+        "dagster/row_count": row_count,
+        "first rows": dg.MetadataValue.md(_markdown_table(headings, rows)),
+    }
+
+
+def _read(kind: FileKind, path: Path) -> tuple[list[str], list[tuple], int]:
+    """The headings, the first rows and the number of rows; of the database, its tables and their rows."""
+    if kind is PROVISIONAL_DATABASE:
+        return _read_database(path)
+    function = (
+        "read_csv(?, all_varchar = true, header = true, delim = ',', quote = '\"')"
+        if path.suffix == ".csv"
+        else "read_parquet(?)"
+    )
+    with duckdb.connect() as connection:
+        result = connection.execute(f"select * from {function} limit {PREVIEW_ROWS}", [str(path)])
+        headings = [column[0] for column in result.description]
+        rows = result.fetchall()
+        (row_count,) = connection.execute(f"select count(*) from {function}", [str(path)]).fetchone()
+    return headings, rows, row_count
+
+
+def _read_database(path: Path) -> tuple[list[str], list[tuple], int]:
+    with duckdb.connect(str(path), read_only=True) as connection:
+        names = [
+            name
+            for (name,) in connection.execute(
+                "select table_name from information_schema.tables order by table_name"
+            ).fetchall()
+        ]
+        rows = [(name, *connection.execute(f'select count(*) from "{name}"').fetchone()) for name in names]
+    return ["Table", "Rows"], rows, sum(count for _, count in rows)
+
+
+def _markdown_table(headings: list[str], rows: list[tuple]) -> str:
+    lines = [headings, ["---"] * len(headings)]
+    lines += [[_cell(value) for value in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    """A value as one line of plain text: what was sent may hold markup (CASES.md, R23)."""
+    shown = plain_points(value) if isinstance(value, Decimal) else "" if value is None else value
+    text = " ".join(str(shown).split())
+    if len(text) > PREVIEW_CELL_LENGTH:
+        text = text[: PREVIEW_CELL_LENGTH - 1] + "…"
+    return re.sub(r"([\\`*\[\]<>|~&#])", r"\\\1", text)

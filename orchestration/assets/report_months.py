@@ -1,0 +1,135 @@
+"""The build as Dagster sees it: one step that makes all models, tests and files of the report months.
+
+It is one step so that the lock of the home is held from before dbt starts until the files are
+swapped in, whatever executor runs it, and so that nothing but the audit's verdict stands between a
+test and a file.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from orchestration.assets.dbt_nodes import DbtNodes
+from orchestration.assets.file_checks import check_files, file_check_specs
+from orchestration.assets.month_files import FILE_KINDS, describe_file, file_specs
+from orchestration.build import (
+    build_database,
+    check_source,
+    dbt_arguments,
+    dbt_environment,
+    new_run_folder,
+    publish_build,
+)
+from orchestration.dbt_run import read_statuses, stream_dbt, target_folder
+from orchestration.errors import PointsError
+from orchestration.partitions import report_month
+from orchestration.run_lock import run_lock
+from orchestration.settings import Settings
+
+Result = dg.MaterializeResult | dg.AssetCheckResult
+
+
+class FilesNeedWholeRun(PointsError):
+    """Files were asked for without all of the models and tests that stand behind them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Files are written only by a run of everything, for every test stands behind them: run the job"
+            " build_months for the month, or select all assets."
+        )
+
+
+class RunConfig(dg.Config):
+    """``wait_seconds`` is how long a run waits where another process builds in the same home."""
+
+    wait_seconds: float = 600.0
+
+
+def define_build(
+    settings: Settings, manifest: Mapping[str, Any], months: dg.PartitionsDefinition
+) -> dg.AssetsDefinition:
+    """All assets and checks of the build.
+
+    A run of everything for a month builds every report month through it, in a private database, with
+    the functions of ``points build``, and publishes to ``provisional/`` on the audit's verdict. A run over
+    several months builds once, through the last. A part selected by hand builds in the development
+    database and publishes nothing. A `PointsError` fails the run with its sentence.
+    """
+    nodes = DbtNodes(manifest)
+    asset_specs = [*nodes.asset_specs, *file_specs()]
+    check_specs = [*nodes.check_specs, *file_check_specs()]
+    everything = {spec.key for spec in asset_specs} | {spec.key for spec in check_specs}
+
+    @dg.multi_asset(
+        name="report_months",
+        description="Build the report months, audit them, and let readers have their files.",
+        specs=asset_specs,
+        check_specs=check_specs,
+        can_subset=True,
+        partitions_def=months,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def report_months(context: dg.AssetExecutionContext, config: RunConfig) -> Iterator[Result]:
+        selected = {*context.selected_asset_keys, *context.selected_asset_check_keys}
+        try:
+            if selected == everything:
+                yield from _build_everything(context, settings, nodes, config.wait_seconds)
+            elif any(kind.key in selected for kind in FILE_KINDS):
+                raise FilesNeedWholeRun
+            else:
+                yield from _build_part(context, settings, nodes)
+        except PointsError as error:
+            raise dg.Failure(description=error.sentence, allow_retries=False) from None
+
+    return report_months
+
+
+def _build_everything(
+    context: dg.AssetExecutionContext, settings: Settings, nodes: DbtNodes, wait_seconds: float
+) -> Iterator[Result]:
+    through = _last_month(context)
+    check_source(settings)
+    with run_lock(settings.home, f"Dagster run {context.run.run_id}", wait_seconds):
+        run_folder = new_run_folder(settings.home)
+        context.log.info(
+            f"Builds through {through} in {build_database(run_folder)}, from"
+            f" {settings.transfers or settings.home / 'cut'}."
+        )
+        steps = stream_dbt(dbt_arguments(), dbt_environment(settings, through, run_folder), run_folder)
+        yield from filter(None, map(nodes.result, steps))
+        build = publish_build(settings, through, run_folder, read_statuses(target_folder(run_folder)))
+        context.log.info(
+            f"Published {len(build.months)} months in {build.folder}; {build.test_count} tests passed,"
+            f" {build.quarantined} rows are quarantined."
+        )
+        wanted = {report_month(key): key for key in context.partition_keys}
+        for kind in FILE_KINDS:
+            for month in build.months:
+                if month.report_month in wanted:
+                    facts = describe_file(kind, build, month, settings.default_currency)
+                    context.add_asset_metadata(facts, kind.key, wanted[month.report_month])
+            yield dg.MaterializeResult(asset_key=kind.key)
+        yield from check_files(settings, through, context.selected_asset_check_keys)
+
+
+def _build_part(context: dg.AssetExecutionContext, settings: Settings, nodes: DbtNodes) -> Iterator[Result]:
+    through = _last_month(context)
+    if names := nodes.selected(context):
+        folder = settings.home / "dev"
+        context.log.info(
+            f"Builds a part through {through} in {settings.home / 'dev.duckdb'} and publishes nothing; reads"
+            f" {settings.transfers or 'the cut in the home or, without one, the sample'}."
+        )
+        steps = stream_dbt(
+            [*dbt_arguments(), "--indirect-selection", "empty", "--select", *names],
+            {**settings.for_dbt(), "POINTS_THROUGH_MONTH": through},
+            folder,
+        )
+        yield from filter(None, map(nodes.result, steps))
+    if files_checked := context.selected_asset_check_keys & {spec.key for spec in file_check_specs()}:
+        yield from check_files(settings, through, files_checked)
+
+
+def _last_month(context: dg.AssetExecutionContext) -> str:
+    return report_month(max(context.partition_keys))

@@ -1,0 +1,79 @@
+"""What the tests share: the command as its users run it, and files of transfers written in the test."""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+AIRLINE = PROJECT_ROOT.parent / "shared" / "data" / "airline_loyalty"
+NEEDED = ["transfer_id", "relation_reference", "style", "points", "reason", "occurred_at"]
+
+Points = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="session")
+def points() -> Points:
+    """Run ``points`` in a process of its own: ``points("build", home=..., transfers=..., TZ=...)``."""
+
+    def run(*arguments: str, home: Path, transfers: Path | None = None, **environment: str):
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
+        return subprocess.run(
+            [Path(sys.executable).with_name("points"), *arguments],
+            env={
+                **inherited,
+                "POINTS_HOME": str(home),
+                "POINTS_TRANSFERS": str(transfers or ""),
+                **environment,
+            },
+            cwd=home.parent,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def airline() -> Path:
+    """The folder of real input; tests that need it skip where it is absent, which it never is in CI."""
+    if not AIRLINE.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail(f"The real input is not at {AIRLINE}, and in CI it must be.")
+        pytest.skip(f"The real input is not at {AIRLINE}.")
+    return AIRLINE
+
+
+def write_transfers(path: Path, rows: Iterable[dict[str, str]], columns: list[str] | None = None) -> Path:
+    """Write a CSV of transfers; its columns are those of the first row unless named."""
+    rows = list(rows)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns or list(rows[0]), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def transfer(transfer_id: str, **values: str) -> dict[str, str]:
+    """A transfer that breaks no rule, but for the values named."""
+    return {
+        "transfer_id": transfer_id,
+        "relation_reference": "C-1",
+        "style": "give",
+        "points": "100",
+        "reason": "rule_credit",
+        "occurred_at": "2026-03-10T12:00:00Z",
+        **values,
+    }
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, by the names of its header."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,14 @@
+{#- An equation that holds on every row, exactly. A row where a side is null fails, even where both
+    are: what nobody knows equals nothing. -#}
+{% test equal_on_every_row(model, left, right) %}
+
+select
+    {{ left }} as found_value,
+    {{ right }} as expected_value,
+    *
+from {{ model }}
+where
+    ({{ left }}) is distinct from ({{ right }})
+    or ({{ left }}) is null
+
+{% endtest %}

@@ -1,0 +1,11 @@
+{#- Columns that always say something: all of them in one query, for every test costs time. -#}
+{% test no_nulls(model, columns) %}
+
+select *
+from {{ model }}
+where
+    {%- for column in columns %}
+    {{ "or " if not loop.first }}{{ column }} is null
+    {%- endfor %}
+
+{% endtest %}

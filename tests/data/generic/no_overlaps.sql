@@ -1,0 +1,28 @@
+{#- Half-open spans, of which at most one of the same `grain` holds at any time. A span that is
+    empty or runs backwards fails too: two rows with the same start leave such a one behind. -#}
+{% test no_overlaps(model, grain, from_column, until_column) %}
+
+with followed as (
+
+    select
+        *,
+        lead({{ from_column }}) over (
+            partition by {{ grain | join(", ") }}
+            order by {{ from_column }}, {{ until_column }}
+        ) as next_from
+    from {{ model }}
+
+)
+
+select *
+from followed
+where
+    {{ from_column }} is null
+    or {{ until_column }} is null
+    or {{ from_column }} >= {{ until_column }}
+    or next_from < {{ until_column }}
+    {%- for column in grain %}
+    or {{ column }} is null
+    {%- endfor %}
+
+{% endtest %}

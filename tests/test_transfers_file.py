@@ -1,0 +1,166 @@
+"""Files that POINTS_TRANSFERS names: what is refused whole, with a sentence, and what is read."""
+
+import gzip
+import os
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from orchestration.transfers_file import TransfersFileRefused, check_transfers
+from tests.conftest import NEEDED, read_rows, transfer, write_transfers
+
+HEADER = ",".join(NEEDED)
+ROW = "T-1,C-1,give,100,rule_credit,2026-03-10T12:00:00Z"
+
+
+def refusal(location: Path) -> TransfersFileRefused:
+    with pytest.raises(TransfersFileRefused) as caught:
+        check_transfers(str(location))
+    assert str(location) in caught.value.sentence
+    return caught.value
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    """CASES.md, F1."""
+    (tmp_path / "a.csv").touch()
+    assert refusal(tmp_path / "a.csv").code == "FILE_EMPTY"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_refused(tmp_path, encoding):
+    """CASES.md, F3."""
+    (tmp_path / "a.csv").write_bytes(f"{HEADER}\n{ROW}\n".encode(encoding))
+    assert refusal(tmp_path / "a.csv").code == "ENCODING"
+
+
+@pytest.mark.parametrize("ending", ["T-2,C-1,give,5", "T-2", 'T-2,C-1,give,5,"rule_cre'])
+def test_a_file_that_ends_inside_a_row_is_refused(tmp_path, ending):
+    """CASES.md, F9."""
+    (tmp_path / "a.csv").write_text(f"{HEADER}\n{ROW}\n{ending}", encoding="utf-8")
+    assert refusal(tmp_path / "a.csv").code == "TRUNCATED"
+    with gzip.open(tmp_path / "b.csv.gz", "wt", encoding="utf-8") as file:
+        file.write(f"{HEADER}\n{ROW}\n{ending}")
+    assert refusal(tmp_path / "b.csv.gz").code == "TRUNCATED"
+
+
+def test_a_compressed_file_that_breaks_off_is_refused(tmp_path):
+    """CASES.md, F9."""
+    whole = gzip.compress(f"{HEADER}\n{ROW}\n".encode() * 1000)
+    (tmp_path / "a.csv.gz").write_bytes(whole[: len(whole) // 2])
+    assert refusal(tmp_path / "a.csv.gz").code == "TRUNCATED"
+
+
+def test_a_last_row_without_a_line_end_is_whole_when_its_fields_are(tmp_path):
+    """CASES.md, F9."""
+    (tmp_path / "a.csv").write_text(f"{HEADER}\n{ROW}", encoding="utf-8")
+    assert check_transfers(str(tmp_path / "a.csv")) == [tmp_path / "a.csv"]
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04 an archive or a workbook", gzip.compress(b"x"), b"PAR1"])
+def test_another_kind_of_file_under_the_name_of_a_csv_is_refused(tmp_path, content):
+    """CASES.md, F12."""
+    (tmp_path / "a.csv").write_bytes(content)
+    assert refusal(tmp_path / "a.csv").code == "NOT_CSV"
+
+
+def test_what_is_no_gzip_under_its_name_is_refused(tmp_path):
+    """CASES.md, F12."""
+    (tmp_path / "a.csv.gz").write_text(f"{HEADER}\n{ROW}\n", encoding="utf-8")
+    assert refusal(tmp_path / "a.csv.gz").code == "NOT_CSV"
+
+
+def test_what_is_no_readable_file_is_refused_by_name(tmp_path):
+    """CASES.md, F13."""
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "nothing.csv")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe.csv", "link.csv", "folder", "absent.csv", "*.parquet"):
+        refusal(tmp_path / name)
+
+
+def test_a_damaged_parquet_file_is_refused(tmp_path):
+    """CASES.md, F14."""
+    path = tmp_path / "a.parquet"
+    duckdb.sql("select 1 as x").write_parquet(str(path))
+    path.write_bytes(path.read_bytes()[:-10])
+    assert refusal(path).code == "PARQUET"
+
+
+def test_a_folder_and_a_glob_name_their_files_in_order(tmp_path):
+    for name in ("b.csv", "a.csv", "sub/c.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{HEADER}\n", encoding="utf-8")
+    assert [path.name for path in check_transfers(str(tmp_path))] == ["a.csv", "b.csv", "c.csv"]
+    assert [path.name for path in check_transfers(str(tmp_path / "*.csv"))] == ["a.csv", "b.csv"]
+
+
+REFUSED_WITHIN = {
+    "F3: cp1252": (f"{HEADER}\n{ROW}\nT-2,C-é,give,1,rule_credit,x\n".encode("cp1252"), "ENCODING", "line 3"),
+    "F5: a column missing": (f"{HEADER.replace('points,', '')}\n".encode(), "HEADER", "'points'"),
+    "F5: a column unknown": (f"{HEADER},customer\n{ROW},x\n".encode(), "HEADER", "'customer'"),
+    "F5: a column doubled": (f"{HEADER},points\n{ROW},1\n".encode(), "HEADER", "'points' twice"),
+    "F6: semicolons": (f"{HEADER}\n{ROW}\n".replace(",", ";").encode(), "HEADER", "semicolons"),
+    "F6: tabs": (f"{HEADER}\n{ROW}\n".replace(",", "\t").encode(), "HEADER", "tabs"),
+    "F8: an open quote": (f'{HEADER}\n{ROW}\nT-2,"C-1,give,1\n{ROW}\n{ROW}\n'.encode(), "QUOTE", "line 3"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_WITHIN)
+def test_a_file_that_is_no_table_of_transfers_is_refused_with_a_sentence(points, tmp_path, case):
+    """CASES.md, F3, F5, F6 and F8."""
+    content, code, fact = REFUSED_WITHIN[case]
+    (tmp_path / "a.csv").write_bytes(content)
+    result = points("build", home=tmp_path / "home", transfers=tmp_path / "a.csv")
+    assert result.returncode == 1
+    sentence = result.stderr.strip().splitlines()[-1]
+    assert sentence.startswith(f"{code}: ")
+    assert fact in sentence
+    assert "a.csv" in sentence
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "home" / "provisional").exists()
+
+
+def test_points_as_a_float_are_refused_naming_the_column(points, tmp_path):
+    """CASES.md, F14."""
+    duckdb.sql(
+        "select 'T-1' as transfer_id, 'C-1' as relation_reference, 'give' as style, 1.5::double as points,"
+        " 'rule_credit' as reason, timestamp '2026-03-10 12:00:00' as occurred_at"
+    ).write_parquet(str(tmp_path / "a.parquet"))
+    result = points("build", home=tmp_path / "home", transfers=tmp_path / "a.parquet")
+    assert result.returncode == 1
+    assert "'points'" in result.stderr
+    assert "DOUBLE" in result.stderr
+
+
+def test_a_header_alone_has_no_months_and_says_so(points, tmp_path):
+    """CASES.md, F2: zero rows are no error of the file; there is just nothing to report."""
+    (tmp_path / "a.csv").write_text(f"{HEADER}\n", encoding="utf-8")
+    result = points("build", home=tmp_path / "home", transfers=tmp_path / "a.csv")
+    assert result.returncode == 1
+    assert "no report month" in result.stderr
+
+
+def test_files_of_every_kind_are_read_together(points, tmp_path):
+    """CASES.md, F4 (a byte order mark), F5 (another order of columns), and typed Parquet."""
+    folder = tmp_path / "transfers"
+    folder.mkdir()
+    (folder / "bom.csv").write_bytes(b"\xef\xbb\xbf" + f"{HEADER}\r\n{ROW}\r\n".encode())
+    reordered = {name: transfer("T-2")[name] for name in reversed(NEEDED)}
+    write_transfers(folder / "order.csv", [reordered])
+    with gzip.open(folder / "small.csv.gz", "wt", encoding="utf-8") as file:
+        file.write(f'{HEADER},comment\nT-3,C-1,give,1,rule_credit,2026-03-10T12:00:00Z,"two\nlines"\n')
+    csv_result = points("build", home=tmp_path / "home", transfers=folder)
+    assert csv_result.returncode == 0, csv_result.stderr
+    report = read_rows(tmp_path / "home/provisional/2026-03/outstanding_points.csv")
+    assert [row["Total Outstanding Points"] for row in report] == ["201"]
+    duckdb.sql(
+        "select 'T-' || i as transfer_id, 'C-1' as relation_reference, 'give' as style,"
+        " cast(100.5 as decimal(10, 2)) as points, 'rule_credit' as reason,"
+        " timestamptz '2026-03-31 23:30:00-02:00' as occurred_at, cast(i as integer) as entry_id"
+        " from range(3) as numbers (i)"
+    ).write_parquet(str(tmp_path / "typed.parquet"))
+    typed = points("build", home=tmp_path / "typed_home", transfers=tmp_path / "typed.parquet")
+    assert typed.returncode == 0, typed.stderr
+    report = read_rows(tmp_path / "typed_home/provisional/2026-04/outstanding_points.csv")
+    assert [row["Total Outstanding Points"] for row in report] == ["301.5"]

@@ -1,0 +1,123 @@
+"""The YAML of dbt says what dbt understands, and describes everything that is there.
+
+On DuckDB dbt itself passes a key that it does not know (`desciption:`); its own JSON schemas do
+not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import yaml
+from dbt.jsonschemas.jsonschemas import CustomDraft7Validator, project_schema, resources_schema
+
+from tests.sample_build import ROOT, SampleBuild, build_sample
+
+PROJECT_FILE = ROOT / "dbt_project.yml"
+MODELS = sorted((ROOT / "dbt_project" / "models").rglob("*.sql"))
+SEEDS = sorted((ROOT / "seeds").glob("*.csv"))
+RESOURCE_FILES = sorted(
+    path for folder in ("dbt_project", "seeds", "tests/data") for path in (ROOT / folder).rglob("*.y*ml")
+)
+
+# What a relation's column is called where it is described: valid on DuckDB and on Spark.
+DESCRIBED_TYPES = {
+    "VARCHAR": "string",
+    "DATE": "date",
+    "TIMESTAMP": "timestamp",
+    "BOOLEAN": "boolean",
+    "BIGINT": "bigint",
+    "INTEGER": "integer",
+    "DECIMAL(38,4)": "decimal(38,4)",
+    "DECIMAL(18,4)": "decimal(18,4)",
+}
+
+
+def list_faults(schema: dict[str, Any], text: str) -> list[str]:
+    """What dbt's JSON schema says of a YAML text: where and what, one sentence for each fault."""
+    return [
+        f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
+        for error in CustomDraft7Validator(schema).iter_errors(yaml.safe_load(text))
+    ]
+
+
+def list_columns(text: str) -> list[dict[str, Any]]:
+    """The columns that a file of one model or seed describes."""
+    content = yaml.safe_load(text)
+    (resource,) = content.get("models") or content["seeds"]
+    return resource["columns"]
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleBuild:
+    return build_sample(tmp_path_factory.getbasetemp() / "sample")
+
+
+def test_the_project_file_is_what_dbt_understands() -> None:
+    assert list_faults(project_schema(), PROJECT_FILE.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", RESOURCE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_is_what_dbt_understands(path: Path) -> None:
+    assert list_faults(resources_schema(), path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("key", ["desciption", "data_test", "colums"])
+def test_a_misspelt_key_of_a_model_is_caught(key: str) -> None:
+    text = MODELS[0].with_suffix(".yml").read_text(encoding="utf-8")
+    misspelt = re.sub(r"^    description:", f"    {key}:", text, count=1, flags=re.MULTILINE)
+    (fault,) = list_faults(resources_schema(), misspelt)
+    assert key in fault
+
+
+def test_a_misspelt_key_of_the_project_file_is_caught() -> None:
+    text = PROJECT_FILE.read_text(encoding="utf-8").replace("seed-paths:", "seeds-path:")
+    (fault,) = list_faults(project_schema(), text)
+    assert "seeds-path" in fault
+
+
+@pytest.mark.parametrize("path", [*MODELS, *SEEDS], ids=lambda path: path.stem)
+def test_what_is_built_is_described_beside_it_column_by_column(path: Path, sample: SampleBuild) -> None:
+    with duckdb.connect(sample.database, read_only=True) as connection:
+        built = connection.execute(
+            "select column_name, data_type from duckdb_columns() where table_name = ? order by column_index",
+            [path.stem],
+        ).fetchall()
+    columns = list_columns(path.with_suffix(".yml").read_text(encoding="utf-8"))
+    assert [(column["name"], column["data_type"]) for column in columns] == [
+        (name, DESCRIBED_TYPES[data_type]) for name, data_type in built
+    ]
+    assert all(column["description"].strip() for column in columns)
+
+
+@pytest.mark.parametrize("path", [*MODELS, *SEEDS], ids=lambda path: path.stem)
+def test_a_description_ends_with_the_grain(path: Path) -> None:
+    content = yaml.safe_load(path.with_suffix(".yml").read_text(encoding="utf-8"))
+    (resource,) = content.get("models") or content["seeds"]
+    *_, last_sentence = resource["description"].strip().split(". ")
+    assert last_sentence.startswith("One row for each")
+
+
+def test_every_mart_runs_under_its_contract(sample: SampleBuild) -> None:
+    marts = {path.stem for path in MODELS if path.parent.name == "marts"}
+    enforced = {
+        node["name"]
+        for node in sample.manifest["nodes"].values()
+        if node["resource_type"] == "model" and node["config"]["contract"]["enforced"]
+    }
+    assert enforced == marts
+
+
+def test_a_description_that_two_columns_share_is_a_doc_block() -> None:
+    written = Counter(
+        (column["name"], column["description"])
+        for path in [*MODELS, *SEEDS]
+        for column in list_columns(path.with_suffix(".yml").read_text(encoding="utf-8"))
+        if "{{ doc(" not in column["description"]
+    )
+    assert [column for column, times in written.items() if times > 1] == []
