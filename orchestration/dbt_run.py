@@ -143,8 +143,11 @@ def _failure(errors: list[str], folder: Path) -> DbtFailed:
         return DbtFailed(
             f"dbt did not pass {names}{more}; nothing was written, and {folder}/dbt.log says why."
         )
-    first = next((line for line in text.splitlines() if line.strip()), "it said nothing")
-    return DbtFailed(f"dbt ended with an error: {first.strip()} See {folder}/dbt.log.")
+    lines = [line.strip() for line in text.splitlines()]
+    said = [line for line in lines if line not in ("", "Encountered an error:")]
+    return DbtFailed(
+        f"dbt ended with an error: {' '.join(said[:2]) or 'it said nothing'}; {folder}/dbt.log says more."
+    )
 
 
 # What the reader of files says of a file that is no table of rows (CASES.md, F3, F7, F8), and what the models

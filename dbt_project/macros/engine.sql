@@ -65,3 +65,17 @@
 {% macro least_of(left, right) -%}
     case when {{ left }} is null or {{ right }} < {{ left }} then {{ right }} else {{ left }} end
 {%- endmacro %}
+
+
+{#- The texts of a group, in order and with spaces between them; null where there is none. -#}
+{% macro texts_in_order(text) -%}
+    {{ adapter.dispatch("texts_in_order", "outstanding_points")(text) }}
+{%- endmacro %}
+
+{% macro default__texts_in_order(text) -%}
+    {{ dbt.listagg(text, "' '", "order by " ~ text) }}
+{%- endmacro %}
+
+{% macro spark__texts_in_order(text) -%}
+    nullif(array_join(array_sort(collect_list({{ text }})), ' '), '')
+{%- endmacro %}

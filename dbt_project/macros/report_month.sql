@@ -17,6 +17,12 @@
 {%- endmacro %}
 
 
+{#- The instant at which that period starts. -#}
+{% macro period_starts_at(report_month) -%}
+    {{ local_to_utc("cast(" ~ period_start_date(report_month) ~ " as timestamp)") }}
+{%- endmacro %}
+
+
 {% macro next_month(report_month) -%}
     cast({{ dbt.dateadd("month", 1, report_month) }} as date)
 {%- endmacro %}

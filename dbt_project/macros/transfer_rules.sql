@@ -1,9 +1,10 @@
 {#- The rules that a row of raw transfers must keep by itself (DESIGN.md, section 5; CASES.md, R1 to R9), in
     the order in which they are tried: the first one broken is the row's rejection. `condition` says when
-    the rule is broken and may name the columns of stg_points__transfer_rows before they are judged. -#}
+    the rule is broken and may name the columns of stg_points__transfer_rows before they are judged;
+    `value` is the column as it was sent. -#}
 {% macro transfer_rules() %}
     {%- set identifier = var("transfer_patterns")["identifier"] -%}
-    {{- return([
+    {%- set rules = [
         {
             "code": "FIELDS", "column": "",
             "condition": "has_wrong_field_count",
@@ -80,7 +81,15 @@
             "condition": has_control_character("coalesce(comment, '')"),
             "expected": "no control characters but tabs and line breaks",
         },
-    ]) -}}
+    ] -%}
+    {%- set parsed = ["points", "occurred_at", "status_changed_at", "recorded_at", "entry_id"] -%}
+    {%- for rule in rules -%}
+        {%- do rule.update({
+            "number": loop.index,
+            "value": "raw_" ~ rule["column"] if rule["column"] in parsed else rule["column"],
+        }) -%}
+    {%- endfor -%}
+    {{- return(rules) -}}
 {% endmacro %}
 
 

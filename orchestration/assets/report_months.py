@@ -14,6 +14,7 @@ from orchestration.assets.dbt_nodes import DbtNodes
 from orchestration.assets.file_checks import check_files, file_check_specs
 from orchestration.assets.month_files import FILE_KINDS, describe_file, file_specs
 from orchestration.build import (
+    Build,
     build_database,
     check_source,
     dbt_arguments,
@@ -103,14 +104,23 @@ def _build_everything(
             f"Published {len(build.months)} months in {build.folder}; {build.test_count} tests passed,"
             f" {build.quarantined} rows are quarantined."
         )
-        wanted = {report_month(key): key for key in context.partition_keys}
-        for kind in FILE_KINDS:
-            for month in build.months:
-                if month.report_month in wanted:
-                    facts = describe_file(kind, build, month, settings.default_currency)
-                    context.add_asset_metadata(facts, kind.key, wanted[month.report_month])
-            yield dg.MaterializeResult(asset_key=kind.key)
+        yield from _describe_files(context, settings, build)
         yield from check_files(settings, through, context.selected_asset_check_keys)
+
+
+def _describe_files(
+    context: dg.AssetExecutionContext, settings: Settings, build: Build
+) -> Iterator[dg.MaterializeResult]:
+    """The files as made, with the facts of each month that the run was asked for."""
+    months = {month.report_month: month for month in build.months}
+    for kind in FILE_KINDS:
+        for key in context.partition_keys:
+            if month := months.get(report_month(key)):
+                facts = describe_file(kind, build, month, settings.default_currency)
+            else:
+                facts = {"file": f"none: the first month is {build.months[0].report_month}"}
+            context.add_asset_metadata(facts, kind.key, key)
+        yield dg.MaterializeResult(asset_key=kind.key)
 
 
 def _build_part(context: dg.AssetExecutionContext, settings: Settings, nodes: DbtNodes) -> Iterator[Result]:

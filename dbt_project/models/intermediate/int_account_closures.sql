@@ -4,7 +4,7 @@ with events as (
 
 ),
 
-{#- At a month's end an account is what its latest event then visible made it. #}
+{# At a month's end an account is what its latest event then visible made it. #}
 followed as (
 
     select

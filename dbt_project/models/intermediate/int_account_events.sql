@@ -16,14 +16,14 @@ months as (
 
 ),
 
-{#- A transfer of this reason closes the account too, wherever it came from. #}
+{# A transfer of this reason closes the account too, wherever it came from. #}
 closing_transfers as (
 
     select
         effective_entry_id as entry_id,
         relation_reference,
         'close' as event,
-        occurred_at as event_at
+        effective_at as event_at
     from {{ ref("int_transfers_classified") }}
     where
         reason = 'account_closure'
@@ -31,14 +31,14 @@ closing_transfers as (
 
 ),
 
-{#- What balances handed in say of an account stands for the events that made it so. #}
+{# What balances handed in say of an account stands for the events that made it so. #}
 closed_before as (
 
     select distinct
         cast(null as bigint) as entry_id,
         relation_reference,
         'close' as event,
-        cast({{ next_month("report_month") }} as timestamp) as event_at
+        {{ period_starts_at(next_month("report_month")) }} as event_at
     from opening_balances
     where is_account_closed
 
@@ -54,7 +54,7 @@ events as (
 
 ),
 
-{#- An event shows from the first month by whose end it occurred and whose cutoff knew it. #}
+{# An event shows from the first month by whose end it occurred and whose cutoff knew it. #}
 visible as (
 
     select

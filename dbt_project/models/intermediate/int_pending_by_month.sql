@@ -14,7 +14,7 @@ months as (
 
 ),
 
-{#- A closed month shows what waited at its close's cutoff; an open one what waits now. #}
+{# A closed month shows what waited at its close's cutoff; an open one what waits now. #}
 waiting_by_month as (
 
     select

@@ -64,7 +64,7 @@ closed as (
 
 ),
 
-{#- A run reports from its first month, or from the month after the balances handed in, through the month it
+{# A run reports from its first month, or from the month after the balances handed in, through the month it
     is told, or else the newest that no transfer dated ahead of the records stretches. #}
 bounds as (
 
@@ -72,7 +72,6 @@ bounds as (
         coalesce(
             {{ next_month("opening.report_month") }},
             closed.first_month,
-            {{ month_setting("POINTS_FIRST_MONTH") }},
             posted.first_month
         ) as first_month,
         coalesce(

@@ -23,7 +23,7 @@ closes_in_force as (
 
 ),
 
-{#- The cutoff that decided a revocation: that of the close that posted it. One that no close has posted is
+{# The cutoff that decided a revocation: that of the close that posted it. One that no close has posted is
     decided by the run, which knows every entry that it read. #}
 revocations as (
 
@@ -48,7 +48,7 @@ revoked_ids as (
 
 ),
 
-{#- A root's bucket is that of the month it posts to; to a close that did not yet know it effective, that
+{# A root's bucket is that of the month it posts to; to a close that did not yet know it effective, that
     of the month in which it occurred. #}
 roots as (
 

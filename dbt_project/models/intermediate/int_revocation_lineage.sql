@@ -1,7 +1,16 @@
 {#- What revocations have taken back of a transfer. A revocation of a revocation gives some of it back, and so on
     down: each descendant counts with the sign of its depth (DESIGN.md, section 5, "unrevoked"). #}
 
-with recursive revocations as (
+with recursive linked as (
+
+    select transfer_id from {{ ref("int_revocation_chains") }}
+    union all
+    select transfer_id from {{ ref("int_orphan_descendants") }}
+
+),
+
+{# A circle is left out: nothing in it is undone. #}
+revocations as (
 
     select
         transfers.transfer_id,
@@ -12,8 +21,8 @@ with recursive revocations as (
         transfers.entry_id,
         transfers.effective_at
     from {{ ref("int_transfers_classified") }} as transfers
-    inner join {{ ref("int_revocation_chains") }} as chains
-        on transfers.transfer_id = chains.transfer_id
+    inner join linked
+        on transfers.transfer_id = linked.transfer_id
     where transfers.status <> 'cancelled'
 
 ),

@@ -16,7 +16,7 @@ ordered as (
 
 ),
 
-{#- Approved and cancelled are final, so there is at most one of each. #}
+{# Approved and cancelled are final, so there is at most one of each. #}
 summed_up as (
 
     select

@@ -24,7 +24,7 @@ statuses as (
     "external_reference", "comment",
 ] %}
 
-{#- What an earlier close left unposted comes with the status, and the effect, that it had then. #}
+{# What an earlier close left unposted comes with the status, and the effect, that it had then. #}
 transfers as (
 
     select
@@ -47,7 +47,7 @@ transfers as (
 
 ),
 
-{#- A transfer that waited takes effect when it occurred or when it was approved, whichever is later. #}
+{# A transfer that waited takes effect when it occurred or when it was approved, whichever is later. #}
 effective as (
 
     select

@@ -1,10 +1,10 @@
 {{ config(materialized="view") }}
 
-{#- The posting rule (DESIGN.md, section 6) stands here and nowhere else. With m the report month in which a
+{# The posting rule (DESIGN.md, section 6) stands here and nowhere else. With m the report month in which a
     transfer takes effect and L the last month closed before the entry that made it effective, it posts to m
     where m is later than L, else to the month after L. #}
 
-{#- Nothing posts before the programme's first month. #}
+{# Nothing posts before the programme's first month. #}
 {% set month_on_time -%}
 case
             when {{ report_month("effective.effective_at") }} < first_month.report_month
@@ -38,7 +38,7 @@ closes_in_force as (
 
 ),
 
-{#- Late: the entry came after the cutoff of the very month it belongs to. These are few, and only they
+{# Late: the entry came after the cutoff of the very month it belongs to. These are few, and only they
     need a look at how far the closes reached. #}
 late as (
 

@@ -29,7 +29,7 @@ latest_events as (
 
 ),
 
-{#- Now is when the newest entry was recorded; where nothing says so, after everything that was read. #}
+{# Now is when the newest entry was recorded; where nothing says so, after everything that was read. #}
 newest as (
 
     select max(recorded_at) as recorded_at

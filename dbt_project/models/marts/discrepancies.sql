@@ -10,16 +10,7 @@
     "report_month", "currency", "relation_reference", "transfer_id", "discrepancy", "severity", "points"
 ] -%}
 
-with months as (
-
-    select
-        min(report_month) as first_month,
-        max(report_month) as last_month
-    from {{ ref("int_report_months") }}
-
-),
-
-chains as (
+with chains as (
 
     select * from {{ ref("int_revocation_chains") }}
 
@@ -37,21 +28,35 @@ account_events as (
 
 ),
 
-{#- Pending and cancelled revocations undo nothing, so only those that post are looked at. #}
+closes_in_force as (
+
+    select
+        report_month,
+        cutoff_entry_id
+    from {{ ref("stg_points__closes") }}
+    where is_in_force
+
+),
+
+{# Pending and cancelled revocations undo nothing, so only those that post are looked at. What a close said
+    of one stays said: its original counts as the close that posted the revocation knew it. #}
 revocations as (
 
     select
-        posting_month as report_month,
-        currency,
-        relation_reference,
-        transfer_id,
-        reverses_transfer_id,
-        style,
-        points
-    from {{ ref("int_transfers_classified") }}
+        transfers.posting_month as report_month,
+        transfers.currency,
+        transfers.relation_reference,
+        transfers.transfer_id,
+        transfers.reverses_transfer_id,
+        transfers.style,
+        transfers.points,
+        closes_in_force.cutoff_entry_id as deciding_cutoff
+    from {{ ref("int_transfers_classified") }} as transfers
+    left join closes_in_force
+        on transfers.posting_month = closes_in_force.report_month
     where
-        reason = 'revocation'
-        and posting_month is not null
+        transfers.reason = 'revocation'
+        and transfers.posting_month is not null
 
 ),
 
@@ -66,6 +71,8 @@ originals as (
 
     select
         transfers.transfer_id,
+        transfers.entry_id,
+        transfers.effective_entry_id,
         transfers.relation_reference,
         transfers.currency,
         transfers.style,
@@ -80,6 +87,8 @@ originals as (
 
     select
         transfer_id,
+        entry_id,
+        entry_id as effective_entry_id,
         relation_reference,
         currency,
         style,
@@ -98,12 +107,17 @@ revocations_with_original as (
         originals.relation_reference as original_relation_reference,
         originals.currency as original_currency,
         originals.style as original_style,
-        originals.status as original_status,
+        case
+            when originals.status <> 'approved' then false
+            else coalesce(originals.effective_entry_id <= revocations.deciding_cutoff, true)
+        end as is_original_approved,
         originals.points as original_points,
         chains.transfer_id is not null as is_rooted
     from revocations
     left join originals
-        on revocations.reverses_transfer_id = originals.transfer_id
+        on
+            revocations.reverses_transfer_id = originals.transfer_id
+            and coalesce(originals.entry_id <= revocations.deciding_cutoff, true)
     left join chains
         on revocations.transfer_id = chains.transfer_id
 
@@ -117,7 +131,7 @@ orphan_revocations as (
 
 ),
 
-{#- A revocation of an orphan hangs from no root either, but it is in no circle. #}
+{# A revocation of an orphan hangs from no root either, but it is in no circle. #}
 circular_revocations as (
 
     select *, 'circular_revocation' as discrepancy, 'error' as severity
@@ -137,7 +151,9 @@ revocations_of_unapproved as (
 
     select *, 'revocation_of_unapproved' as discrepancy, 'error' as severity
     from revocations_with_original
-    where original_status <> 'approved'
+    where
+        original_id is not null
+        and not is_original_approved
 
 ),
 
@@ -165,7 +181,7 @@ revocations_of_same_style as (
 
 ),
 
-{#- What of each original is revoked after each step of its lineage, in the order of posting. #}
+{# What of each original is revoked after each step of its lineage, in the order of posting. #}
 revoked_so_far as (
 
     select
@@ -222,33 +238,41 @@ negative_balances as (
 
 ),
 
-{#- The closure itself is no activity; what happens in the same instant is part of it. #}
-events_of_closed_accounts as (
+closed_accounts as (
 
-    select
-        account_events.*,
-        lead(account_events.event_at) over (
-            partition by account_events.relation_reference
-            order by account_events.event_at, account_events.entry_id, account_events.event
-        ) as next_event_at
+    select distinct relation_reference
     from account_events
-    inner join (
-        select distinct relation_reference
-        from account_events
-        where event = 'close'
-    ) as closed
-        on account_events.relation_reference = closed.relation_reference
+    where event = 'close'
 
 ),
 
-closed_periods as (
+{# What had happened to the account when a transfer of it occurred, as far as the close that posted the
+    transfer knew. The closure itself, in whatever currency, is no activity; nor is what happens in the very
+    instant of a closure or of an opening. #}
+events_before as (
 
     select
-        relation_reference,
-        event_at as closed_at,
-        coalesce(next_event_at, timestamp '9999-12-31 00:00:00') as closed_until
-    from events_of_closed_accounts
-    where event = 'close'
+        transfers.transfer_id,
+        account_events.event,
+        row_number() over (
+            partition by transfers.transfer_id
+            order by account_events.event_at desc, account_events.entry_id desc, account_events.event desc
+        ) as position_from_last
+    from {{ ref("int_transfers_classified") }} as transfers
+    inner join closed_accounts
+        on transfers.relation_reference = closed_accounts.relation_reference
+    inner join account_events
+        on transfers.relation_reference = account_events.relation_reference
+    left join closes_in_force
+        on transfers.posting_month = closes_in_force.report_month
+    where
+        transfers.posting_month is not null
+        and transfers.reason <> 'account_closure'
+        and coalesce(account_events.entry_id <= closes_in_force.cutoff_entry_id, true)
+        and (
+            account_events.event_at < transfers.occurred_at
+            or (account_events.event = 'open' and account_events.event_at = transfers.occurred_at)
+        )
 
 ),
 
@@ -263,12 +287,11 @@ activity_after_closures as (
         'warning' as severity,
         transfers.points
     from {{ ref("int_transfers_classified") }} as transfers
-    inner join closed_periods
-        on
-            transfers.relation_reference = closed_periods.relation_reference
-            and transfers.occurred_at > closed_periods.closed_at
-            and transfers.occurred_at <= closed_periods.closed_until
-    where transfers.posting_month is not null
+    inner join events_before
+        on transfers.transfer_id = events_before.transfer_id
+    where
+        events_before.position_from_last = 1
+        and events_before.event = 'close'
 
 ),
 

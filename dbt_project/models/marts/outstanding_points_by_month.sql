@@ -43,7 +43,7 @@ first_month as (
 
 ),
 
-{#- What moves a balance: the month's transfers; balances handed in, as one movement of the month before;
+{# What moves a balance: the month's transfers; balances handed in, as one movement of the month before;
     an account that is opened, by nothing. #}
 steps as (
 
@@ -104,7 +104,7 @@ changes as (
 
 ),
 
-{#- Totals by bucket are one way to a balance, the running sum of signed points is another. #}
+{# Totals by bucket are one way to a balance, the running sum of signed points is another. #}
 running as (
 
     select
@@ -126,7 +126,7 @@ running as (
 
 ),
 
-{#- A balance holds from its month until the next change of it, or to the end. #}
+{# A balance holds from its month until the next change of it, or to the end. #}
 holding as (
 
     select

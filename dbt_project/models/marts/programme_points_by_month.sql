@@ -68,7 +68,7 @@ movements_summed as (
 
 ),
 
-{#- Few transfers are late or give a redemption back, so both are sought among transfers at once. #}
+{# Few transfers are late or give a redemption back, so both are sought among transfers at once. #}
 remarkable_summed as (
 
     select
@@ -104,7 +104,7 @@ pending_summed as (
 
 ),
 
-{#- The default currency has a row in every month, another one from its first. #}
+{# The default currency has a row in every month, another one from its first. #}
 grain as (
 
     select

@@ -5,6 +5,7 @@ with broken_by_themselves as (
     select
         rejection_code,
         rejected_column,
+        rejected_value,
         transfer_id,
         relation_reference,
         currency,
@@ -31,6 +32,11 @@ broken_together as (
             when '{{ rule["code"] }}' then '{{ rule["column"] }}'
             {%- endfor %}
         end as rejected_column,
+        case rule_at_stake
+            {%- for rule in repetition_rules() %}
+            when '{{ rule["code"] }}' then {{ rule["column"] }}
+            {%- endfor %}
+        end as rejected_value,
         transfer_id,
         relation_reference,
         currency,
@@ -61,14 +67,7 @@ explained as (
     select
         rejection_code,
         rejected_column,
-        case rejected_column
-            {%- for column in
-                ["transfer_id", "relation_reference", "currency", "style", "points", "reason", "status",
-                 "occurred_at", "status_changed_at", "reverses_transfer_id", "external_reference",
-                 "comment"] %}
-            when '{{ column }}' then {{ column }}
-            {%- endfor %}
-        end as rejected_value,
+        rejected_value,
         case concat(rejection_code, ' ', rejected_column)
             {%- for rule in transfer_rules() + repetition_rules() %}
             when '{{ rule["code"] }} {{ rule["column"] }}' then '{{ rule["expected"] }}'

@@ -20,7 +20,7 @@ revocations as (
     select
         transfer_id,
         cast(sum(revoked_points) as decimal(38, 4)) as revoked_points,
-        {{ dbt.listagg("case when depth = 1 then descendant_id end", "' '", "order by descendant_id") }}
+        {{ texts_in_order("case when depth = 1 then descendant_id end") }}
             as revoked_by_transfer_ids
     from {{ ref("int_revocation_lineage") }}
     group by transfer_id

@@ -20,7 +20,7 @@ dated as (
 
 ),
 
-{#- A row holds until the next one of the same reason and style. #}
+{# A row holds until the next one of the same reason and style. #}
 renamed as (
 
     select

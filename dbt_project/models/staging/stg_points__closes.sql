@@ -21,7 +21,7 @@ reopenings as (
 
 ),
 
-{#- A reopening takes the month's close and every later month's out of force. #}
+{# A reopening takes the month's close and every later month's out of force. #}
 renamed as (
 
     select

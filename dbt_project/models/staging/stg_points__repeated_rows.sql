@@ -30,12 +30,17 @@ repeated as (
 
 ),
 
-{#- Content is compared by value; a comment and what a file does not say do not count. #}
+{# Content is compared by value; a comment and what a file does not say do not count. #}
 contents as (
 
     select
         transfer_id,
         max(status) as any_status,
+        max(currency) as any_currency,
+        max(reverses_transfer_id) as any_reverses_transfer_id,
+        max(external_reference) as any_external_reference,
+        min(entry_id) as first_entry_id,
+        max(case when status in ('pending', 'on_hold') then 1 else 0 end) = 1 as was_waiting,
         count(distinct relation_reference) > 1
         or count(distinct currency) > 1
         or count(distinct style) > 1
@@ -49,11 +54,16 @@ contents as (
 
 ),
 
-{#- A row that says no status says nothing new where another row of the transfer does. #}
+{# A row that says no status says nothing new where another row of the transfer does. #}
 statuses as (
 
     select
         repeated.*,
+        contents.any_currency,
+        contents.any_reverses_transfer_id,
+        contents.any_external_reference,
+        contents.was_waiting,
+        contents.first_entry_id,
         contents.has_conflict,
         repeated.status is null and contents.any_status is not null as says_nothing_new,
         coalesce(repeated.status, 'approved') as said_status,
@@ -76,8 +86,9 @@ distinct_statements as (
 
 ),
 
-{#- Only what is said for the first time takes part in the order of statuses: what no file dates comes
-    first, and among equals the final status last. #}
+{# Only what is said for the first time takes part in the order of statuses. What no file dates comes
+    first, unless it ends the waiting of a transfer that had been recorded waiting; among equals the final status
+    is last. #}
 ordered as (
 
     select
@@ -86,7 +97,12 @@ ordered as (
         row_number() over (
             partition by transfer_id, not says_nothing_new and copy_number = 1
             order by
-                coalesce(status_changed_at, timestamp '1900-01-01 00:00:00'),
+                case
+                    when status_changed_at is not null then status_changed_at
+                    when is_final and was_waiting and coalesce(entry_id > first_entry_id, true)
+                        then timestamp '9999-12-31 00:00:00'
+                    else timestamp '1900-01-01 00:00:00'
+                end,
                 is_final,
                 said_status,
                 entry_id
@@ -118,7 +134,7 @@ judged as (
         entry_id,
         transfer_id,
         relation_reference,
-        currency,
+        any_currency as currency,
         style,
         points,
         reason,
@@ -127,9 +143,9 @@ judged as (
         occurred_at,
         recorded_at,
         recorded_by,
-        reverses_transfer_id,
+        any_reverses_transfer_id as reverses_transfer_id,
         batch_id,
-        external_reference,
+        any_external_reference as external_reference,
         comment,
         case
             when has_conflict then 'rejected'

@@ -12,7 +12,7 @@ repeated_rows as (
 
 ),
 
-{#- A file may leave out when a status changed; no clock is read here, so the change then counts from
+{# A file may leave out when a status changed; no clock is read here, so the change then counts from
     when it was recorded, or from the transfer itself. #}
 said_by_file as (
 

@@ -1,6 +1,6 @@
 {{ config(materialized="table" if setting("POINTS_TRANSFERS") else "view") }}
 
-{#- A cut was judged when it was written: it holds no bad row and no repetition, and is read as it is. #}
+{# A cut was judged when it was written: it holds no bad row and no repetition, and is read as it is. #}
 {% set is_judged = transfers_source() == "cut" %}
 
 with source as (
@@ -32,6 +32,7 @@ judged as (
         comment,
         cast(null as string) as rejection_code,
         cast(null as string) as rejected_column,
+        cast(null as string) as rejected_value,
         cast(null as string) as raw_points,
         cast(null as string) as raw_occurred_at,
         cast(null as string) as raw_status_changed_at
@@ -57,7 +58,7 @@ reasons as (
 
 ),
 
-{#- A column that a file lacks stays null; an empty value says what its absence means. #}
+{# A column that a file lacks stays null; an empty value says what its absence means. #}
 typed as (
 
     select
@@ -100,14 +101,14 @@ typed as (
 
 ),
 
-{#- The number of the first rule that the row breaks. #}
+{# The number of the first rule that the row breaks. #}
 numbered as (
 
     select
         *,
         case
             {%- for rule in transfer_rules() %}
-            when {{ rule["condition"] }} then {{ loop.index }}
+            when {{ rule["condition"] }} then {{ rule["number"] }}
             {%- endfor %}
         end as broken_rule
     from typed
@@ -136,14 +137,19 @@ judged as (
         comment,
         case broken_rule
             {%- for rule in transfer_rules() %}
-            when {{ loop.index }} then '{{ rule["code"] }}'
+            when {{ rule["number"] }} then '{{ rule["code"] }}'
             {%- endfor %}
         end as rejection_code,
         case broken_rule
             {%- for rule in transfer_rules() %}
-            when {{ loop.index }} then '{{ rule["column"] }}'
+            when {{ rule["number"] }} then '{{ rule["column"] }}'
             {%- endfor %}
         end as rejected_column,
+        case broken_rule
+            {%- for rule in transfer_rules() if rule["column"] %}
+            when {{ rule["number"] }} then {{ rule["value"] }}
+            {%- endfor %}
+        end as rejected_value,
         case when broken_rule is not null then raw_points end as raw_points,
         case when broken_rule is not null then raw_occurred_at end as raw_occurred_at,
         case when broken_rule is not null then raw_status_changed_at end as raw_status_changed_at
