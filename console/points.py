@@ -1,4 +1,4 @@
-"""The ``points`` command: what operations and finance type. It parses, calls, and shows; rules are elsewhere."""
+"""The ``points`` command: what operations and finance type. It parses, calls and shows; rules are elsewhere."""
 
 import csv
 import json

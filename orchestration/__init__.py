@@ -1,1 +1,1 @@
-"""What turns transfers into files: settings, runs of dbt, their audit, publishing, and Dagster around them."""
+"""What turns transfers into files: settings, runs of dbt, their audit, publishing; Dagster around them."""

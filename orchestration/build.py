@@ -1,7 +1,7 @@
 """A build: transfers to provisional files, and nothing half-done for anybody to see.
 
-Models are built and tested in ``runs/<run>/``, which nobody reads. Only when every required test has passed are
-files written, beside what readers have, and swapped in whole (DESIGN.md, sections 3, 6 and 9).
+Models are built and tested in ``runs/<run>/``, which nobody reads. Only when every required test has
+passed are files written, beside what readers have, and swapped in whole (DESIGN.md, sections 3, 6 and 9).
 """
 
 from collections.abc import Callable, Mapping
@@ -70,7 +70,7 @@ def build_months(
     report: Callable[[BuildProgress], None] = lambda progress: None,
     wait_seconds: float = 0.0,
 ) -> Build:
-    """Build every report month up to ``through`` (``YYYY-MM``; None for the newest) and write ``provisional/``.
+    """Build every report month up to ``through`` (``YYYY-MM``; None: the newest); write ``provisional/``.
 
     Raises `PointsError` where something is refused; ``provisional/`` is then what it was.
     """

@@ -6,7 +6,7 @@ parses before it starts Dagster (``python -m orchestration.dbt_manifest``); a lo
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,6 @@ def read_manifest() -> dict[str, Any]:
                 for _ in stream_dbt(["parse"], {"POINTS_HOME": str(folder)}, folder):
                     pass
     return json.loads(manifest.read_bytes())
-
-
-def data_tests(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The data tests of the manifest, in order of their unique ids."""
-    nodes = manifest["nodes"]
-    return [nodes[unique_id] for unique_id in sorted(nodes) if unique_id.startswith("test.")]
 
 
 def _is_fresh(manifest: Path) -> bool:

@@ -147,13 +147,14 @@ def _programme_lines(where: str) -> str:
     """The programme's roll-forward by bucket and reason, then the control totals; empty where not counted."""
     programme = f"from programme_points_by_month where {where}"
     parts = [
-        f"select 0 as part, 'Opening Points' as name, '' as reason, '' as transfers, opening_points as points {programme}"
+        "select 0 as part, 'Opening Points' as name, '' as reason, '' as transfers,"
+        f" opening_points as points {programme}"
     ]
     for part, bucket in enumerate(("earned", "reversal", "redeemed", "expired")):
         name = f"{bucket.capitalize()} Points"
         parts.append(
-            f"select {2 * part + 1}, '{name}', reason, cast(sum(transfer_count) as varchar), sum(bucket_points)"
-            f" from points_movements_by_month where {where} and bucket = '{bucket}' group by reason"
+            f"select {2 * part + 1}, '{name}', reason, cast(sum(transfer_count) as varchar),"
+            f" sum(bucket_points) from points_movements_by_month where {where} and bucket = '{bucket}' group by reason"
         )
         parts.append(f"select {2 * part + 2}, 'Total {name}', '', '', {bucket}_points {programme}")
     parts.append(f"select 9, 'Closing Points', '', '', closing_points {programme}")

@@ -20,19 +20,14 @@ def write_provisional_database(build: Path, folder: Path) -> None:
     """
     with duckdb.connect(str(folder / DATABASE_NAME)) as connection:
         connection.execute(f"attach '{_quoted(build)}' as build (read_only)")
-        connection.execute(
-            "create table report_months as select 'provisional' as publication_status, * from build.int_report_months"
-        )
+        marked = "select 'provisional' as publication_status, *"
+        connection.execute(f"create table report_months as {marked} from build.int_report_months")
         for name in ("customer_point_balances", "quarantined_transfers"):
-            connection.execute(
-                f"create table {name} as select 'provisional' as publication_status, * from build.{name}"
-            )
+            connection.execute(f"create table {name} as {marked} from build.{name}")
         connection.execute("detach build")
         for name in (*PARQUET_FILES, "posted_transfers", "unposted_transfers"):
             pattern = _quoted(folder / "*" / f"{name}.parquet")
-            connection.execute(
-                f"create view {name} as select 'provisional' as publication_status, * from read_parquet('{pattern}')"
-            )
+            connection.execute(f"create view {name} as {marked} from read_parquet('{pattern}')")
 
 
 def write_quarantine(build: Path, path: Path) -> int:

@@ -57,7 +57,8 @@ def tests_in_manifest(manifest: Mapping) -> list[str]:
 def write_required_tests(manifest: Mapping, path: Path = REQUIRED_TESTS) -> None:
     """Rewrite the list from dbt's manifest (``make required-tests``)."""
     lines = [
-        "# The tests that every build must have run and passed before a file of it is written (DESIGN.md, section 9).",
+        "# The tests that every build must have run and passed before a file of it is written",
+        "# (DESIGN.md, section 9).",
         "# `make required-tests` rewrites this list; what it takes away, a reviewer must agree to.",
         "required_tests:",
         *(f"  - {test}" for test in tests_in_manifest(manifest)),

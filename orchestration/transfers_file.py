@@ -10,6 +10,7 @@ import gzip
 import io
 import os
 import stat
+from collections import deque
 from pathlib import Path
 
 from orchestration.errors import PointsError
@@ -135,13 +136,11 @@ def _ends_with_line(stream: io.BufferedIOBase, first_line: bytes) -> bool:
 
 def _check_last_row(file: Path, is_gzip: bool) -> None:
     """A file may lack its last line end, but not the rest of its last row (CASES.md, F9)."""
-    opened = gzip.open(file, "rb") if is_gzip else open(file, "rb")
-    with io.TextIOWrapper(opened, encoding="utf-8-sig", errors="replace", newline="") as stream:
+    opener = gzip.open if is_gzip else open
+    with opener(file, "rt", encoding="utf-8-sig", errors="replace", newline="") as stream:
         rows = csv.reader(stream)
         header = next(rows)
-        last = header
-        for last in rows:
-            pass
+        (last,) = deque(rows, maxlen=1) or [header]
     if len(last) < len(header):
         raise TransfersFileRefused(
             "TRUNCATED",

@@ -211,7 +211,8 @@ def test_the_airline_programme_comes_out_as_computed_elsewhere(points, airline, 
     for month, row in expected.items():
         folder = home / "provisional" / month
         found = duckdb.sql(
-            f"select {', '.join(names)}, nonzero_relation_count, negative_relation_count from read_parquet(?)",
+            f"select {', '.join(names)}, nonzero_relation_count, negative_relation_count"
+            " from read_parquet(?)",
             params=[str(folder / "programme_points_by_month.parquet")],
         ).fetchall()
         counts = [int(row["relations_not_zero"]), int(row["relations_negative"])]

@@ -18,11 +18,12 @@ import yaml
 from orchestration import build
 from orchestration.assets import report_months
 from orchestration.assets.file_checks import FILE_CHECKS, check_files
-from orchestration.dbt_manifest import data_tests, read_manifest
+from orchestration.dbt_manifest import read_manifest
 from orchestration.dbt_run import DbtFailed, NodeProgress
 from orchestration.definitions import define
 from orchestration.partitions import define_report_months
 from orchestration.required_tests import required_tests
+from orchestration.required_tests import tests_in_manifest as data_tests
 from orchestration.run_lock import run_lock
 from orchestration.schedules import define_build_months_daily
 from orchestration.settings import PROJECT_ROOT, Settings
@@ -191,7 +192,7 @@ def test_every_seed_and_model_of_dbt_is_an_asset(definitions):
 def test_every_data_test_of_dbt_and_every_required_one_is_a_check(definitions):
     checks = definitions.resolve_asset_graph().asset_check_keys
     dbt_checks = {key.name for key in checks if len(key.asset_key.path) == 1}
-    assert dbt_checks == {test["name"] for test in data_tests(read_manifest())}
+    assert dbt_checks == {unique_id.split(".")[2] for unique_id in data_tests(read_manifest())}
     assert dbt_checks == {unique_id.split(".")[2] for unique_id in required_tests()}
     file_checks = {
         f"{key.asset_key.to_user_string()}:{key.name}" for key in checks if len(key.asset_key.path) > 1

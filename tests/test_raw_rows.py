@@ -138,7 +138,8 @@ def test_every_bad_row_is_set_aside_with_its_code_and_as_it_was_sent(built):
     """CASES.md, R1, R4, R6, R7, R8, R9, F7 and F11."""
     found = query(
         built,
-        "select rejection_code, transfer_id, relation_reference, points, occurred_at from quarantined_transfers",
+        "select rejection_code, transfer_id, relation_reference, points, occurred_at"
+        " from quarantined_transfers",
     )
     assert len(found) == len(BAD_ROWS) + 3
     for number, (values, code) in enumerate(BAD_ROWS.values()):
@@ -191,7 +192,8 @@ def test_a_transfer_dated_ahead_counts_in_its_own_month_and_is_listed(built):
     """CASES.md, R12."""
     months = query(
         built,
-        "select strftime(report_month, '%Y-%m') from outstanding_points_by_month where relation_reference = 'AHEAD'",
+        "select strftime(report_month, '%Y-%m') from outstanding_points_by_month"
+        " where relation_reference = 'AHEAD'",
     )
     assert months == [("2026-05",)]
     listed = query(built, "select transfer_id, points from discrepancies where discrepancy = 'future_dated'")

@@ -1,8 +1,8 @@
 """The central equality: months built from the first entry, or from what a close handed on, are the same.
 
-A world of entries is made from a seed, with closes between them. Three builds look at it: one of everything; one
-that stops where the third month was closed; one that starts there, from the published balances, what was left
-unposted, and the entries after the cutoff (DESIGN.md, sections 3 and 6).
+A world of entries is made from a seed, with closes between them. Three builds look at it: one of
+everything; one that stops where the third month was closed; one that starts there, from the published
+balances, what was left unposted, and the entries after the cutoff (DESIGN.md, sections 3 and 6).
 """
 
 import os
@@ -226,7 +226,6 @@ def test_nothing_that_comes_later_changes_a_closed_month(builds, mart):
 
 
 def test_the_balances_of_now_are_the_same_both_ways(builds):
-    """What an account that was closed, and only ever had waiting transfers, is now, needs all of its events."""
     query = "select * from customer_point_balances order by all"
     with duckdb.connect(str(builds["whole"]), read_only=True) as connection:
         whole = connection.execute(query).fetchall()

@@ -79,3 +79,25 @@
 {% macro spark__texts_in_order(text) -%}
     nullif(array_join(array_sort(collect_list({{ text }})), ' '), '')
 {%- endmacro %}
+
+
+{#- Takes the place of dbt-spark's own, which loses fractions of a second and writes each date out six times:
+    nested, as the month rule nests it, Spark's planner drowns in it. -#}
+{% macro spark__dateadd(datepart, interval, from_date_or_timestamp) -%}
+    timestampadd({{ datepart }}, {{ interval }}, {{ from_date_or_timestamp }})
+{%- endmacro %}
+
+
+{#- How a model is kept that recursive ones read: DuckDB works it out once for each query, Spark again at
+    every step of the recursion, so there it is a table. -#}
+{% macro view_unless_recomputed() %}
+    {{- return(adapter.dispatch("view_unless_recomputed", "outstanding_points")()) -}}
+{% endmacro %}
+
+{% macro default__view_unless_recomputed() %}
+    {{- return("view") -}}
+{% endmacro %}
+
+{% macro spark__view_unless_recomputed() %}
+    {{- return("table") -}}
+{% endmacro %}

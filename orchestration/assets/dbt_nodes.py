@@ -6,9 +6,9 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, build_dbt_asset_specs
 
-from orchestration.dbt_manifest import data_tests
 from orchestration.dbt_run import NodeProgress
 from orchestration.errors import PointsError
+from orchestration.required_tests import tests_in_manifest
 
 
 class TestWithoutModel(PointsError):
@@ -42,15 +42,16 @@ class DbtNodes:
             build_dbt_asset_specs(manifest=manifest, dagster_dbt_translator=_Translator())
         )
         self._asset_keys = {spec.metadata["dagster_dbt/unique_id"]: spec.key for spec in self.asset_specs}
+        tests = {unique_id: manifest["nodes"][unique_id] for unique_id in tests_in_manifest(manifest)}
         self._check_keys = {
-            test["unique_id"]: dg.AssetCheckKey(self._asset_keys[_checked_node(test, manifest)], test["name"])
-            for test in data_tests(manifest)
+            unique_id: dg.AssetCheckKey(self._asset_keys[_checked_node(test, manifest)], test["name"])
+            for unique_id, test in tests.items()
         }
         self.check_specs = [
             dg.AssetCheckSpec(
                 name=key.name,
                 asset=key.asset_key,
-                description=manifest["nodes"][unique_id]["description"] or None,
+                description=tests[unique_id]["description"] or None,
                 metadata={"dagster_dbt/unique_id": unique_id},
             )
             for unique_id, key in self._check_keys.items()

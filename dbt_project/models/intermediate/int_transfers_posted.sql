@@ -1,4 +1,4 @@
-{{ config(materialized="view") }}
+{{ config(materialized=view_unless_recomputed()) }}
 
 {# The posting rule (DESIGN.md, section 6) stands here and nowhere else. With m the report month in which a
     transfer takes effect and L the last month closed before the entry that made it effective, it posts to m

@@ -99,25 +99,29 @@ originals as (
 
 ),
 
+{# An original whose entry came after the cutoff was not known then. That is told by a condition on the
+    joined row: in the join itself it would keep DuckDB from hashing. #}
 revocations_with_original as (
 
     select
-        revocations.*,
-        originals.transfer_id as original_id,
+        revocations.report_month,
+        revocations.currency,
+        revocations.relation_reference,
+        revocations.transfer_id,
+        revocations.points,
+        revocations.style,
+        chains.transfer_id is not null as is_rooted,
+        originals.transfer_id is not null
+        and coalesce(originals.entry_id <= revocations.deciding_cutoff, true) as is_original_known,
+        originals.status = 'approved'
+        and coalesce(originals.effective_entry_id <= revocations.deciding_cutoff, true)
+            as is_original_approved,
         originals.relation_reference as original_relation_reference,
         originals.currency as original_currency,
-        originals.style as original_style,
-        case
-            when originals.status <> 'approved' then false
-            else coalesce(originals.effective_entry_id <= revocations.deciding_cutoff, true)
-        end as is_original_approved,
-        originals.points as original_points,
-        chains.transfer_id is not null as is_rooted
+        originals.style as original_style
     from revocations
     left join originals
-        on
-            revocations.reverses_transfer_id = originals.transfer_id
-            and coalesce(originals.entry_id <= revocations.deciding_cutoff, true)
+        on revocations.reverses_transfer_id = originals.transfer_id
     left join chains
         on revocations.transfer_id = chains.transfer_id
 
@@ -127,7 +131,7 @@ orphan_revocations as (
 
     select *, 'orphan_revocation' as discrepancy, 'error' as severity
     from revocations_with_original
-    where original_id is null
+    where not is_original_known
 
 ),
 
@@ -138,7 +142,7 @@ circular_revocations as (
     from revocations_with_original
     where
         not is_rooted
-        and original_id is not null
+        and is_original_known
         and not exists (
             select 1
             from {{ ref("int_orphan_descendants") }} as orphan_descendants
@@ -152,7 +156,7 @@ revocations_of_unapproved as (
     select *, 'revocation_of_unapproved' as discrepancy, 'error' as severity
     from revocations_with_original
     where
-        original_id is not null
+        is_original_known
         and not is_original_approved
 
 ),
@@ -161,7 +165,9 @@ revocations_of_other_relations as (
 
     select *, 'revocation_of_other_relation' as discrepancy, 'error' as severity
     from revocations_with_original
-    where original_relation_reference <> relation_reference
+    where
+        is_original_known
+        and original_relation_reference <> relation_reference
 
 ),
 
@@ -169,7 +175,9 @@ revocations_of_other_currencies as (
 
     select *, 'revocation_of_other_currency' as discrepancy, 'error' as severity
     from revocations_with_original
-    where original_currency <> currency
+    where
+        is_original_known
+        and original_currency <> currency
 
 ),
 
@@ -177,7 +185,9 @@ revocations_of_same_style as (
 
     select *, 'revocation_of_same_style' as discrepancy, 'error' as severity
     from revocations_with_original
-    where original_style = style
+    where
+        is_original_known
+        and original_style = style
 
 ),
 

@@ -1,0 +1,160 @@
+"""``make bench``: what a build costs, against plain hand-written DuckDB SQL making the same tables.
+
+Two measurements, both in this run and on this machine: the fixed cost, a build of a hundred transfers, nearly
+all of which is not SQL on data; and a build of many. Prints tables in Markdown for RESULTS.md.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import duckdb
+
+from orchestration.build import BuildProgress, build_months
+from orchestration.settings import PROJECT_ROOT, Settings
+
+FIRST_DAY = "2023-01-01"
+MONTHS = 36
+SECONDS = 94_608_000  # of 36 months
+
+
+def write_input(path: Path, transfers: int, relations: int) -> None:
+    """Transfers over 36 months, in the order in which they occurred; one in ten revokes a recent one."""
+    duckdb.sql(f"""
+        copy (
+            select
+                'T-' || lpad(cast(number as varchar), 9, '0') as transfer_id,
+                'C-' || lpad(cast(hash(original) % {relations} as varchar), 7, '0') as relation_reference,
+                case when number % 10 >= 6 then 'deduct' else 'give' end as style,
+                cast(cast(1 + hash(original * 7) % 100000 as decimal(18, 4)) / 100 as decimal(18, 4))
+                    as points,
+                [
+                    'rule_credit', 'rule_credit', 'rule_credit', 'tier_bonus', 'campaign_bonus',
+                    'referral_bonus', 'redemption', 'redemption', 'expiry', 'revocation'
+                ][1 + number % 10] as reason,
+                timestamp '{FIRST_DAY}' + to_seconds(number * {SECONDS - 86_400} // {transfers}
+                    + cast(hash(number * 13) % 86400 as bigint)) as occurred_at,
+                case when number % 10 = 9 then 'T-' || lpad(cast(original as varchar), 9, '0') end
+                    as reverses_transfer_id
+            from (
+                select number, case when number % 10 = 9 then number - 9 else number end as original
+                from range({transfers}) as numbers (number)
+            )
+        ) to '{path}' (format parquet)
+    """)
+
+
+def time_plain_sql(input_file: Path, folder: Path) -> float:
+    """Seconds that plain SQL takes to make the same tables, in a database on disk."""
+    script = (Path(__file__).with_name("plain.sql")).read_text(encoding="utf-8")
+    database = folder / "plain.duckdb"
+    database.unlink(missing_ok=True)
+    started = time.perf_counter()
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("set TimeZone = 'UTC'; set preserve_insertion_order = false")
+        connection.execute(f"set variable input = '{input_file}'")
+        connection.execute(
+            f"create table rules as select * from read_csv('{PROJECT_ROOT}/seeds/transfer_reasons.csv')"
+        )
+        connection.execute(script)
+    return time.perf_counter() - started
+
+
+def time_build(input_file: Path, home: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds of a build by part, and of each model and test by name as dbt took them."""
+    settings = Settings.from_environment({"POINTS_HOME": str(home), "POINTS_TRANSFERS": str(input_file)})
+    marks: dict[str, float] = {}
+
+    def mark(progress: BuildProgress) -> None:
+        now = time.perf_counter()
+        marks.setdefault(f"first {progress.phase}", now)
+        marks[f"last {progress.phase}"] = now
+
+    started = time.perf_counter()
+    build = build_months(settings, None, mark)
+    ended = time.perf_counter()
+    results = json.loads(
+        (home / "runs" / build.run / "target" / "run_results.json").read_text(encoding="utf-8")
+    )["results"]
+    nodes = {result["unique_id"].split(".")[2]: result["execution_time"] for result in results}
+    tests = {
+        result["unique_id"].split(".")[2] for result in results if result["unique_id"].startswith("test.")
+    }
+    parts = {
+        "dbt, until its first node is done": marks["first models"] - started,
+        "dbt, all other nodes": marks["last models"] - marks["first models"],
+        "files": ended - marks["last models"],
+        "whole build": ended - started,
+    }
+    shares = {
+        "models": sum(seconds for name, seconds in nodes.items() if name not in tests),
+        "tests": sum(seconds for name, seconds in nodes.items() if name in tests),
+        **nodes,
+    }
+    return parts, shares
+
+
+def check_agreement(folder: Path, home: Path) -> None:
+    """Both ways made the same numbers, or the comparison is worth nothing."""
+    query = (
+        "select report_month, opening_points, earned_points, reversal_points, redeemed_points,"
+        " expired_points, closing_points, relation_count, negative_relation_count from {} order by 1"
+    )
+    with duckdb.connect(str(folder / "plain.duckdb"), read_only=True) as connection:
+        plain = connection.execute(query.format("programme_points_by_month")).fetchall()
+    files = str(home / "provisional" / "*" / "programme_points_by_month.parquet")
+    assert duckdb.sql(query.format(f"read_parquet('{files}')")).fetchall() == plain
+
+
+def measure(folder: Path, transfers: int, relations: int, repeat: int) -> list[str]:
+    """Lines of a Markdown table: each part in seconds, the median of ``repeat`` runs, and the ratio."""
+    input_file = folder / f"transfers_{transfers}.parquet"
+    write_input(input_file, transfers, relations)
+    plain, builds = [], []
+    for number in range(repeat):
+        plain.append(time_plain_sql(input_file, folder))
+        home = folder / f"home_{transfers}_{number}"
+        builds.append(time_build(input_file, home))
+        check_agreement(folder, home)
+        shutil.rmtree(home)
+    baseline = statistics.median(plain)
+    lines = [
+        f"| {transfers:,} transfers of {relations:,} relation references | seconds | times plain SQL |",
+        "|---|---|---|",
+        f"| plain DuckDB SQL, the same tables | {baseline:.2f} | 1.0 |",
+    ]
+    for part in builds[0][0]:
+        seconds = statistics.median(parts[part] for parts, _ in builds)
+        lines.append(f"| {part} | {seconds:.2f} | {seconds / baseline:.1f} |")
+    shares = builds[-1][1]
+    for name in ("models", "tests"):
+        lines.append(f"| of which dbt says, {name} (four at a time) | {shares[name]:.2f} | |")
+    slowest = sorted(shares.items(), key=lambda share: -share[1])
+    named = [f"`{name}` {seconds:.1f}" for name, seconds in slowest if name not in ("models", "tests")]
+    return [*lines, "", f"The slowest: {', '.join(named[:8])}."]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--transfers", type=int, default=10_000_000)
+    parser.add_argument("--relations", type=int, default=200_000)
+    arguments = parser.parse_args()
+    print(
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, DuckDB {duckdb.__version__},"
+        f" {MONTHS} months\n",
+        flush=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="points_bench_") as name:
+        folder = Path(name)
+        print("\n".join(measure(folder, 100, 10, repeat=3)), "\n", flush=True)
+        print("\n".join(measure(folder, arguments.transfers, arguments.relations, repeat=1)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
