@@ -5,6 +5,7 @@ format is fixed here: the same build gives the same CSV bytes and the same Parqu
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,27 +80,58 @@ def write_months(
     ``report`` is told each month, its position and their number. Returns the months in order.
     """
     with duckdb.connect(str(database), read_only=True) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        connection.execute(
-            "create temp macro plain_points(points) as rtrim(rtrim(cast(points as varchar), '0'), '.')"
-        )
         months = [
             month
             for (month,) in connection.execute(
                 "select strftime(report_month, '%Y-%m') from int_report_months order by report_month"
             ).fetchall()
         ]
-        written = []
-        for position, month in enumerate(months, start=1):
-            month_folder = folder / month
-            month_folder.mkdir(parents=True)
-            _write_csvs(connection, month_folder, month, default_currency)
-            _write_parquets(connection, month_folder, month, {**metadata, "report_month": month})
-            if month == months[-1]:
-                _write_unposted(connection, month_folder, {**metadata, "report_month": month})
-            written.append(_sum_up(connection, month_folder, month, default_currency))
-            report(month, position, len(months))
+        (threads,) = connection.execute("select current_setting('threads')").fetchone()
+
+        def write(month: str) -> MonthFiles:
+            with _prepared_cursor(connection) as cursor:
+                return _write_month(
+                    cursor, folder / month, month, default_currency, metadata, month == months[-1]
+                )
+
+        # DuckDB writes an ordered file with one thread, so as many months are written side by side as there
+        # are threads.
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            written = []
+            for position, files in enumerate(pool.map(write, months), start=1):
+                written.append(files)
+                report(files.report_month, position, len(months))
     return written
+
+
+def _prepared_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    cursor = connection.cursor()
+    cursor.execute("set TimeZone = 'UTC'")
+    # Up to 18 digits DuckDB prints a decimal four times as fast.
+    cursor.execute(
+        "create temp macro plain_points(points) as rtrim(rtrim("
+        " case when points between -99999999999999 and 99999999999999"
+        " then cast(cast(points as decimal(18, 4)) as varchar) else cast(points as varchar) end"
+        ", '0'), '.')"
+    )
+    return cursor
+
+
+def _write_month(
+    connection: duckdb.DuckDBPyConnection,
+    folder: Path,
+    month: str,
+    default_currency: str,
+    metadata: dict[str, str],
+    is_last: bool,
+) -> MonthFiles:
+    folder.mkdir(parents=True)
+    metadata = {**metadata, "report_month": month}
+    _write_csvs(connection, folder, month, default_currency)
+    _write_parquets(connection, folder, month, metadata)
+    if is_last:
+        _write_unposted(connection, folder, metadata)
+    return _sum_up(connection, folder, month, default_currency)
 
 
 def plain_points(points: object) -> str:

@@ -14,7 +14,7 @@ followed as (
         coalesce(
             min(visible_from_month) over (
                 partition by relation_reference
-                order by event_at, entry_id, event
+                order by event_at, entry_id nulls last, event
                 rows between 1 following and unbounded following
             ),
             cast('9999-12-01' as date)

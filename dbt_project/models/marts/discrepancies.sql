@@ -202,7 +202,7 @@ revoked_so_far as (
             partition by lineage.transfer_id
             order by
                 lineage.posting_month,
-                lineage.entry_id,
+                lineage.entry_id nulls last,
                 lineage.effective_at,
                 lineage.descendant_id
             rows between unbounded preceding and current row

@@ -80,7 +80,11 @@ distinct_statements as (
         *,
         row_number() over (
             partition by transfer_id, says_nothing_new, said_status, status_changed_at
-            order by entry_id, external_reference, comment, recorded_at
+            order by
+                entry_id nulls last,
+                external_reference nulls last,
+                comment nulls last,
+                recorded_at nulls last
         ) as copy_number
     from statuses
 
