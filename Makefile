@@ -24,7 +24,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@touch $@
 
 report: setup  ## make the demo programme, build its months, show the newest report and where its files are
-	@$(BIN)/points demo
+	@POINTS_HOME=$(DEMO_HOME) $(BIN)/points demo
 	@$(DEMO) $(BIN)/points build
 
 test: setup  ## run the tests; slow ones only in CI
@@ -36,7 +36,7 @@ lint: setup  ## check Python and SQL
 	$(BIN)/sqlfluff lint dbt_project tests/data
 
 dev: setup  ## start Dagster on localhost, over the demo unless POINTS_HOME says otherwise
-	@$(if $(DEV_HOME),,$(BIN)/points demo)
+	@$(if $(DEV_HOME),,POINTS_HOME=$(DEMO_HOME) $(BIN)/points demo)
 	@mkdir -p $(DAGSTER_HOME) && cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
 	@$(BIN)/python -m orchestration.dbt_manifest
 	$(if $(DEV_HOME),,$(DEMO)) DAGSTER_HOME=$(DAGSTER_HOME) $(BIN)/dagster dev --host 127.0.0.1
