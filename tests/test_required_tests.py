@@ -1,0 +1,50 @@
+"""The audit: what dbt says of its tests decides whether a build is published (CASES.md, X13)."""
+
+import pytest
+
+from orchestration import build
+from orchestration.required_tests import AuditFailed, audit_verdicts, required_tests
+from orchestration.settings import Settings
+from tests.conftest import transfer, write_transfers
+
+REQUIRED = ["test.outstanding_points.truth_1.aaa", "test.outstanding_points.truth_2.bbb"]
+PASSED = dict.fromkeys(REQUIRED, "pass") | {"model.outstanding_points.some_mart": "success"}
+
+
+def test_a_build_whose_required_tests_all_passed_is_let_through():
+    audit_verdicts(PASSED, REQUIRED)
+
+
+@pytest.mark.parametrize("status", ["fail", "warn", "skipped", "error", "no-op"])
+def test_a_required_test_that_did_anything_but_pass_stops_the_build_by_name(status):
+    with pytest.raises(AuditFailed, match=f"truth_2 ended as {status}"):
+        audit_verdicts(PASSED | {REQUIRED[1]: status}, REQUIRED)
+
+
+def test_a_required_test_that_was_deleted_or_deselected_stops_the_build_by_name():
+    verdicts = {name: status for name, status in PASSED.items() if name != REQUIRED[0]}
+    with pytest.raises(AuditFailed, match="truth_1 did not run"):
+        audit_verdicts(verdicts, REQUIRED)
+
+
+def test_a_test_that_nobody_requires_yet_must_not_fail_either():
+    with pytest.raises(AuditFailed, match="new_one ended as fail"):
+        audit_verdicts(PASSED | {"test.outstanding_points.new_one.ccc": "fail"}, REQUIRED)
+
+
+def test_the_six_truths_are_required():
+    names = " ".join(required_tests())
+    for number in range(1, 7):
+        assert f"truth_{number}_" in names
+
+
+def test_a_build_that_leaves_a_test_out_publishes_nothing(tmp_path, monkeypatch):
+    transfers = write_transfers(tmp_path / "transfers.csv", [transfer("T-1")])
+    settings = Settings.from_environment(
+        {"POINTS_HOME": str(tmp_path / "home"), "POINTS_TRANSFERS": str(transfers)}
+    )
+    arguments = [*build.dbt_arguments(), "--exclude", "truth_3_closing_is_outstanding"]
+    monkeypatch.setattr(build, "dbt_arguments", lambda: arguments)
+    with pytest.raises(AuditFailed, match="truth_3_closing_is_outstanding did not run"):
+        build.build_months(settings)
+    assert not (tmp_path / "home" / "provisional").exists()
