@@ -48,7 +48,8 @@ closings as (
 
 ),
 
-{#- The last month's closings, and all where the run has no month, are carried over by a later run. #}
+{# The last month's closings, and all where the run has no month, are carried over by a later run.
+    #}
 carried_over as (
 
     select

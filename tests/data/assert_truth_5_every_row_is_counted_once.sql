@@ -46,7 +46,7 @@ months as (
 
 ),
 
-{#- A run whose transfers are all still to come has no month. #}
+{# A run whose transfers are all still to come has no month. #}
 last_month as (
 
     select coalesce(max(report_month), cast('1900-01-01' as date)) as report_month
@@ -54,7 +54,7 @@ last_month as (
 
 ),
 
-{#- A place is given only to a transfer that has everything its disposition promises. #}
+{# A place is given only to a transfer that has everything its disposition promises. #}
 placed as (
 
     select
@@ -106,7 +106,7 @@ accepted as (
 
 ),
 
-{#- Each count stands on one side of an equation, which `what` names. #}
+{# Each count stands on one side of an equation, which `what` names. #}
 sides as (
 
     {%- if not setting("POINTS_OPENING_CUTOFF") %}

@@ -1,5 +1,5 @@
-{#- Every month of every span of the run's months. Joined by equality to rows that hold for a span, it lays
-    them out month by month at a sixth of what a join by range costs. #}
+{#- Every month of every span of the run's months. Joined by equality to rows that hold for a span,
+    it lays them out month by month at a sixth of what a join by range costs. #}
 
 with months as (
 

@@ -64,8 +64,8 @@ closed as (
 
 ),
 
-{# A run reports from its first month, or from the month after the balances handed in, through the month it
-    is told, or else the newest that no transfer dated ahead of the records stretches. #}
+{# A run reports from its first month, or from the month after the balances handed in, through the
+    month it is told, or else the newest that no transfer dated ahead of the records stretches. #}
 bounds as (
 
     select
@@ -90,7 +90,8 @@ counted as (
 
     select
         *,
-        cast({{ dbt.datediff("first_month", "last_month", "month") }} as integer) + 1 as months
+        cast({{ dbt.datediff("first_month", "last_month", "month") }} as integer) + 1  -- noqa: LT05
+            as months
     from bounds
 
 ),
@@ -104,7 +105,8 @@ checked as (
                 then {{ raise(dbt.concat([
                     "'SPAN: the months from '", "cast(first_month as string)", "' to '",
                     "cast(last_month as string)", "' are more than the "
-                    ~ var("longest_span_in_months") ~ " that a build may cover; the outermost transfers are '",
+                    ~ var("longest_span_in_months")
+                    ~ " that a build may cover; the outermost transfers are '",
                     "earliest_transfer_id", "' and '", "latest_transfer_id",
                     "', so correct the date of one or build through an earlier month.'",
                 ])) }}
@@ -123,11 +125,13 @@ numbers as (
 months as (
 
     select
-        cast({{ dbt.dateadd("month", "cast(numbers.generated_number as integer) - 1", "checked.first_month") }} as date)
+        cast({{ dbt.dateadd(
+            "month", "cast(numbers.generated_number as integer) - 1", "checked.first_month"
+        ) }} as date)
             as report_month
     from checked
     inner join numbers
-        on numbers.generated_number <= checked.months
+        on checked.months >= numbers.generated_number
 
 ),
 
@@ -136,7 +140,9 @@ with_close as (
     select
         months.report_month,
         {{ period_start_date("months.report_month") }} as period_start_date,
-        cast({{ dbt.dateadd("day", -1, period_start_date(next_month("months.report_month"))) }} as date)
+        cast({{ dbt.dateadd(
+            "day", -1, period_start_date(next_month("months.report_month"))
+        ) }} as date)
             as period_end_date,
         closes_in_force.revision,
         closes_in_force.cutoff_entry_id

@@ -1,5 +1,6 @@
-{#- Each revocation whose chain of originals is known to its root, with the bucket that the root gives it. The
-    walk goes down from the roots, so a cycle, which hangs from none, is never entered. #}
+{#- Each revocation whose chain of originals is known to its root, with the bucket that the root
+    gives it. The walk goes down from the roots, so a cycle, which hangs from none, is never
+    entered. #}
 
 with recursive originals_closed as (
 
@@ -23,8 +24,8 @@ closes_in_force as (
 
 ),
 
-{# The cutoff that decided a revocation: that of the close that posted it. One that no close has posted is
-    decided by the run, which knows every entry that it read. #}
+{# The cutoff that decided a revocation: that of the close that posted it. One that no close has
+    posted is decided by the run, which knows every entry that it read. #}
 revocations as (
 
     select
@@ -48,8 +49,8 @@ revoked_ids as (
 
 ),
 
-{# A root's bucket is that of the month it posts to; to a close that did not yet know it effective, that
-    of the month in which it occurred. #}
+{# A root's bucket is that of the month it posts to; to a close that did not yet know it effective,
+    that of the month in which it occurred. #}
 roots as (
 
     select
@@ -113,7 +114,8 @@ chains as (
         chains.root_effective_entry_id,
         chains.bucket_when_posted,
         chains.bucket_when_occurred,
-        {{ greatest_of("chains.latest_original_entry_id", "chains.entry_id") }} as latest_original_entry_id,
+        {{ greatest_of("chains.latest_original_entry_id", "chains.entry_id") }}
+            as latest_original_entry_id,
         {{ least_of("chains.smallest_cutoff", "revocations.deciding_cutoff") }} as smallest_cutoff,
         chains.is_known and coalesce(
             {{ greatest_of("chains.latest_original_entry_id", "chains.entry_id") }}

@@ -1,5 +1,6 @@
-{#- What revocations have taken back of a transfer. A revocation of a revocation gives some of it back, and so on
-    down: each descendant counts with the sign of its depth (DESIGN.md, section 5, "unrevoked"). #}
+{#- What revocations have taken back of a transfer. A revocation of a revocation gives some of it
+    back, and so on down: each descendant counts with the sign of its depth (DESIGN.md, section 5,
+    "unrevoked"). #}
 
 with recursive linked as (
 

@@ -10,7 +10,7 @@ ordered as (
         *,
         row_number() over (
             partition by transfer_id
-            order by entry_id desc, changed_at desc, status
+            order by entry_id desc, changed_at desc, status asc
         ) as position_from_last
     from status_changes
 

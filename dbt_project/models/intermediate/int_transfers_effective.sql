@@ -19,8 +19,8 @@ statuses as (
 ),
 
 {%- set columns = [
-    "entry_id", "transfer_id", "relation_reference", "currency", "style", "points", "reason", "first_status",
-    "occurred_at", "recorded_at", "recorded_by", "reverses_transfer_id", "batch_id",
+    "entry_id", "transfer_id", "relation_reference", "currency", "style", "points", "reason",
+    "first_status", "occurred_at", "recorded_at", "recorded_by", "reverses_transfer_id", "batch_id",
     "external_reference", "comment",
 ] %}
 
@@ -47,7 +47,8 @@ transfers as (
 
 ),
 
-{# A transfer that waited takes effect when it occurred or when it was approved, whichever is later. #}
+{# A transfer that waited takes effect when it occurred or when it was approved, whichever is later.
+    #}
 effective as (
 
     select

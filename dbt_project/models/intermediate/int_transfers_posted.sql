@@ -1,8 +1,8 @@
 {{ config(materialized=view_unless_recomputed()) }}
 
-{# The posting rule (DESIGN.md, section 6) stands here and nowhere else. With m the report month in which a
-    transfer takes effect and L the last month closed before the entry that made it effective, it posts to m
-    where m is later than L, else to the month after L. #}
+{# The posting rule (DESIGN.md, section 6) stands here and nowhere else. With m the report month in
+    which a transfer takes effect and L the last month closed before the entry that made it
+    effective, it posts to m where m is later than L, else to the month after L. #}
 
 {# Nothing posts before the programme's first month. #}
 {% set month_on_time -%}
@@ -38,8 +38,8 @@ closes_in_force as (
 
 ),
 
-{# Late: the entry came after the cutoff of the very month it belongs to. These are few, and only they
-    need a look at how far the closes reached. #}
+{# Late: the entry came after the cutoff of the very month it belongs to. These are few, and only
+    they need a look at how far the closes reached. #}
 late as (
 
     select

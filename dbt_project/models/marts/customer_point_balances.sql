@@ -23,13 +23,14 @@ latest_events as (
         event,
         row_number() over (
             partition by relation_reference
-            order by event_at desc, entry_id desc, event
+            order by event_at desc, entry_id desc, event desc
         ) as position_from_last
     from account_events
 
 ),
 
-{# Now is when the newest entry was recorded; where nothing says so, after everything that was read. #}
+{# Now is when the newest entry was recorded; where nothing says so, after everything that was read.
+    #}
 newest as (
 
     select max(recorded_at) as recorded_at
@@ -43,18 +44,28 @@ parts as (
         transfers.currency,
         transfers.relation_reference,
         case
-            when transfers.status = 'approved' and coalesce(transfers.effective_at <= newest.recorded_at, true)
+            when
+                transfers.status = 'approved'
+                and coalesce(transfers.effective_at <= newest.recorded_at, true)
                 then transfers.signed_points
             else 0
         end as approved_points,
-        case when transfers.status = 'pending' and transfers.style = 'give' then transfers.points else 0 end
-            as pending_given_points,
-        case when transfers.status = 'pending' and transfers.style = 'deduct' then transfers.points else 0 end
-            as pending_deducted_points,
-        case when transfers.status = 'on_hold' and transfers.style = 'give' then transfers.points else 0 end
-            as on_hold_given_points,
-        case when transfers.status = 'on_hold' and transfers.style = 'deduct' then transfers.points else 0 end
-            as on_hold_deducted_points
+        case
+            when transfers.status = 'pending' and transfers.style = 'give' then transfers.points
+            else 0
+        end as pending_given_points,
+        case
+            when transfers.status = 'pending' and transfers.style = 'deduct' then transfers.points
+            else 0
+        end as pending_deducted_points,
+        case
+            when transfers.status = 'on_hold' and transfers.style = 'give' then transfers.points
+            else 0
+        end as on_hold_given_points,
+        case
+            when transfers.status = 'on_hold' and transfers.style = 'deduct' then transfers.points
+            else 0
+        end as on_hold_deducted_points
     from transfers
     cross join newest
 

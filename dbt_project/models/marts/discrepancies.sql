@@ -1,13 +1,16 @@
-{#- What is counted as it came and deserves a look. Each part is one kind; `severity` is 'error' where a balance
-    may be wrong, 'warning' where somebody should ask why, 'info' where a reader may wonder. #}
+{#- What is counted as it came and deserves a look. Each part is one kind; `severity` is 'error'
+    where a balance may be wrong, 'warning' where somebody should ask why, 'info' where a reader may
+    wonder. #}
 
 {%- set kinds = [
-    "orphan_revocations", "circular_revocations", "revocations_of_unapproved", "revocations_of_other_relations",
+    "orphan_revocations", "circular_revocations", "revocations_of_unapproved",
+    "revocations_of_other_relations",
     "revocations_of_other_currencies", "revocations_of_same_style", "excessive_revocations",
     "negative_balances", "activity_after_closures", "late_postings", "future_dated",
 ] -%}
 {%- set columns = [
-    "report_month", "currency", "relation_reference", "transfer_id", "discrepancy", "severity", "points"
+    "report_month", "currency", "relation_reference", "transfer_id", "discrepancy", "severity",
+    "points",
 ] -%}
 
 with chains as (
@@ -38,8 +41,9 @@ closes_in_force as (
 
 ),
 
-{# Pending and cancelled revocations undo nothing, so only those that post are looked at. What a close said
-    of one stays said: its original counts as the close that posted the revocation knew it. #}
+{# Pending and cancelled revocations undo nothing, so only those that post are looked at. What a
+    close said of one stays said: its original counts as the close that posted the revocation knew
+    it. #}
 revocations as (
 
     select
@@ -99,8 +103,8 @@ originals as (
 
 ),
 
-{# An original whose entry came after the cutoff was not known then. That is told by a condition on the
-    joined row: in the join itself it would keep DuckDB from hashing. #}
+{# An original whose entry came after the cutoff was not known then. That is told by a condition on
+    the joined row: in the join itself it would keep DuckDB from hashing. #}
 revocations_with_original as (
 
     select
@@ -256,9 +260,9 @@ closed_accounts as (
 
 ),
 
-{# What had happened to the account when a transfer of it occurred, as far as the close that posted the
-    transfer knew. The closure itself, in whatever currency, is no activity; nor is what happens in the very
-    instant of a closure or of an opening. #}
+{# What had happened to the account when a transfer of it occurred, as far as the close that posted
+    the transfer knew. The closure itself, in whatever currency, is no activity; nor is what happens
+    in the very instant of a closure or of an opening. #}
 events_before as (
 
     select
@@ -266,7 +270,10 @@ events_before as (
         account_events.event,
         row_number() over (
             partition by transfers.transfer_id
-            order by account_events.event_at desc, account_events.entry_id desc, account_events.event desc
+            order by
+                account_events.event_at desc,
+                account_events.entry_id desc,
+                account_events.event desc
         ) as position_from_last
     from {{ ref("int_transfers_classified") }} as transfers
     inner join closed_accounts

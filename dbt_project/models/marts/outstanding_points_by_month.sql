@@ -43,8 +43,8 @@ first_month as (
 
 ),
 
-{# What moves a balance: the month's transfers; balances handed in, as one movement of the month before;
-    an account that is opened, by nothing. #}
+{# What moves a balance: the month's transfers; balances handed in, as one movement of the month
+    before; an account that is opened, by nothing. #}
 steps as (
 
     select
@@ -110,7 +110,8 @@ running as (
     select
         *,
         {%- for bucket in buckets %}
-        cast(sum({{ bucket }}_points) over months_so_far as decimal(38, 4)) as total_{{ bucket }}_points,
+        cast(sum({{ bucket }}_points) over months_so_far as decimal(38, 4))
+            as total_{{ bucket }}_points,
         {%- endfor %}
         cast(sum(signed_points) over months_so_far as decimal(38, 4)) as closing_points,
         lead(report_month) over (
@@ -170,13 +171,16 @@ complete as (
         by_month.relation_reference,
         cast(
             case
-                when by_month.is_month_of_change then by_month.closing_points - by_month.signed_points
+                when by_month.is_month_of_change
+                    then by_month.closing_points - by_month.signed_points
                 else by_month.closing_points
             end as decimal(38, 4)
         ) as opening_points,
         {%- for bucket in buckets %}
-        cast(case when by_month.is_month_of_change then by_month.{{ bucket }}_points else 0 end as decimal(38, 4))
-            as {{ bucket }}_points,
+        cast(
+            case when by_month.is_month_of_change then by_month.{{ bucket }}_points else 0 end
+            as decimal(38, 4)
+        ) as {{ bucket }}_points,
         {%- endfor %}
         by_month.closing_points,
         {%- for bucket in buckets %}
@@ -189,7 +193,8 @@ complete as (
             - by_month.total_expired_points as decimal(38, 4)
         ) as total_outstanding_points,
         cast(coalesce(pending.pending_given_points, 0) as decimal(38, 4)) as pending_given_points,
-        cast(coalesce(pending.pending_deducted_points, 0) as decimal(38, 4)) as pending_deducted_points,
+        cast(coalesce(pending.pending_deducted_points, 0) as decimal(38, 4))
+            as pending_deducted_points,
         account_closures.relation_reference is not null as is_account_closed
     from by_month
     left join pending

@@ -18,8 +18,10 @@ movements as (
         transfers.relation_reference,
         transfers.bucket,
         transfers.reason,
-        cast(sum({{ bucket_points("transfers.bucket", "transfers.signed_points") }}) as decimal(38, 4))
-            as bucket_points,
+        cast(
+            sum({{ bucket_points("transfers.bucket", "transfers.signed_points") }})
+            as decimal(38, 4)
+        ) as bucket_points,
         cast(sum(transfers.signed_points) as decimal(38, 4)) as signed_points,
         count(*) as transfer_count
     from transfers

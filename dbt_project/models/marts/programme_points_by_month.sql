@@ -77,7 +77,8 @@ remarkable_summed as (
         sum(case when is_late then 1 else 0 end) as late_transfer_count,
         cast(sum(case when is_late then signed_points else 0 end) as decimal(38, 4)) as late_points,
         cast(
-            sum(case when bucket = 'redeemed' and style = 'give' then points else 0 end) as decimal(38, 4)
+            sum(case when bucket = 'redeemed' and style = 'give' then points else 0 end)
+            as decimal(38, 4)
         ) as redemptions_given_back_points
     from transfers
     where
@@ -124,23 +125,27 @@ summed as (
         grain.report_month,
         grain.currency,
         {%- for column in
-            ["opening_points", "earned_points", "reversal_points", "redeemed_points", "expired_points",
-             "closing_points", "total_earned_points", "total_reversal_points", "total_redeemed_points",
-             "total_expired_points", "total_outstanding_points"] %}
+            ["opening_points", "earned_points", "reversal_points", "redeemed_points",
+             "expired_points", "closing_points", "total_earned_points", "total_reversal_points",
+             "total_redeemed_points", "total_expired_points", "total_outstanding_points"] %}
         cast(coalesce(balances_summed.{{ column }}, 0) as decimal(38, 4)) as {{ column }},
         {%- endfor %}
         {%- for column in ["relation_count", "nonzero_relation_count", "negative_relation_count"] %}
         cast(coalesce(balances_summed.{{ column }}, 0) as bigint) as {{ column }},
         {%- endfor %}
         cast(coalesce(balances_summed.negative_points, 0) as decimal(38, 4)) as negative_points,
-        cast(coalesce(movements_summed.posted_transfer_count, 0) as bigint) as posted_transfer_count,
+        cast(coalesce(movements_summed.posted_transfer_count, 0) as bigint)
+            as posted_transfer_count,
         cast(coalesce(remarkable_summed.late_transfer_count, 0) as bigint) as late_transfer_count,
         cast(coalesce(remarkable_summed.late_points, 0) as decimal(38, 4)) as late_points,
         cast(coalesce(remarkable_summed.redemptions_given_back_points, 0) as decimal(38, 4))
             as redemptions_given_back_points,
-        cast(coalesce(pending_summed.pending_transfer_count, 0) as bigint) as pending_transfer_count,
-        cast(coalesce(pending_summed.pending_given_points, 0) as decimal(38, 4)) as pending_given_points,
-        cast(coalesce(pending_summed.pending_deducted_points, 0) as decimal(38, 4)) as pending_deducted_points
+        cast(coalesce(pending_summed.pending_transfer_count, 0) as bigint)
+            as pending_transfer_count,
+        cast(coalesce(pending_summed.pending_given_points, 0) as decimal(38, 4))
+            as pending_given_points,
+        cast(coalesce(pending_summed.pending_deducted_points, 0) as decimal(38, 4))
+            as pending_deducted_points
     from grain
     left join balances_summed
         on

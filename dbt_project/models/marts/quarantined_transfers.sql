@@ -70,7 +70,8 @@ explained as (
         rejected_value,
         case concat(rejection_code, ' ', rejected_column)
             {%- for rule in transfer_rules() + repetition_rules() %}
-            when '{{ rule["code"] }} {{ rule["column"] }}' then '{{ rule["expected"] }}'
+            when '{{ rule["code"] }} {{ rule["column"] }}'
+                then '{{ rule["expected"] }}'
             {%- endfor %}
         end as expected,
         transfer_id,

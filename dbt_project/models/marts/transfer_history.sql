@@ -56,7 +56,8 @@ history as (
         transfers.reverses_transfer_id,
         revocations.revoked_by_transfer_ids,
         cast(coalesce(revocations.revoked_points, 0) as decimal(38, 4)) as revoked_points,
-        cast(transfers.points - coalesce(revocations.revoked_points, 0) as decimal(38, 4)) as unrevoked_points,
+        cast(transfers.points - coalesce(revocations.revoked_points, 0) as decimal(38, 4))
+            as unrevoked_points,
         transfers.batch_id,
         transfers.external_reference,
         transfers.comment

@@ -1,3 +1,5 @@
+{{ config(materialized=view_unless_recomputed()) }}
+
 with source as (
 
     {{ optional_relation("POINTS_CLOSES", "closes", {

@@ -2,13 +2,11 @@
 
 with transfer_rows as (
 
+    {# In a cut every transfer_id stands once: there is nothing to look for. #}
     select * from {{ ref("stg_points__transfer_rows") }}
-    {#- In a cut every transfer_id stands once: nothing to look for. #}
     where
         rejection_code is null
-        {%- if transfers_source() == "cut" %}
-        and 1 = 0
-        {%- endif %}
+        and {{ "false" if transfers_source() == "cut" else "true" }}
 
 ),
 
@@ -90,9 +88,9 @@ distinct_statements as (
 
 ),
 
-{# Only what is said for the first time takes part in the order of statuses. What no file dates comes
-    first, unless it ends the waiting of a transfer that had been recorded waiting; among equals the final status
-    is last. #}
+{# Only what is said for the first time takes part in the order of statuses. What no file dates
+    comes first, unless it ends the waiting of a transfer that had been recorded waiting; among
+    equals the final status is last. #}
 ordered as (
 
     select

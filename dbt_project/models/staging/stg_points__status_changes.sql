@@ -1,7 +1,10 @@
 with said_by_ledger as (
 
     {{ optional_relation("POINTS_STATUS_CHANGES", "status_changes", {
-        "entry_id": "bigint", "transfer_id": "string", "status": "string", "changed_at": "timestamp",
+        "entry_id": "bigint",
+        "transfer_id": "string",
+        "status": "string",
+        "changed_at": "timestamp",
     }) | indent(4) }}
 
 ),

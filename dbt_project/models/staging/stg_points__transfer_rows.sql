@@ -1,6 +1,7 @@
 {{ config(materialized="table" if setting("POINTS_TRANSFERS") else "view") }}
 
-{# A cut was judged when it was written: it holds no bad row and no repetition, and is read as it is. #}
+{# A cut was judged when it was written: it holds no bad row and no repetition, and is read as it
+    is. #}
 {% set is_judged = transfers_source() == "cut" %}
 
 with source as (
@@ -63,12 +64,14 @@ typed as (
 
     select
         case
-            when {{ full_match("source.entry_id", "[0-9]{1,18}") }} then cast(source.entry_id as bigint)
+            when {{ full_match("source.entry_id", "[0-9]{1,18}") }}
+                then cast(source.entry_id as bigint)
         end as entry_id,
         source.transfer_id,
         source.relation_reference,
         case
-            when source.currency = '' then {{ dbt.string_literal(setting("POINTS_DEFAULT_CURRENCY")) }}
+            when source.currency = ''
+                then {{ dbt.string_literal(setting("POINTS_DEFAULT_CURRENCY")) }}
             else source.currency
         end as currency,
         source.style,

@@ -36,8 +36,8 @@ first_of_repeated as (
 ),
 
 {%- set columns = [
-    "entry_id", "transfer_id", "relation_reference", "currency", "style", "points", "reason", "status",
-    "occurred_at", "recorded_at", "recorded_by", "reverses_transfer_id", "batch_id",
+    "entry_id", "transfer_id", "relation_reference", "currency", "style", "points", "reason",
+    "status", "occurred_at", "recorded_at", "recorded_by", "reverses_transfer_id", "batch_id",
     "external_reference", "comment",
 ] %}
 
@@ -55,7 +55,8 @@ renamed as (
         entry_id,
         transfer_id,
         relation_reference,
-        coalesce(currency, {{ dbt.string_literal(setting("POINTS_DEFAULT_CURRENCY")) }}) as currency,
+        coalesce(currency, {{ dbt.string_literal(setting("POINTS_DEFAULT_CURRENCY")) }})
+            as currency,
         style,
         points,
         reason,

@@ -1,0 +1,120 @@
+"""The manners of the command (DESIGN.md, section 10)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestration.run_lock import RunInProgress, run_lock
+from orchestration.settings import SettingInvalid, Settings
+from tests.conftest import transfer, write_transfers
+
+
+@pytest.mark.parametrize("command", ["build", "months", "report", "demo"])
+def test_every_command_explains_itself_with_an_example(points, tmp_path, command):
+    result = points(command, "--help", home=tmp_path / "home")
+    assert result.returncode == 0
+    assert "Example: " in result.stdout
+    assert f"points {command}" in result.stdout.split("Example: ")[1]
+
+
+def test_an_unknown_option_is_a_matter_of_usage(points, tmp_path):
+    assert points("months", "--upside-down", home=tmp_path / "home").returncode == 2
+
+
+def test_nothing_built_yet_is_nothing_to_show_and_no_failure(points, tmp_path):
+    result = points("months", home=tmp_path / "home")
+    assert result.returncode == 0
+    assert "points build" in result.stdout
+    assert json.loads(points("months", "--json", home=tmp_path / "home").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POINTS_TIME_ZONE", "Mars/Olympus"),
+        ("POINTS_TIME_ZONE", "../etc/passwd"),
+        ("POINTS_MONTH_START_DAY", "29"),
+        ("POINTS_MONTH_START_DAY", "1.0"),
+        ("POINTS_DEFAULT_CURRENCY", "pts"),
+        ("POINTS_FIRST_MONTH", "2026-13"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_name(points, tmp_path, name, value):
+    with pytest.raises(SettingInvalid, match=name):
+        Settings.from_environment({name: value})
+    result = points("months", home=tmp_path / "home", **{name: value})
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"{name} is ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_demo_is_written_to_a_home_of_its_own_and_again_with_the_same_bytes(points, tmp_path):
+    home = tmp_path / "home"
+    assert points("demo", home=home).returncode == 0
+    first = (home / "demo" / "transfers.csv").read_bytes()
+    assert points("demo", home=home).returncode == 0
+    assert (home / "demo" / "transfers.csv").read_bytes() == first
+
+
+def test_the_demo_never_goes_where_other_things_are(points, tmp_path):
+    home = tmp_path / "home" / "demo"
+    home.mkdir(parents=True)
+    (home / "ledger.sqlite3").touch()
+    result = points("demo", home=tmp_path / "home")
+    assert result.returncode == 1
+    assert "ledger.sqlite3" in result.stderr
+    assert not (home / "transfers.csv").exists()
+
+
+def test_a_second_run_in_a_home_says_who_holds_it(points, tmp_path):
+    """CASES.md, X6, as far as a build goes."""
+    transfers = write_transfers(tmp_path / "transfers.csv", [transfer("T-1")])
+    home = tmp_path / "home"
+    with run_lock(home, "the test"):
+        result = points("build", home=home, transfers=transfers)
+        assert result.returncode == 1
+        assert f"the test, process {os.getpid()}" in result.stderr
+        with pytest.raises(RunInProgress), run_lock(home, "another"):
+            pass
+
+
+@pytest.mark.slow
+def test_a_killed_build_takes_its_dbt_with_it_and_the_next_one_works(points, tmp_path):
+    """CASES.md, X2 and X3, as far as a build goes."""
+    transfers = write_transfers(tmp_path / "transfers.csv", [transfer("T-1")])
+    home = tmp_path / "home"
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("points"), "build"],
+        env={**os.environ, "POINTS_HOME": str(home), "POINTS_TRANSFERS": str(transfers)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    child = _wait_for_child(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for _ in range(100):
+        if not Path(f"/proc/{child}").exists():
+            break
+        time.sleep(0.1)
+    assert not Path(f"/proc/{child}").exists()
+    assert not (home / "provisional").exists()
+    result = points("build", home=home, transfers=transfers)
+    assert result.returncode == 0, result.stderr
+    assert (home / "provisional/2026-03/outstanding_points.csv").exists()
+
+
+def _wait_for_child(parent: int) -> int:
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    if not children.exists():
+        pytest.skip("This system does not say in /proc which processes are whose.")
+    for _ in range(300):
+        if found := children.read_text().split():
+            return int(found[0])
+        time.sleep(0.1)
+    raise AssertionError("dbt did not start")
