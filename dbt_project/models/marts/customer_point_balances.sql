@@ -23,7 +23,7 @@ latest_events as (
         event,
         row_number() over (
             partition by relation_reference
-            order by event_at desc, entry_id desc, event desc
+            order by event_at desc, entry_id desc nulls first, event desc
         ) as position_from_last
     from account_events
 

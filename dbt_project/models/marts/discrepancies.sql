@@ -272,7 +272,7 @@ events_before as (
             partition by transfers.transfer_id
             order by
                 account_events.event_at desc,
-                account_events.entry_id desc,
+                account_events.entry_id desc nulls first,
                 account_events.event desc
         ) as position_from_last
     from {{ ref("int_transfers_classified") }} as transfers
