@@ -1,4 +1,4 @@
-"""The ``points`` command: what operations and finance type. It parses, calls and shows; rules are elsewhere."""
+"""The ``points`` command: it parses, calls and shows. Rules stand elsewhere."""
 
 import csv
 import json

@@ -186,7 +186,8 @@ def _programme_lines(where: str) -> str:
         name = f"{bucket.capitalize()} Points"
         parts.append(
             f"select {2 * part + 1}, '{name}', reason, cast(sum(transfer_count) as varchar),"
-            f" sum(bucket_points) from points_movements_by_month where {where} and bucket = '{bucket}' group by reason"
+            f" sum(bucket_points) from points_movements_by_month"
+            f" where {where} and bucket = '{bucket}' group by reason"
         )
         parts.append(f"select {2 * part + 2}, 'Total {name}', '', '', {bucket}_points {programme}")
     parts.append(f"select 9, 'Closing Points', '', '', closing_points {programme}")

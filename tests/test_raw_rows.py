@@ -112,12 +112,38 @@ ALWAYS_GOOD = {
 }
 
 
+def chain(name: str, root: dict[str, str], length: int) -> list[dict[str, str]]:
+    """A transfer and ``length`` revocations, each of the one before; the last first."""
+    rows = [{**transfer(f"{name}-0", relation_reference=name), **root}]
+    for number in range(1, length + 1):
+        style = "give" if rows[-1]["style"] == "deduct" else "deduct"
+        rows.append(
+            transfer(
+                f"{name}-{number}",
+                relation_reference=name,
+                reason="revocation",
+                style=style,
+                reverses_transfer_id=f"{name}-{number - 1}",
+            )
+        )
+    return rows[::-1]
+
+
+CHAINS = [
+    *chain("EARNED", {}, 150),
+    *chain("REDEEMED", {"style": "deduct", "reason": "redemption"}, 151),
+    *chain("NOWHERE", {"reason": "revocation", "style": "give", "reverses_transfer_id": "GONE"}, 150),
+    *chain("CIRCLE", {"reason": "revocation", "style": "give", "reverses_transfer_id": "CIRCLE-151"}, 151),
+]
+
+
 @pytest.fixture(scope="module")
 def built(points, tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("rows") / "home"
     rows = [
         {**transfer(f"BAD-{number}"), **values} for number, (values, _) in enumerate(BAD_ROWS.values())
     ] + [{**transfer("good"), **values} for values in ALWAYS_GOOD.values()]
+    rows += CHAINS
     path = write_transfers(home.parent / "transfers.csv", rows, NEEDED + OPTIONAL)
     # F7: two rows that the writer of CSV would never write.
     with open(path, "a", encoding="utf-8", newline="") as file:
@@ -218,6 +244,31 @@ def test_a_comment_is_kept_as_it_is(built):
     assert comments["LINES"] == "a\tb\r\nc"
     for file in (built / "provisional").glob("*/*.csv"):
         assert b"HYPERLINK" not in file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "bucket", "outstanding"),
+    [
+        ("EARNED", "reversal", 100),
+        ("REDEEMED", "redeemed", 0),
+        ("NOWHERE", "reversal", 100),
+        ("CIRCLE", "reversal", 0),
+    ],
+)
+def test_a_chain_of_150_revocations_is_followed_to_its_root(built, name, bucket, outstanding):
+    """DESIGN.md, section 7; CASES.md, R14 and R15."""
+    buckets = query(
+        built,
+        "select distinct bucket from posted_transfers where reason = 'revocation'"
+        f" and relation_reference = '{name}'",
+    )
+    assert buckets == [(bucket,)]
+    (row,) = [
+        row
+        for row in read_rows(built / "provisional/2026-03/outstanding_points.csv")
+        if row["Relation Reference"] == name
+    ]
+    assert row["Total Outstanding Points"] == str(outstanding)
 
 
 @pytest.mark.parametrize(
