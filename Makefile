@@ -12,7 +12,7 @@ DAGSTER_HOME ?= $(abspath $(or $(DEV_HOME),$(DEMO_HOME)))/dagster
 .PHONY: help setup report test lint dev bench lock required-tests spark
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/installed  ## install what is needed into .venv; does nothing where it is there
 
