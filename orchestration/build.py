@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestration.dbt_run import run_dbt
+from orchestration.dbt_run import hand_on_parsed_project, run_dbt
 from orchestration.errors import PointsError
 from orchestration.month_files import MonthFiles, write_months
 from orchestration.provisional import (
@@ -103,9 +103,11 @@ def new_run_folder(home: Path) -> Path:
     """
     runs = home / "runs"
     runs.mkdir(parents=True, exist_ok=True)
-    numbers = [int(path.name) for path in runs.iterdir() if path.name.isdigit()]
-    folder = runs / f"{max(numbers, default=0) + 1:06d}"
+    earlier = sorted(path for path in runs.iterdir() if path.name.isdigit())
+    folder = runs / f"{int(earlier[-1].name) + 1 if earlier else 1:06d}"
     folder.mkdir()
+    if earlier:
+        hand_on_parsed_project(earlier[-1], folder)
     return folder
 
 
@@ -119,7 +121,9 @@ def dbt_environment(settings: Settings, through: str | None, run_folder: Path) -
     return {
         **settings.for_dbt(),
         "POINTS_THROUGH_MONTH": through or "",
-        "POINTS_BUILD_DATABASE": str(build_database(run_folder)),
+        # Relative to the run's folder, where dbt works: were it another text in every run, dbt would take the
+        # profile for changed and parse the whole project again.
+        "POINTS_BUILD_DATABASE": build_database(run_folder).name,
     }
 
 

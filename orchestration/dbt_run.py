@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -64,13 +65,23 @@ def target_folder(folder: Path) -> Path:
     return folder / "target"
 
 
+def hand_on_parsed_project(earlier: Path, folder: Path) -> None:
+    """Give a run what an earlier one knew of the project, so that dbt parses only what changed."""
+    parsed = target_folder(earlier) / "partial_parse.msgpack"
+    if parsed.exists():
+        target_folder(folder).mkdir()
+        shutil.copyfile(parsed, target_folder(folder) / parsed.name)
+
+
 def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[NodeProgress]:
     """Run ``dbt <arguments>`` on the project and yield each node as dbt finishes it.
 
     ``environment`` is added to this process's own, without the ``POINTS_`` variables of it: a run sees the
-    settings it is given and no others. Artifacts and the log go to ``folder``. Raises `DbtFailed` with the
+    settings it is given and no others. dbt works in ``folder``: relative paths in the environment start
+    there, artifacts and the log go there. Raises `DbtFailed` with the
     first error that dbt reports, as a sentence. Whoever stops reading ends dbt too.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     target = target_folder(folder)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
     process = subprocess.Popen(
@@ -83,7 +94,7 @@ def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Pat
             *("--target-path", str(target), "--log-path", str(folder)),
             *("--log-format", "json", "--no-version-check", "--no-use-colors"),
         ],
-        cwd=PROJECT_ROOT,
+        cwd=folder,
         env={**inherited, **environment, "PYTHONPATH": str(PROJECT_ROOT), "PYTHONUTF8": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
