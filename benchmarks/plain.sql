@@ -1,5 +1,5 @@
--- The same tables as the models make, written by hand for DuckDB by somebody who trusts every row: no
--- quarantine, no repetitions, no statuses, no closes, one level of revocation, months by UTC.
+-- The big tables of a build, written by hand for DuckDB by somebody who trusts every row: no quarantine, no
+-- repetitions, no statuses, no closes, no discrepancies, one level of revocation, months by UTC.
 create table transfers as
 select
     raw.transfer_id,

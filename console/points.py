@@ -1,10 +1,12 @@
 """The ``points`` command: it parses, calls and shows. Rules stand elsewhere."""
 
 import csv
+import errno
 import json
 import sys
 from typing import Annotated
 
+import duckdb
 import typer
 from dotenv import find_dotenv, load_dotenv
 
@@ -35,6 +37,9 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()
+        sys.exit(1)
+    except duckdb.Error as error:
+        error_console().print(_database_sentence(error), style="red", markup=False)
         sys.exit(1)
     except OSError as error:
         error_console().print(_operating_system_sentence(error), style="red", markup=False)
@@ -122,7 +127,7 @@ def report(
     settings = Settings.from_environment()
     found = read_report(settings.home, month, settings.default_currency, currency)
     if as_csv:
-        sys.stdout.buffer.write(found.csv_file.read_bytes())
+        sys.stdout.buffer.write(found.csv_bytes())
     elif as_json:
         _print_json(
             {
@@ -168,9 +173,16 @@ def _print_csv(rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
+def _database_sentence(error: duckdb.Error) -> str:
+    text = str(error)
+    if "No space left on device" in text:
+        return "The disk is full; make room and run the same command again."
+    return f"DuckDB stopped: {text.splitlines()[0]} Nothing that readers see has changed."
+
+
 def _operating_system_sentence(error: OSError) -> str:
-    if error.errno == 28:
-        return f"The disk is full ({error.filename}); make room and run the same command again."
+    if error.errno == errno.ENOSPC:
+        return "The disk is full; make room and run the same command again."
     where = f" {error.filename}" if error.filename else ""
     return f"The operating system refused{where}: {error.strerror}; mend that and run the same again."
 

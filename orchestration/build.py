@@ -12,6 +12,7 @@ from orchestration.dbt_run import hand_on_parsed_project, run_dbt
 from orchestration.errors import PointsError
 from orchestration.month_files import MonthFiles, write_months
 from orchestration.provisional import (
+    remove_old_runs,
     swap_in,
     write_provisional_database,
     write_quarantine,
@@ -103,6 +104,7 @@ def new_run_folder(home: Path) -> Path:
     """
     runs = home / "runs"
     runs.mkdir(parents=True, exist_ok=True)
+    remove_old_runs(home)
     earlier = sorted(path for path in runs.iterdir() if path.name.isdigit())
     folder = runs / f"{int(earlier[-1].name) + 1 if earlier else 1:06d}"
     folder.mkdir()

@@ -76,20 +76,23 @@ def hand_on_parsed_project(earlier: Path, folder: Path) -> None:
 def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[NodeProgress]:
     """Run ``dbt <arguments>`` on the project and yield each node as dbt finishes it.
 
-    ``environment`` is added to this process's own, without the ``POINTS_`` variables of it: a run sees the
-    settings it is given and no others. dbt works in ``folder``: relative paths in the environment start
-    there, artifacts and the log go there. Raises `DbtFailed` with the
-    first error that dbt reports, as a sentence. Whoever stops reading ends dbt too.
+    ``environment`` is added to this process's own, without its ``POINTS_`` and ``DBT_`` variables: a run
+    sees the settings it is given and no others. dbt works in ``folder``: relative paths in the environment
+    start there, artifacts and the log go there. Raises `DbtFailed` with the first error that dbt reports,
+    as a sentence. Whoever stops reading ends dbt too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = target_folder(folder)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("POINTS_", "DBT_"))
+    }
     process = subprocess.Popen(
         [
             sys.executable,
             "-m",
             "orchestration.dbt_child",
             *arguments,
+            *("--target", "dev"),
             *("--project-dir", str(PROJECT_ROOT), "--profiles-dir", str(PROJECT_ROOT)),
             *("--target-path", str(target), "--log-path", str(folder)),
             *("--log-format", "json", "--no-version-check", "--no-use-colors"),
@@ -107,6 +110,11 @@ def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Pat
         for line in process.stdout:
             if step := _follow(line, errors):
                 yield step
+    if process.returncode < 0:
+        raise DbtFailed(
+            f"dbt was killed by signal {-process.returncode}, most often for want of memory; nothing was"
+            " written: give it more, or fewer months at once, and run the same again."
+        )
     if process.returncode != 0:
         raise _failure(errors, folder)
 
@@ -164,6 +172,11 @@ def _failure(errors: list[str], folder: Path) -> DbtFailed:
 # What the reader of files says of a file that is no table of rows (CASES.md, F3, F7, F8), and what the models
 # themselves refuse.
 _KNOWN_FAILURES = [
+    (
+        r"No space left on device",
+        None,
+        "The disk is full, so nothing was written; make room and run the same command again.",
+    ),
     (
         r"(?P<code>HEADER|FILE_EMPTY|QUOTE|SPAN): (?P<sentence>.+?[.])\s*(\n|$|>|compiled code)",
         None,

@@ -189,7 +189,7 @@ def _programme_lines(where: str) -> str:
             f" sum(bucket_points) from points_movements_by_month"
             f" where {where} and bucket = '{bucket}' group by reason"
         )
-        parts.append(f"select {2 * part + 2}, 'Total {name}', '', '', {bucket}_points {programme}")
+        parts.append(f"select {2 * part + 2}, 'All {name}', '', '', {bucket}_points {programme}")
     parts.append(f"select 9, 'Closing Points', '', '', closing_points {programme}")
     controls = [
         ("Posted Transfers", "posted_transfer_count", "cast(null as decimal(38, 4))"),

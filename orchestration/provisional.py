@@ -11,23 +11,29 @@ from orchestration.month_files import PARQUET_FILES
 
 DATABASE_NAME = "provisional.duckdb"
 
+# What is in no file of a month, or not all of it: a transfer dated ahead is a discrepancy of a month to come.
+COPIED = ("customer_point_balances", "discrepancies", "quarantined_transfers")
+
 
 def write_provisional_database(build: Path, folder: Path) -> None:
     """Write ``provisional.duckdb`` into ``folder``: views over its months' Parquet files, each row marked.
 
     The views name the files of this very run, so that a reader who holds the database open goes on reading
-    what it opened. What no Parquet file holds is copied from ``build``, the DuckDB file of the build.
+    what it opened. What no Parquet file holds whole is copied from ``build``, the DuckDB file of the build.
     """
     with duckdb.connect(str(folder / DATABASE_NAME)) as connection:
         connection.execute(f"attach '{_quoted(build)}' as build (read_only)")
         marked = "select 'provisional' as publication_status, *"
         connection.execute(f"create table report_months as {marked} from build.int_report_months")
-        for name in ("customer_point_balances", "quarantined_transfers"):
+        for name in COPIED:
             connection.execute(f"create table {name} as {marked} from build.{name}")
         connection.execute("detach build")
         for name in (*PARQUET_FILES, "posted_transfers", "unposted_transfers"):
+            if name in COPIED:
+                continue
             pattern = _quoted(folder / "*" / f"{name}.parquet")
             connection.execute(f"create view {name} as {marked} from read_parquet('{pattern}')")
+    (folder / DATABASE_NAME).chmod(0o444)
 
 
 def write_quarantine(build: Path, path: Path) -> int:
@@ -37,10 +43,7 @@ def write_quarantine(build: Path, path: Path) -> int:
     formula (CASES.md, R23).
     """
     with duckdb.connect(str(build), read_only=True) as connection:
-        result = connection.execute(
-            "select * from quarantined_transfers"
-            " order by rejection_code, transfer_id, points, occurred_at, relation_reference, comment"
-        )
+        result = connection.execute("select * from quarantined_transfers order by all")
         names = [column[0] for column in result.description]
         rows = 0
         with open(path, "w", encoding="utf-8", newline="") as file:
@@ -58,20 +61,24 @@ def _harmless(value: str | None) -> str:
 
 
 def swap_in(home: Path, folder: Path) -> None:
-    """Let ``provisional`` in ``home`` name ``folder``, in one step: readers see the old or the new, whole.
-
-    Of the runs in ``home`` only this one and the one that readers had until now are kept: a reader may still
-    have its files open.
-    """
-    pointer = home / "provisional"
-    kept = {pointer.resolve().parent, folder.resolve().parent}
+    """Let ``provisional`` in ``home`` name ``folder``, in one step: readers see the old or the new, whole."""
     prepared = home / ".provisional.new"
     prepared.unlink(missing_ok=True)
     prepared.symlink_to(os.path.relpath(folder, home), target_is_directory=True)
-    os.replace(prepared, pointer)
-    for run in (home / "runs").iterdir():
-        if run.resolve() not in kept:
-            shutil.rmtree(run)
+    os.replace(prepared, home / "provisional")
+
+
+def remove_old_runs(home: Path) -> None:
+    """Remove what earlier runs left, but for the one that readers see and the newest, be it a failed one.
+
+    Called before a run begins, so that what readers had open when the last one was swapped in stays until
+    then, and failed runs do not fill the disk.
+    """
+    runs = sorted(path for path in (home / "runs").iterdir() if path.is_dir())
+    shown = (home / "provisional").resolve().parent
+    for run in runs[:-1]:
+        if run.resolve() != shown:
+            shutil.rmtree(run, ignore_errors=True)
 
 
 def _quoted(path: Path) -> str:

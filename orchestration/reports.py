@@ -64,27 +64,40 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class Report:
-    """A month's report in one currency: the programme's line, and the file that holds the customers'."""
+    """A month's report in one currency: the programme's line, and the file that holds the customers'.
+
+    ``run_folder`` is where the files really are: it stays the same build while a next one is swapped in.
+    """
 
     summary: MonthSummary
     csv_file: Path
-    parquet_file: Path
+    run_folder: Path
+
+    def csv_bytes(self) -> bytes:
+        """The file that finance pulls, as it is."""
+        return (self.run_folder / self.csv_file.name).read_bytes()
 
     def rows(self, limit: int | None = None) -> Iterator[ReportRow]:
         """The customers' rows in byte order of the relation reference, at most ``limit`` of them."""
         columns = ", ".join(ReportRow.__dataclass_fields__)
+        parquet_file = self.run_folder / "outstanding_points_by_month.parquet"
         query = f"select {columns} from read_parquet(?) where currency = ? order by relation_reference"
         if limit is not None:
             query += f" limit {int(limit)}"
         with duckdb.connect() as connection:
-            result = connection.execute(query, [str(self.parquet_file), self.summary.currency])
+            result = connection.execute(query, [str(parquet_file), self.summary.currency])
             while batch := result.fetchmany(10_000):
                 yield from (ReportRow(*row) for row in batch)
 
 
 def list_months(home: Path) -> list[MonthSummary]:
     """Every month that has files in ``home``, oldest first, one line a currency."""
-    return [summary for folder in sorted(_month_folders(home)) for summary in _summaries(folder)]
+    shown = (home / "provisional").resolve()
+    return [
+        summary
+        for folder in sorted(_month_folders(home))
+        for summary in _summaries(folder, shown / folder.name)
+    ]
 
 
 def read_report(home: Path, month: str, default_currency: str, currency: str | None = None) -> Report:
@@ -96,7 +109,8 @@ def read_report(home: Path, month: str, default_currency: str, currency: str | N
     folder = home / "provisional" / month
     if not folder.is_dir():
         raise MonthNotBuilt(month, home, sorted(path.name for path in _month_folders(home)))
-    summaries = {summary.currency: summary for summary in _summaries(folder)}
+    run_folder = folder.resolve()
+    summaries = {summary.currency: summary for summary in _summaries(folder, run_folder)}
     chosen = currency or default_currency
     if chosen not in summaries:
         raise CurrencyNotReported(month, chosen, list(summaries))
@@ -104,7 +118,7 @@ def read_report(home: Path, month: str, default_currency: str, currency: str | N
     return Report(
         summaries[chosen],
         csv_file=folder / f"outstanding_points{suffix}.csv",
-        parquet_file=folder / "outstanding_points_by_month.parquet",
+        run_folder=run_folder,
     )
 
 
@@ -113,14 +127,14 @@ def _month_folders(home: Path) -> list[Path]:
     return [path for path in provisional.iterdir() if path.is_dir()] if provisional.is_dir() else []
 
 
-def _summaries(folder: Path) -> list[MonthSummary]:
+def _summaries(folder: Path, run_folder: Path) -> list[MonthSummary]:
     columns = [
         name for name in MonthSummary.__dataclass_fields__ if name not in ("report_month", "status", "folder")
     ]
     with duckdb.connect() as connection:
         rows = connection.execute(
             f"select {', '.join(columns)} from read_parquet(?) order by currency",
-            [str(folder / "programme_points_by_month.parquet")],
+            [str(run_folder / "programme_points_by_month.parquet")],
         ).fetchall()
     return [
         MonthSummary(

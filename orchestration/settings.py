@@ -1,5 +1,6 @@
 """The settings of a programme: environment variables with the prefix ``POINTS_``, checked once."""
 
+import csv
 import os
 import re
 from collections.abc import Mapping
@@ -69,7 +70,7 @@ class Settings:
         """Read and check the settings (DESIGN.md, section 4); raise `SettingInvalid`."""
         values = os.environ if environment is None else environment
         transfers = values.get("POINTS_TRANSFERS") or None
-        if transfers and "://" not in transfers:
+        if transfers:
             transfers = os.path.abspath(transfers)
         return cls(
             home=Path(values.get("POINTS_HOME") or "var").absolute(),
@@ -117,6 +118,14 @@ def _currency(code: str) -> str:
             "POINTS_DEFAULT_CURRENCY",
             code,
             "a currency's code is 1 to 16 capital letters, digits or underscores",
+        )
+    with open(PROJECT_ROOT / "seeds" / "points_currencies.csv", encoding="utf-8", newline="") as file:
+        known = [row["currency"] for row in csv.DictReader(file)]
+    if code not in known:
+        raise SettingInvalid(
+            "POINTS_DEFAULT_CURRENCY",
+            code,
+            f"seeds/points_currencies.csv knows {', '.join(known)} alone; add it there",
         )
     return code
 

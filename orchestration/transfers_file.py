@@ -15,6 +15,8 @@ from pathlib import Path
 
 from orchestration.errors import PointsError
 
+_ENDINGS = (".csv", ".csv.gz", ".parquet")
+
 
 class TransfersFileRefused(PointsError):
     """A file of transfers cannot be read at all; ``code`` is the one that CASES.md gives."""
@@ -33,19 +35,21 @@ def check_transfers(location: str) -> list[Path]:
     files = _files(location)
     for file in files:
         _check_kind(file)
-        if file.name.endswith(".parquet"):
+        if _name(file).endswith(".parquet"):
             _check_parquet(file)
         else:
             _check_csv(file)
     return files
 
 
+def _name(file: Path) -> str:
+    return file.name.lower()
+
+
 def _files(location: str) -> list[Path]:
     path = Path(location)
     if path.is_dir():
-        files = [
-            file for pattern in ("*.parquet", "*.csv", "*.csv.gz") for file in sorted(path.rglob(pattern))
-        ]
+        files = [file for file in sorted(path.rglob("*")) if _name(file).endswith(_ENDINGS)]
     elif path.exists() or path.is_symlink():
         files = [path]
     else:
@@ -58,7 +62,7 @@ def _files(location: str) -> list[Path]:
 
 
 def _check_kind(file: Path) -> None:
-    if not file.name.endswith((".csv", ".csv.gz", ".parquet")):
+    if not _name(file).endswith(_ENDINGS):
         raise TransfersFileRefused(
             "NOT_CSV",
             str(file),
@@ -100,7 +104,7 @@ def _check_csv(file: Path) -> None:
     with open(file, "rb") as stream:
         head = stream.read(4)
     is_gzip = head.startswith(b"\x1f\x8b")
-    if file.name.endswith(".gz") != is_gzip or head.startswith((b"PK\x03\x04", b"PAR1")):
+    if _name(file).endswith(".gz") != is_gzip or head.startswith((b"PK\x03\x04", b"PAR1")):
         raise TransfersFileRefused(
             "NOT_CSV",
             str(file),
@@ -140,7 +144,12 @@ def _check_last_row(file: Path, is_gzip: bool) -> None:
     with opener(file, "rt", encoding="utf-8-sig", errors="replace", newline="") as stream:
         rows = csv.reader(stream)
         header = next(rows)
-        (last,) = deque(rows, maxlen=1) or [header]
+        try:
+            (last,) = deque(rows, maxlen=1) or [header]
+        except csv.Error:
+            raise TransfersFileRefused(
+                "QUOTE", str(file), "has a quote that opens and never closes", "close it or double it"
+            ) from None
     if len(last) < len(header):
         raise TransfersFileRefused(
             "TRUNCATED",

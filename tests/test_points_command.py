@@ -42,6 +42,7 @@ def test_nothing_built_yet_is_nothing_to_show_and_no_failure(points, tmp_path):
         ("POINTS_MONTH_START_DAY", "29"),
         ("POINTS_MONTH_START_DAY", "1.0"),
         ("POINTS_DEFAULT_CURRENCY", "pts"),
+        ("POINTS_DEFAULT_CURRENCY", "POINT"),
         ("POINTS_FIRST_MONTH", "2026-13"),
     ],
 )

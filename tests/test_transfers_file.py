@@ -57,6 +57,12 @@ def test_a_last_row_without_a_line_end_is_whole_when_its_fields_are(tmp_path):
     assert check_transfers(str(tmp_path / "a.csv")) == [tmp_path / "a.csv"]
 
 
+def test_an_open_quote_at_the_end_of_a_long_file_is_refused(tmp_path):
+    """CASES.md, F8 and F9."""
+    (tmp_path / "a.csv").write_text(f'{HEADER}\n"T-1,{"x" * 200_000}', encoding="utf-8")
+    assert refusal(tmp_path / "a.csv").code == "QUOTE"
+
+
 @pytest.mark.parametrize("content", [b"PK\x03\x04 an archive or a workbook", gzip.compress(b"x"), b"PAR1"])
 def test_another_kind_of_file_under_the_name_of_a_csv_is_refused(tmp_path, content):
     """CASES.md, F12."""
@@ -88,10 +94,10 @@ def test_a_damaged_parquet_file_is_refused(tmp_path):
 
 
 def test_a_folder_and_a_glob_name_their_files_in_order(tmp_path):
-    for name in ("b.csv", "a.csv", "sub/c.csv"):
+    for name in ("b.csv", "a.csv", "sub/c.CSV", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"{HEADER}\n", encoding="utf-8")
-    assert [path.name for path in check_transfers(str(tmp_path))] == ["a.csv", "b.csv", "c.csv"]
+    assert [path.name for path in check_transfers(str(tmp_path))] == ["a.csv", "b.csv", "c.CSV"]
     assert [path.name for path in check_transfers(str(tmp_path / "*.csv"))] == ["a.csv", "b.csv"]
 
 
@@ -100,43 +106,53 @@ REFUSED_WITHIN = {
     "F5: a column missing": (f"{HEADER.replace('points,', '')}\n".encode(), "HEADER", "'points'"),
     "F5: a column unknown": (f"{HEADER},customer\n{ROW},x\n".encode(), "HEADER", "'customer'"),
     "F5: a column doubled": (f"{HEADER},points\n{ROW},1\n".encode(), "HEADER", "'points' twice"),
+    "F5: a column in capitals": (f"{HEADER.upper()}\n{ROW}\n".encode(), "HEADER", "write it 'transfer_id'"),
+    "F5: a blank first line": (f"\n{HEADER}\n{ROW}\n".encode(), "HEADER", "blank"),
     "F6: semicolons": (f"{HEADER}\n{ROW}\n".replace(",", ";").encode(), "HEADER", "semicolons"),
     "F6: tabs": (f"{HEADER}\n{ROW}\n".replace(",", "\t").encode(), "HEADER", "tabs"),
     "F8: an open quote": (f'{HEADER}\n{ROW}\nT-2,"C-1,give,1\n{ROW}\n{ROW}\n'.encode(), "QUOTE", "line 3"),
 }
 
 
+@pytest.fixture(scope="module")
+def refusing_home(tmp_path_factory) -> Path:
+    """A home that never gets to see a build: in one home, dbt parses the project once."""
+    return tmp_path_factory.mktemp("refused") / "home"
+
+
 @pytest.mark.parametrize("case", REFUSED_WITHIN)
-def test_a_file_that_is_no_table_of_transfers_is_refused_with_a_sentence(points, tmp_path, case):
+def test_a_file_that_is_no_table_of_transfers_is_refused_with_a_sentence(
+    points, refusing_home, tmp_path, case
+):
     """CASES.md, F3, F5, F6 and F8."""
     content, code, fact = REFUSED_WITHIN[case]
     (tmp_path / "a.csv").write_bytes(content)
-    result = points("build", home=tmp_path / "home", transfers=tmp_path / "a.csv")
+    result = points("build", home=refusing_home, transfers=tmp_path / "a.csv")
     assert result.returncode == 1
     sentence = result.stderr.strip().splitlines()[-1]
     assert sentence.startswith(f"{code}: ")
     assert fact in sentence
     assert "a.csv" in sentence
     assert "Traceback" not in result.stderr
-    assert not (tmp_path / "home" / "provisional").exists()
+    assert not (refusing_home / "provisional").exists()
 
 
-def test_points_as_a_float_are_refused_naming_the_column(points, tmp_path):
+def test_points_as_a_float_are_refused_naming_the_column(points, refusing_home, tmp_path):
     """CASES.md, F14."""
     duckdb.sql(
         "select 'T-1' as transfer_id, 'C-1' as relation_reference, 'give' as style, 1.5::double as points,"
         " 'rule_credit' as reason, timestamp '2026-03-10 12:00:00' as occurred_at"
     ).write_parquet(str(tmp_path / "a.parquet"))
-    result = points("build", home=tmp_path / "home", transfers=tmp_path / "a.parquet")
+    result = points("build", home=refusing_home, transfers=tmp_path / "a.parquet")
     assert result.returncode == 1
     assert "'points'" in result.stderr
     assert "DOUBLE" in result.stderr
 
 
-def test_a_header_alone_has_no_months_and_says_so(points, tmp_path):
+def test_a_header_alone_has_no_months_and_says_so(points, refusing_home, tmp_path):
     """CASES.md, F2: zero rows are no error of the file; there is just nothing to report."""
     (tmp_path / "a.csv").write_text(f"{HEADER}\n", encoding="utf-8")
-    result = points("build", home=tmp_path / "home", transfers=tmp_path / "a.csv")
+    result = points("build", home=refusing_home, transfers=tmp_path / "a.csv")
     assert result.returncode == 1
     assert "no report month" in result.stderr
 
@@ -147,20 +163,17 @@ def test_files_of_every_kind_are_read_together(points, tmp_path):
     folder.mkdir()
     (folder / "bom.csv").write_bytes(b"\xef\xbb\xbf" + f"{HEADER}\r\n{ROW}\r\n".encode())
     reordered = {name: transfer("T-2")[name] for name in reversed(NEEDED)}
-    write_transfers(folder / "order.csv", [reordered])
+    write_transfers(folder / "order.CSV", [reordered])
     with gzip.open(folder / "small.csv.gz", "wt", encoding="utf-8") as file:
         file.write(f'{HEADER},comment\nT-3,C-1,give,1,rule_credit,2026-03-10T12:00:00Z,"two\nlines"\n')
-    csv_result = points("build", home=tmp_path / "home", transfers=folder)
-    assert csv_result.returncode == 0, csv_result.stderr
-    report = read_rows(tmp_path / "home/provisional/2026-03/outstanding_points.csv")
-    assert [row["Total Outstanding Points"] for row in report] == ["201"]
     duckdb.sql(
-        "select 'T-' || i as transfer_id, 'C-1' as relation_reference, 'give' as style,"
+        "select 'P-' || i as transfer_id, 'C-1' as relation_reference, 'give' as style,"
         " cast(100.5 as decimal(10, 2)) as points, 'rule_credit' as reason,"
         " timestamptz '2026-03-31 23:30:00-02:00' as occurred_at, cast(i as integer) as entry_id"
         " from range(3) as numbers (i)"
-    ).write_parquet(str(tmp_path / "typed.parquet"))
-    typed = points("build", home=tmp_path / "typed_home", transfers=tmp_path / "typed.parquet")
-    assert typed.returncode == 0, typed.stderr
-    report = read_rows(tmp_path / "typed_home/provisional/2026-04/outstanding_points.csv")
-    assert [row["Total Outstanding Points"] for row in report] == ["301.5"]
+    ).write_parquet(str(folder / "typed.parquet"))
+    result = points("build", home=tmp_path / "home", transfers=folder)
+    assert result.returncode == 0, result.stderr
+    for month, total in (("2026-03", "201"), ("2026-04", "502.5")):
+        report = read_rows(tmp_path / "home/provisional" / month / "outstanding_points.csv")
+        assert [row["Total Outstanding Points"] for row in report] == [total]

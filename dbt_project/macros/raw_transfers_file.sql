@@ -18,8 +18,11 @@
 {% endmacro %}
 
 {% macro default__raw_transfers_file(path) %}
-    {%- set files = files_named(path) or files_named(path ~ "/**/*.parquet")
-        or files_named(path ~ "/**/*.csv") + files_named(path ~ "/**/*.csv.gz") -%}
+    {%- set files = [] -%}
+    {%- for file in files_named(path) or files_named(path ~ "/**/*")
+        if modules.re.search("[.](parquet|csv|csv[.]gz)$", file | lower) -%}
+        {%- do files.append(file) -%}
+    {%- endfor -%}
     {%- if not files -%}
         {{ exceptions.raise_compiler_error(
             "POINTS_TRANSFERS names " ~ path ~ ", but no CSV, CSV.gz or Parquet file is there."
@@ -27,7 +30,7 @@
     {%- endif -%}
     {%- set selects = [] -%}
     {%- for file in files -%}
-        {%- if file.endswith(".parquet") -%}
+        {%- if (file | lower).endswith(".parquet") -%}
             {%- set relation = read_parquet([file]) -%}
             {%- do selects.append(
                 raw_transfers_select(relation, raw_columns_of_parquet(file, relation), "false")
@@ -63,6 +66,11 @@
 {#- Refuses a header with a column that is needed and missing, unknown, or there twice (CASES.md, F5). -#}
 {% macro check_header(file, names) %}
     {%- set known = transfer_columns()["needed"] + transfer_columns()["optional"] -%}
+    {%- for name in names if name not in known and name | trim | lower in known -%}
+        {{ exceptions.raise_compiler_error(
+            "HEADER: " ~ file ~ " has a column '" ~ name ~ "'; write it '" ~ name | trim | lower ~ "'."
+        ) }}
+    {%- endfor -%}
     {%- for name in names if name not in known -%}
         {{ exceptions.raise_compiler_error(
             "HEADER: " ~ file ~ " has a column '" ~ name ~ "', which a file of transfers does not have; the columns are "
@@ -196,7 +204,10 @@
     {%- if not first_line.rows -%}
         {{ exceptions.raise_compiler_error("FILE_EMPTY: " ~ file ~ " is empty; not even a header is there.") }}
     {%- endif -%}
-    {%- set line = first_line.columns["line"].values()[0] | trim -%}
+    {%- set line = (first_line.columns["line"].values()[0] or "") | trim -%}
+    {%- if line == "" -%}
+        {{ exceptions.raise_compiler_error("HEADER: the first line of " ~ file ~ " is blank; begin with the header.") }}
+    {%- endif -%}
     {%- for delimiter, word in [(";", "semicolons"), ("\t", "tabs")] if delimiter in line and "," not in line -%}
         {{ exceptions.raise_compiler_error(
             "HEADER: " ~ file ~ " separates its columns by " ~ word ~ "; save it with commas."

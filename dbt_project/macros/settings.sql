@@ -1,5 +1,5 @@
 {#- Every setting that the models know, with its default. A setting is an environment variable, so that a
-    change re-parses only the models that read it. README.md and .env.example describe each. -#}
+    change re-parses only the models that read it. .env.example describes each. -#}
 
 {% macro setting(name) %}
     {%- set defaults = {
@@ -50,5 +50,11 @@
 
 {#- The highest entry that the opening balances already hold, as a number; -1 where none are handed in. -#}
 {% macro opening_cutoff() %}
-    {{- return((setting("POINTS_OPENING_CUTOFF") or "-1") | int) -}}
+    {%- set text = setting("POINTS_OPENING_CUTOFF") -%}
+    {%- if text and not modules.re.fullmatch("[0-9]+", text, modules.re.ASCII) -%}
+        {{ exceptions.raise_compiler_error(
+            "POINTS_OPENING_CUTOFF is '" ~ text ~ "', but an entry_id is a whole number."
+        ) }}
+    {%- endif -%}
+    {{- return((text or "-1") | int) -}}
 {% endmacro %}

@@ -10,13 +10,17 @@ ordered as (
         *,
         row_number() over (
             partition by transfer_id
-            order by entry_id desc, changed_at desc, status asc
+            order by
+                case when status in ('approved', 'cancelled') then 0 else 1 end asc,
+                entry_id desc nulls last,
+                changed_at desc,
+                status asc
         ) as position_from_last
     from status_changes
 
 ),
 
-{# Approved and cancelled are final, so there is at most one of each. #}
+{# Approved and cancelled are final: nothing follows them, whatever its date. #}
 summed_up as (
 
     select

@@ -8,9 +8,7 @@ with transfers as (
 
 months as (
 
-    select
-        min(report_month) as first_month,
-        max(report_month) as last_month
+    select max(report_month) as last_month
     from {{ ref("int_report_months") }}
 
 ),

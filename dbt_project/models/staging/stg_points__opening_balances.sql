@@ -1,3 +1,9 @@
+{% if execute and (setting("POINTS_OPENING_CUTOFF") == "") != (setting("POINTS_OPENING_BALANCES") == "") %}
+    {{ exceptions.raise_compiler_error(
+        "POINTS_OPENING_BALANCES and POINTS_OPENING_CUTOFF go together: balances, and the entry they reach to."
+    ) }}
+{% endif %}
+
 with source as (
 
     {{ optional_relation("POINTS_OPENING_BALANCES", none, {

@@ -136,7 +136,7 @@ judged as (
         entry_id,
         transfer_id,
         relation_reference,
-        any_currency as currency,
+        case when has_conflict then currency else any_currency end as currency,
         style,
         points,
         reason,
@@ -145,9 +145,9 @@ judged as (
         occurred_at,
         recorded_at,
         recorded_by,
-        any_reverses_transfer_id as reverses_transfer_id,
+        case when has_conflict then reverses_transfer_id else any_reverses_transfer_id end as reverses_transfer_id,
         batch_id,
-        any_external_reference as external_reference,
+        case when has_conflict then external_reference else any_external_reference end as external_reference,
         comment,
         case
             when has_conflict then 'rejected'

@@ -87,7 +87,7 @@ typed as (
         source.external_reference,
         source.comment,
         source.has_wrong_field_count,
-        coalesce(source.currency, '') = '' or currencies.currency is not null as is_known_currency,
+        currencies.currency is not null as is_known_currency,
         reasons.reason is not null as is_known_reason,
         source.entry_id as raw_entry_id,
         source.points as raw_points,
@@ -96,7 +96,11 @@ typed as (
         source.recorded_at as raw_recorded_at
     from source
     left join currencies
-        on source.currency = currencies.currency
+        on
+            coalesce(
+                nullif(source.currency, ''),
+                {{ dbt.string_literal(setting("POINTS_DEFAULT_CURRENCY")) }}
+            ) = currencies.currency
     left join reasons
         on
             source.reason = reasons.reason
