@@ -15,7 +15,14 @@ from orchestration.run_lock import run_lock
 from orchestration.settings import PROJECT_ROOT
 
 # What dbt parses: the paths of dbt_project.yml, and that file itself.
-SOURCES = ("dbt_project.yml", "profiles.yml", "dbt_project", "seeds", "tests/data")
+SOURCES = (
+    "dbt_project.yml",
+    "profiles.yml",
+    "dbt_project",
+    "seeds",
+    "tests/data",
+    "requirements.lock",
+)
 
 
 def read_manifest() -> dict[str, Any]:

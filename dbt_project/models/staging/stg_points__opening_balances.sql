@@ -1,6 +1,8 @@
-{% if execute and (setting("POINTS_OPENING_CUTOFF") == "") != (setting("POINTS_OPENING_BALANCES") == "") %}
+{% set has_balances = setting("POINTS_OPENING_BALANCES") != "" %}
+{% if execute and has_balances != (setting("POINTS_OPENING_CUTOFF") != "") %}
     {{ exceptions.raise_compiler_error(
-        "POINTS_OPENING_BALANCES and POINTS_OPENING_CUTOFF go together: balances, and the entry they reach to."
+        "POINTS_OPENING_BALANCES and POINTS_OPENING_CUTOFF go together:"
+        ~ " balances, and the entry that they reach to."
     ) }}
 {% endif %}
 

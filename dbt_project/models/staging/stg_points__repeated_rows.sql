@@ -145,9 +145,11 @@ judged as (
         occurred_at,
         recorded_at,
         recorded_by,
-        case when has_conflict then reverses_transfer_id else any_reverses_transfer_id end as reverses_transfer_id,
+        case when has_conflict then reverses_transfer_id else any_reverses_transfer_id end
+            as reverses_transfer_id,
         batch_id,
-        case when has_conflict then external_reference else any_external_reference end as external_reference,
+        case when has_conflict then external_reference else any_external_reference end
+            as external_reference,
         comment,
         case
             when has_conflict then 'rejected'
