@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import duckdb
+
 from orchestration.dbt_run import hand_on_parsed_project, run_dbt
 from orchestration.errors import PointsError
 from orchestration.month_files import MonthFiles, write_months
@@ -41,6 +43,18 @@ class NoMonths(PointsError):
         super().__init__(
             f"There is no report month{upto}: no approved transfer posts that early; name a later month with"
             " --through, or look at the quarantined rows."
+        )
+
+
+class FilesNotWritten(PointsError):
+    """The files of a build that passed its audit could not be written."""
+
+    def __init__(self, home: Path, error: Exception) -> None:
+        is_full = "No space left on device" in str(error)
+        reason = "the disk is full" if is_full else str(error).splitlines()[0].rstrip(".")
+        super().__init__(
+            f"The files of the build could not be written to {home}: {reason}; readers have what they had,"
+            " so mend that and run the same again."
         )
 
 
@@ -147,6 +161,28 @@ def publish_build(
     """
     required = required_tests()
     audit_verdicts(statuses, required)
+    try:
+        months, quarantined = _write_files(settings, run_folder, report)
+    except (duckdb.Error, OSError) as error:
+        raise FilesNotWritten(settings.home, error) from error
+    if not months:
+        raise NoMonths(through)
+    swap_in(settings.home, run_folder / "provisional")
+    return Build(
+        run=run_folder.name,
+        folder=settings.home / "provisional",
+        months=[
+            replace(month, folder=settings.home / "provisional" / month.report_month) for month in months
+        ],
+        quarantined=quarantined,
+        test_count=len(required),
+    )
+
+
+def _write_files(
+    settings: Settings, run_folder: Path, report: Callable[[BuildProgress], None]
+) -> tuple[list[MonthFiles], int]:
+    """Write all that readers will have into the run's folder; return its months and quarantined rows."""
     database = build_database(run_folder)
     folder = run_folder / "provisional"
     folder.mkdir()
@@ -157,17 +193,6 @@ def publish_build(
         {"status": "provisional", "programme": settings.programme_name},
         lambda month, position, total: report(BuildProgress("files", month, position, total)),
     )
-    if not months:
-        raise NoMonths(through)
-    quarantined = write_quarantine(database, folder / "quarantined_transfers.csv")
-    write_provisional_database(database, folder)
-    swap_in(settings.home, folder)
-    return Build(
-        run=run_folder.name,
-        folder=settings.home / "provisional",
-        months=[
-            replace(month, folder=settings.home / "provisional" / month.report_month) for month in months
-        ],
-        quarantined=quarantined,
-        test_count=len(required),
-    )
+    if months:
+        write_provisional_database(database, folder)
+    return months, write_quarantine(database, folder / "quarantined_transfers.csv")

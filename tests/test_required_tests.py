@@ -1,5 +1,8 @@
 """The audit: what dbt says of its tests decides whether a build is published (CASES.md, X13)."""
 
+import errno
+
+import duckdb
 import pytest
 
 from orchestration import build
@@ -36,6 +39,28 @@ def test_the_six_truths_are_required():
     names = " ".join(required_tests())
     for number in range(1, 7):
         assert f"truth_{number}_" in names
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (duckdb.IOException("Could not write file: No space left on device"), "the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied"), "Permission denied"),
+    ],
+)
+def test_files_that_cannot_be_written_leave_readers_what_they_had(tmp_path, monkeypatch, fault, sentence):
+    """CASES.md, X5, as far as a build goes."""
+
+    def fail(*arguments):
+        raise fault
+
+    monkeypatch.setattr(build, "write_months", fail)
+    settings = Settings.from_environment({"POINTS_HOME": str(tmp_path)})
+    (tmp_path / "run").mkdir()
+    with pytest.raises(build.FilesNotWritten, match=sentence):
+        build.publish_build(settings, None, tmp_path / "run", dict.fromkeys(required_tests(), "pass"))
+    assert not (tmp_path / "provisional").exists()
 
 
 def test_a_build_that_leaves_a_test_out_publishes_nothing(tmp_path, monkeypatch):
