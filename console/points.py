@@ -53,13 +53,27 @@ def build(
         typer.Option(metavar="MONTH", help="The last month to build; by default the newest."),
     ] = None,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """Build the months, test them, write provisional files and show the newest report."""
     from orchestration.build import build_months
 
     settings = Settings.from_environment()
-    with build_progress(quiet=as_json) as report:
+    with build_progress(quiet=as_json or as_csv) as report:
         finished = build_months(settings, through, report)
+    rows = [
+        {
+            "report_month": month.report_month,
+            "folder": str(month.folder),
+            "relations": month.relation_count,
+            "posted_transfers": month.posted_transfer_count,
+            "closing_points": month.closing_points,
+        }
+        for month in finished.months
+    ]
+    if as_csv:
+        _print_csv(rows)
+        return
     if as_json:
         _print_json(
             {
@@ -67,16 +81,7 @@ def build(
                 "folder": str(finished.folder),
                 "quarantined": finished.quarantined,
                 "tests_passed": finished.test_count,
-                "months": [
-                    {
-                        "report_month": month.report_month,
-                        "folder": str(month.folder),
-                        "relations": month.relation_count,
-                        "posted_transfers": month.posted_transfer_count,
-                        "closing_points": month.closing_points,
-                    }
-                    for month in finished.months
-                ],
+                "months": rows,
             }
         )
         return
@@ -148,12 +153,22 @@ def report(
 
 
 @app.command(epilog="Example: points demo && POINTS_HOME=var/demo points build")
-def demo() -> None:
+def demo(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Write a small programme with every kind of transfer, in a home of its own."""
     from orchestration.demo import DEMO_FIRST_MONTH, DEMO_LAST_MONTH, demo_home, write_demo
 
     home = demo_home(Settings.from_environment())
     rows = write_demo(home)
+    told = {
+        "home": str(home),
+        "transfers": str(home / "transfers.csv"),
+        "rows": rows,
+        "first_month": DEMO_FIRST_MONTH,
+        "last_month": DEMO_LAST_MONTH,
+    }
+    if as_json or as_csv:
+        _print_json(told) if as_json else _print_csv([told])
+        return
     typer.echo(
         f"The demo programme is in {home}: {rows:,} rows of transfers, {DEMO_FIRST_MONTH} to"
         f" {DEMO_LAST_MONTH}. Build it with `POINTS_HOME={home} POINTS_TRANSFERS={home}/transfers.csv"

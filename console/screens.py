@@ -62,19 +62,7 @@ def show_report(settings: Settings, report: Report, limit: int = 10) -> None:
     movement = Table("Opening", "Earned", "Reversal", "Redeemed", "Expired", "Closing")
     for column in movement.columns:
         column.justify = "right"
-    movement.add_row(
-        *(
-            _grouped(points)
-            for points in (
-                summary.opening_points,
-                summary.earned_points,
-                summary.reversal_points,
-                summary.redeemed_points,
-                summary.expired_points,
-                summary.closing_points,
-            )
-        )
-    )
+    movement.add_row(*_movement(summary))
     movement.title = "The month's movement"
     movement.title_justify = "left"
     _print_whole(console, movement)
@@ -134,17 +122,7 @@ def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:
             summary.status,
             summary.currency,
             f"{summary.relation_count:,}",
-            *(
-                _grouped(points)
-                for points in (
-                    summary.opening_points,
-                    summary.earned_points,
-                    summary.reversal_points,
-                    summary.redeemed_points,
-                    summary.expired_points,
-                    summary.closing_points,
-                )
-            ),
+            *_movement(summary),
         )
     _print_whole(console, table)
     console.print(f"Files: {settings.home}/provisional", soft_wrap=True, highlight=False, markup=False)
@@ -165,6 +143,21 @@ def show_build(build: Build) -> None:
             style="yellow",
             markup=False,
         )
+
+
+def _movement(summary: MonthSummary) -> list[str]:
+    """The roll-forward of a month, from opening to closing."""
+    return [
+        _grouped(points)
+        for points in (
+            summary.opening_points,
+            summary.earned_points,
+            summary.reversal_points,
+            summary.redeemed_points,
+            summary.expired_points,
+            summary.closing_points,
+        )
+    ]
 
 
 def _grouped(points: object) -> str:

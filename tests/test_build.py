@@ -113,7 +113,7 @@ def test_a_refused_build_leaves_what_readers_have(built, points, tmp_path):
 
 
 def test_a_build_again_gives_the_same_bytes_whatever_the_machine_thinks_of_time_and_language(built, points):
-    """CASES.md, X17."""
+    """CASES.md, F10 and X17."""
     old = (built / "provisional").resolve()
     transfers = built.parent / "transfers.csv"
     result = points("build", home=built, transfers=transfers, TZ="Asia/Tokyo", LC_ALL="C", LANG="tr_TR.UTF-8")
@@ -166,6 +166,14 @@ def test_a_month_that_is_none_is_refused_and_never_a_path(built, points, month):
         assert result.returncode == 1
         assert "is no report month" in result.stderr
         assert "Traceback" not in result.stderr
+
+
+def test_a_build_prints_its_months_for_programs(built, points):
+    transfers = built.parent / "transfers.csv"
+    lines = points("build", "--csv", home=built, transfers=transfers).stdout.splitlines()
+    assert lines[0] == "report_month,folder,relations,posted_transfers,closing_points"
+    assert [line.split(",")[0] for line in lines[1:]] == ["2026-01", "2026-02", "2026-03"]
+    assert lines[-1].endswith(",3,2,69.84")
 
 
 def test_a_month_without_a_report_is_refused_saying_which_there_are(built, points):

@@ -63,6 +63,16 @@ def test_the_demo_is_written_to_a_home_of_its_own_and_again_with_the_same_bytes(
     assert (home / "demo" / "transfers.csv").read_bytes() == first
 
 
+def test_the_demo_says_where_it_is_for_programs(points, tmp_path):
+    home = tmp_path / "home"
+    told = json.loads(points("demo", "--json", home=home).stdout)
+    assert told["home"] == str(home / "demo")
+    assert Path(told["transfers"]).exists()
+    lines = points("demo", "--csv", home=home).stdout.splitlines()
+    assert lines[0] == "home,transfers,rows,first_month,last_month"
+    assert lines[1].endswith(f",{told['rows']},2025-09,2026-10")
+
+
 def test_the_demo_never_goes_where_other_things_are(points, tmp_path):
     home = tmp_path / "home" / "demo"
     home.mkdir(parents=True)
