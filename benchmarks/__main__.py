@@ -19,8 +19,8 @@ from pathlib import Path
 
 import duckdb
 
+from ledger.settings import PROJECT_ROOT, Settings
 from orchestration.build import BuildProgress, build_months
-from orchestration.settings import PROJECT_ROOT, Settings
 
 FIRST_DAY = "2023-01-01"
 MONTHS = 36

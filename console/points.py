@@ -11,8 +11,8 @@ import typer
 from dotenv import find_dotenv, load_dotenv
 
 from console.screens import build_progress, error_console, show_build, show_months, show_report
-from orchestration.errors import PointsError
-from orchestration.settings import Settings
+from ledger.errors import PointsError
+from ledger.settings import Settings
 
 app = typer.Typer(
     name="points",

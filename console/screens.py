@@ -9,10 +9,10 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ledger.settings import Settings
 from orchestration.build import Build, BuildProgress
 from orchestration.month_files import plain_points
 from orchestration.reports import MonthSummary, Report
-from orchestration.settings import Settings
 
 
 def _print_whole(console: Console, table: Table) -> None:

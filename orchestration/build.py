@@ -10,8 +10,10 @@ from pathlib import Path
 
 import duckdb
 
+from ledger.errors import PointsError
+from ledger.settings import Settings, check_month
+from ledger.transfers_file import check_transfers
 from orchestration.dbt_run import hand_on_parsed_project, run_dbt
-from orchestration.errors import PointsError
 from orchestration.month_files import MonthFiles, write_months
 from orchestration.provisional import (
     remove_old_runs,
@@ -21,8 +23,6 @@ from orchestration.provisional import (
 )
 from orchestration.required_tests import audit_verdicts, required_tests
 from orchestration.run_lock import run_lock
-from orchestration.settings import Settings, check_month
-from orchestration.transfers_file import check_transfers
 
 
 class NothingToBuild(PointsError):

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ledger.settings import PROJECT_ROOT
 from orchestration.dbt_run import stream_dbt, target_folder
 from orchestration.run_lock import run_lock
-from orchestration.settings import PROJECT_ROOT
 
 # What dbt parses: the paths of dbt_project.yml, and that file itself.
 SOURCES = (

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestration.errors import PointsError
-from orchestration.settings import PROJECT_ROOT
+from ledger.errors import PointsError
+from ledger.settings import PROJECT_ROOT
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
+from ledger.settings import Settings
 from orchestration.assets.report_months import define_build
 from orchestration.dbt_manifest import read_manifest
 from orchestration.jobs import define_build_months
 from orchestration.partitions import define_report_months
 from orchestration.schedules import define_build_months_daily
-from orchestration.settings import Settings
 
 
 def define(settings: Settings) -> dg.Definitions:

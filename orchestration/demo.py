@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from orchestration.errors import PointsError
-from orchestration.settings import Settings
+from ledger.errors import PointsError
+from ledger.settings import Settings
 
 DEMO_FIRST_MONTH = "2025-09"
 DEMO_LAST_MONTH = "2026-10"

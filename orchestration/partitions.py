@@ -4,7 +4,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from orchestration.settings import Settings
+from ledger.settings import Settings
 
 # Where nothing says which month is the programme's first: early enough for most, few enough for a screen.
 DEFAULT_FIRST_MONTH = "2020-01"

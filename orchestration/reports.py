@@ -7,8 +7,8 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.errors import PointsError
-from orchestration.settings import check_month
+from ledger.errors import PointsError
+from ledger.settings import check_month
 
 
 class MonthNotBuilt(PointsError):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from orchestration.errors import PointsError
+from ledger.errors import PointsError
 
 REQUIRED_TESTS = Path(__file__).with_name("required_tests.yml")
 
@@ -71,6 +71,6 @@ def _name(unique_id: str) -> str:
 
 
 if __name__ == "__main__":
-    from orchestration.settings import PROJECT_ROOT
+    from ledger.settings import PROJECT_ROOT
 
     write_required_tests(json.loads((PROJECT_ROOT / "target" / "manifest.json").read_bytes()))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestration.errors import PointsError
+from ledger.errors import PointsError
 
 
 class RunInProgress(PointsError):

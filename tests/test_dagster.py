@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from ledger.settings import PROJECT_ROOT, Settings
 from orchestration import build
 from orchestration.assets import report_months
 from orchestration.assets.file_checks import FILE_CHECKS, check_files
@@ -26,7 +27,6 @@ from orchestration.required_tests import required_tests
 from orchestration.required_tests import tests_in_manifest as data_tests
 from orchestration.run_lock import run_lock
 from orchestration.schedules import define_build_months_daily
-from orchestration.settings import PROJECT_ROOT, Settings
 from tests.conftest import transfer, write_transfers
 
 ASSETS = [

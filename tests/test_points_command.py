@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ledger.settings import SettingInvalid, Settings
 from orchestration.run_lock import RunInProgress, run_lock
-from orchestration.settings import SettingInvalid, Settings
 from tests.conftest import transfer, write_transfers
 
 

@@ -5,9 +5,9 @@ import errno
 import duckdb
 import pytest
 
+from ledger.settings import Settings
 from orchestration import build
 from orchestration.required_tests import AuditFailed, audit_verdicts, required_tests
-from orchestration.settings import Settings
 from tests.conftest import transfer, write_transfers
 
 REQUIRED = ["test.outstanding_points.truth_1.aaa", "test.outstanding_points.truth_2.bbb"]

@@ -6,8 +6,8 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, build_dbt_asset_specs
 
+from ledger.errors import PointsError
 from orchestration.dbt_run import NodeProgress
-from orchestration.errors import PointsError
 from orchestration.required_tests import tests_in_manifest
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
+from ledger.settings import Settings
 from orchestration.assets.month_files import (
     OUTSTANDING_POINTS,
     POINTS_ROLL_FORWARD,
@@ -25,7 +26,6 @@ from orchestration.month_files import (
     plain_points,
 )
 from orchestration.reports import Report, list_months, read_report
-from orchestration.settings import Settings
 
 
 @dataclass(frozen=True)

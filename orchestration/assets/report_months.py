@@ -10,6 +10,8 @@ from typing import Any
 
 import dagster as dg
 
+from ledger.errors import PointsError
+from ledger.settings import Settings
 from orchestration.assets.dbt_nodes import DbtNodes
 from orchestration.assets.file_checks import check_files, file_check_specs
 from orchestration.assets.month_files import FILE_KINDS, describe_file, file_specs
@@ -23,10 +25,8 @@ from orchestration.build import (
     publish_build,
 )
 from orchestration.dbt_run import read_statuses, stream_dbt, target_folder
-from orchestration.errors import PointsError
 from orchestration.partitions import report_month
 from orchestration.run_lock import run_lock
-from orchestration.settings import Settings
 
 Result = dg.MaterializeResult | dg.AssetCheckResult
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
-from orchestration.errors import PointsError
+from ledger.errors import PointsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 

@@ -13,7 +13,7 @@ import stat
 from collections import deque
 from pathlib import Path
 
-from orchestration.errors import PointsError
+from ledger.errors import PointsError
 
 _ENDINGS = (".csv", ".csv.gz", ".parquet")
 
