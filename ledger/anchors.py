@@ -1,0 +1,89 @@
+"""What a home remembers of the ledger that it was built on, so that another one is not taken for it.
+
+An anchor is a small JSON file beside what was made: the highest ``entry_id`` that went into it and the digest
+of the ledger's chain there (CASES.md, X12).
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.errors import PointsError
+from ledger.models import ChainLink
+
+ANCHOR_NAME = "ledger_head.json"
+
+
+class LedgerReplaced(PointsError):
+    """The ledger is older than, or another than, the one that something in the home was made from."""
+
+    code = "LEDGER_REPLACED"
+
+    def __init__(self, place: str, anchor_file: Path, entry_id: int, head_entry_id: int) -> None:
+        if head_entry_id < entry_id:
+            finding = (
+                f"ends at entry {head_entry_id:,}, but {anchor_file.parent} was made from entry {entry_id:,}"
+            )
+        else:
+            finding = f"holds other entries up to {entry_id:,} than {anchor_file.parent} was made from"
+        super().__init__(
+            f"The ledger in {place} {finding}: it is an older copy or another ledger; restore the newest backup,"
+            " or set POINTS_HOME to the home that belongs to it."
+        )
+        self.anchor_file = anchor_file
+        self.entry_id = entry_id
+        self.head_entry_id = head_entry_id
+
+
+@dataclass(frozen=True)
+class Head:
+    """The end of the ledger at some time: its highest ``entry_id`` (0: none) and the chain's digest there."""
+
+    entry_id: int
+    chain_digest: bytes
+
+
+def write_anchor(folder: Path, head: Head) -> None:
+    """Remember in ``folder`` that it was made from the ledger up to ``head``; whole or not at all."""
+    text = json.dumps({"entry_id": head.entry_id, "chain_digest": head.chain_digest.hex()}) + "\n"
+    unfinished = folder / f".{ANCHOR_NAME}"
+    with open(unfinished, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(folder / ANCHOR_NAME)
+
+
+def read_anchor(folder: Path) -> Head | None:
+    """What `write_anchor` wrote into ``folder``; None where it holds none."""
+    try:
+        found = json.loads((folder / ANCHOR_NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return Head(found["entry_id"], bytes.fromhex(found["chain_digest"]))
+
+
+def anchored_folders(home: Path) -> list[Path]:
+    """The folders of ``home`` that remember a ledger."""
+    return [folder for folder in (home / "cut", home / "provisional") if (folder / ANCHOR_NAME).exists()]
+
+
+def first_trace(home: Path) -> Path | None:
+    """Something in ``home`` that was made from a ledger; None where there is nothing."""
+    if any((home / "published").glob("*/r*/manifest.json")):
+        return home / "published"
+    return next(iter(anchored_folders(home)), None)
+
+
+def check_anchors(home: Path, place: str) -> None:
+    """Raise `LedgerReplaced` where the ledger does not go on from what ``home`` was built on."""
+    for folder in anchored_folders(home):
+        anchor = read_anchor(folder)
+        if not anchor or not anchor.entry_id:
+            continue
+        link = ChainLink.objects.filter(last_entry_id=anchor.entry_id).first()
+        if link is None or bytes(link.digest) != anchor.chain_digest:
+            newest = ChainLink.objects.order_by("-last_entry_id").first()
+            head_entry_id = newest.last_entry_id if newest else 0
+            raise LedgerReplaced(place, folder / ANCHOR_NAME, anchor.entry_id, head_entry_id)

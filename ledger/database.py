@@ -1,0 +1,206 @@
+"""Where the ledger is kept: SQLite in the home, or the PostgreSQL that POINTS_DATABASE_URL names.
+
+Opening it brings the schema up to date and checks that it is the ledger that the home was built on; a ledger
+that is missing or older than that is refused, never silently begun anew (CASES.md, X12).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from django.db import DatabaseError, ProgrammingError, connection, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from ledger.anchors import check_anchors, first_trace
+from ledger.errors import PointsError
+from ledger.models import ENTRY_MODELS, ChainLink
+from ledger.settings import Settings
+
+# An import of millions of rows holds the only writer's place in SQLite; others wait as long as people would.
+_WAIT_SECONDS = 60
+
+
+class LedgerMissing(PointsError):
+    """There is no ledger, but the home holds what was made from one."""
+
+    code = "LEDGER_MISSING"
+
+    def __init__(self, place: str, trace: Path) -> None:
+        super().__init__(
+            f"The ledger is missing: {place} holds none, but {trace} was made from one; restore the ledger"
+            " from its backup, or set POINTS_HOME to an empty folder to begin another programme."
+        )
+        self.place = place
+        self.trace = trace
+
+
+class LedgerEmpty(PointsError):
+    """Nothing has been recorded yet."""
+
+    code = "LEDGER_EMPTY"
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"There is no ledger in {place} yet; begin one with `points import FILE`, `points give … --new`"
+            " or `points demo`."
+        )
+
+
+class LedgerSchemaOutdated(PointsError):
+    """The database's tables are missing or of an earlier version, and this user may not change them."""
+
+    code = "LEDGER_SCHEMA"
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"The tables of the ledger in {place} are missing or of an earlier version, and the user of"
+            " POINTS_DATABASE_URL may not make them; run the same once with"
+            " POINTS_DATABASE_OWNER_URL set to their owner."
+        )
+
+
+class LedgerNotReached(PointsError):
+    """The database of the ledger does not answer."""
+
+    code = "LEDGER_NOT_REACHED"
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(
+            f"The ledger in {place} cannot be reached: {problem}; nothing was recorded, so mend that and run"
+            " the same command again."
+        )
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """An open ledger: its settings, who acts on it, and the clock that entries are dated by."""
+
+    settings: Settings
+    user: str
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    @property
+    def place(self) -> str:
+        """Where it is kept, for people; without a password."""
+        return ledger_place(self.settings)
+
+
+def ledger_place(settings: Settings) -> str:
+    """Where the ledger of these settings is kept, for people; without a password."""
+    if not settings.database_url:
+        return str(sqlite_file(settings))
+    parameters = _postgresql(settings.database_url)
+    return f"PostgreSQL database {parameters['NAME']} on {parameters['HOST'] or 'the local server'}"
+
+
+def sqlite_file(settings: Settings) -> Path:
+    """The file of a ledger in SQLite."""
+    return settings.home / "ledger.sqlite3"
+
+
+def open_ledger(settings: Settings, create: bool = False) -> Ledger:
+    """Connect this process to the ledger of ``settings`` and return it.
+
+    ``create`` begins one where there is none yet. Raises `LedgerEmpty` where there is none and none is to be
+    begun; `LedgerMissing` and `LedgerReplaced` where the home was built on another; `LedgerSchemaOutdated`
+    and `LedgerNotReached`.
+    """
+    place = ledger_place(settings)
+    try:
+        _connect(settings, settings.database_url)
+        if not _is_begun(settings):
+            trace = first_trace(settings.home)
+            if trace:
+                raise LedgerMissing(place, trace)
+            if not create:
+                raise LedgerEmpty(place)
+            settings.home.mkdir(parents=True, exist_ok=True)
+        if _lacks_migrations():
+            _migrate(settings)
+        check_anchors(settings.home, place)
+    except DatabaseError as error:
+        raise LedgerNotReached(place, str(error).splitlines()[0].rstrip(".")) from error
+    return Ledger(settings, settings.user)
+
+
+def _connect(settings: Settings, url: str | None) -> None:
+    """Point Django's default connection of this process at a database."""
+    if url:
+        configuration = _postgresql(url)
+    else:
+        configuration = {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": str(sqlite_file(settings)),
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": _WAIT_SECONDS,
+                # The write-ahead log of the SQLite that comes with Python 3.11 can lose commits.
+                "init_command": "pragma journal_mode = delete; pragma synchronous = full;"
+                " pragma cache_size = -65536",
+            },
+        }
+    for opened in connections.all(initialized_only=True):
+        opened.close()
+        del connections[opened.alias]
+    connections.databases.update(connections.configure_settings({"default": configuration}))
+
+
+def _is_begun(settings: Settings) -> bool:
+    if not settings.database_url and not sqlite_file(settings).exists():
+        return False  # connecting would make the file
+    return ChainLink._meta.db_table in connection.introspection.table_names() and _head_exists()
+
+
+def _head_exists() -> bool:
+    return ChainLink.objects.exists()
+
+
+def _lacks_migrations() -> bool:
+    executor = MigrationExecutor(connection)
+    return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _migrate(settings: Settings) -> None:
+    """Bring the tables up to date, as their owner where POINTS_DATABASE_OWNER_URL names one."""
+    owner_url = settings.database_owner_url
+    if owner_url:
+        _connect(settings, owner_url)
+    try:
+        executor = MigrationExecutor(connection)
+        executor.migrate(executor.loader.graph.leaf_nodes())
+        if owner_url:
+            grant_to_application(_postgresql(settings.database_url)["USER"])
+    except ProgrammingError as error:
+        if "permission denied" not in str(error) and "must be owner" not in str(error):
+            raise
+        raise LedgerSchemaOutdated(ledger_place(settings)) from error
+    finally:
+        if owner_url:
+            _connect(settings, settings.database_url)
+
+
+def grant_to_application(user: str) -> None:
+    """Let ``user`` read and append, and nothing else. Run as the owner of the tables."""
+    role = connection.ops.quote_name(user)
+    with connection.cursor() as cursor:
+        for model in (*ENTRY_MODELS, ChainLink):
+            table = connection.ops.quote_name(model._meta.db_table)
+            cursor.execute(f"revoke all on {table} from {role}")
+            cursor.execute(f"grant select, insert on {table} to {role}")
+        cursor.execute(f"grant select on django_migrations to {role}")
+
+
+def _postgresql(url: str) -> dict:
+    from psycopg.conninfo import conninfo_to_dict
+
+    parameters = conninfo_to_dict(url)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parameters.pop("dbname", ""),
+        "USER": parameters.pop("user", ""),
+        "PASSWORD": parameters.pop("password", ""),
+        "HOST": parameters.pop("host", ""),
+        "PORT": parameters.pop("port", ""),
+        "OPTIONS": parameters,
+    }

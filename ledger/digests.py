@@ -1,0 +1,62 @@
+"""Tamper evidence: a digest of each entry, and links that chain all of them (DESIGN.md, section 5).
+
+An entry's digest is the SHA-256 of its kind, its id and its values as text, between unit separators, which no
+value may hold. A link's digest covers the link before it, the ids that it spans and their entries' digests;
+so whoever changes, removes or slips in an entry must rewrite every link after it, up to the head that the cut
+and the manifests hold outside the database.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from ledger.fields import InstantField, PointsField, to_microseconds, to_units
+from ledger.models import Entry
+
+SEPARATOR = "\x1f"
+# A digest that somebody recalculated after a change is narrowed down to its link.
+ENTRIES_PER_LINK = 1_000
+NO_LINK = bytes(32)
+RECORDED_FIELDS = ("recorded_at", "recorded_by")
+
+
+def entry_digest(kind: str, entry_id: int, values: Iterable[object]) -> bytes:
+    """The digest (32 bytes) of an entry whose ``values`` are as the database keeps them, in order of
+    ``recorded_at``, ``recorded_by`` and the model's ``digest_fields``."""
+    text = SEPARATOR.join([kind, str(entry_id), *map(str, values)])
+    return hashlib.sha256(text.encode("utf-8")).digest()
+
+
+def digest_columns(model: type[Entry]) -> tuple[str, ...]:
+    """The columns that an entry's digest covers, in its order, without ``entry_id``."""
+    return (*RECORDED_FIELDS, *model.digest_fields)
+
+
+def digest_of(entry: Entry) -> bytes:
+    """The digest that ``entry``, as it stands in Python, must carry."""
+    return entry_digest(entry.kind, entry.entry_id, _stored_values(entry))
+
+
+def digest_sql(model: type[Entry]) -> str:
+    """A DuckDB expression for the same digest, as a blob, over columns named like the model's and typed as
+    the database keeps them."""
+    columns = ", ".join(f"cast({name} as varchar)" for name in ("entry_id", *digest_columns(model)))
+    return f"unhex(sha256(concat_ws(chr(31), '{model.kind}', {columns})))"
+
+
+def link_digest(previous: bytes, first_entry_id: int, last_entry_id: int, digests: Sequence[bytes]) -> bytes:
+    """The digest (32 bytes) of the link over the entries first to last; their ``digests`` come in order."""
+    entries = hashlib.sha256(b"".join(digests)).digest()
+    span = first_entry_id.to_bytes(8, "big") + last_entry_id.to_bytes(8, "big")
+    return hashlib.sha256(previous + span + entries).digest()
+
+
+def _stored_values(entry: Entry) -> Iterable[object]:
+    for name in digest_columns(type(entry)):
+        value = getattr(entry, name)
+        field = entry._meta.get_field(name)
+        if isinstance(field, PointsField):
+            yield to_units(value)
+        elif isinstance(field, InstantField):
+            yield to_microseconds(value)
+        else:
+            yield value

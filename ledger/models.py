@@ -1,0 +1,298 @@
+"""The ledger's tables (DESIGN.md, section 5). Every row but a chain link is an entry; none is ever changed.
+
+Text that says nothing is empty, never null. `Entry.digest_fields` is what an entry's digest covers.
+"""
+
+from django.db import models
+
+import ledger.django_setup  # noqa: F401 - the models below need it
+from ledger.fields import CodeField, InstantField, PointsField
+
+STYLES = ("give", "deduct")
+STATUSES = ("approved", "pending", "on_hold", "cancelled")
+WAITING = ("pending", "on_hold")
+
+
+class Entry(models.Model):
+    """One appended line of the ledger; `entry_id` is its place in the order of commits."""
+
+    kind: str
+    digest_fields: tuple[str, ...]
+
+    entry_id = models.BigIntegerField(primary_key=True)
+    recorded_at = InstantField()
+    recorded_by = models.TextField()
+    digest = models.BinaryField(max_length=32)
+
+    class Meta:
+        abstract = True
+
+
+class Transfer(Entry):
+    """One immutable movement of points; `status` is the first it had."""
+
+    kind = "transfer"
+    digest_fields = (
+        "transfer_id",
+        "relation_reference",
+        "currency",
+        "style",
+        "points",
+        "reason",
+        "status",
+        "occurred_at",
+        "reverses_transfer_id",
+        "batch_id",
+        "external_reference",
+        "comment",
+    )
+
+    transfer_id = CodeField()
+    relation_reference = CodeField()
+    currency = CodeField()
+    style = CodeField()
+    points = PointsField()
+    reason = CodeField()
+    status = CodeField()
+    occurred_at = InstantField()
+    reverses_transfer_id = CodeField(default="", blank=True)
+    batch_id = CodeField(default="", blank=True)
+    external_reference = models.TextField(default="", blank=True)
+    comment = models.TextField(default="", blank=True)
+
+    class Meta:
+        db_table = "transfers"
+        indexes = [
+            models.Index(fields=["relation_reference", "entry_id"], name="transfers_of_relation"),
+            models.Index(
+                fields=["reverses_transfer_id"],
+                name="transfers_revocations",
+                condition=~models.Q(reverses_transfer_id=""),
+            ),
+            models.Index(
+                fields=["entry_id"],
+                name="transfers_first_waiting",
+                condition=~models.Q(status="approved"),
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["transfer_id"], name="transfers_transfer_id_once"),
+            models.CheckConstraint(condition=models.Q(points__gt=0), name="transfers_points_above_zero"),
+            models.CheckConstraint(condition=models.Q(style__in=STYLES), name="transfers_style_known"),
+            models.CheckConstraint(condition=models.Q(status__in=STATUSES), name="transfers_status_known"),
+        ]
+
+
+class StatusChange(Entry):
+    """A transfer's move to another status."""
+
+    kind = "status_change"
+    digest_fields = ("transfer_id", "status", "changed_at", "batch_id", "comment")
+
+    transfer_id = CodeField()
+    status = CodeField()
+    changed_at = InstantField()
+    batch_id = CodeField(default="", blank=True)
+    comment = models.TextField(default="", blank=True)
+
+    class Meta:
+        db_table = "status_changes"
+        indexes = [models.Index(fields=["transfer_id", "entry_id"], name="status_changes_of_transfer")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(status__in=STATUSES), name="status_changes_status_known"
+            )
+        ]
+
+
+class AccountEvent(Entry):
+    """An account is opened or closed; the `_requested` ones wait for another person's approval.
+
+    `event_id` is what a person approves; a decision (`open`, `close`, `declined`) names the request that it
+    settles in `request_id`.
+    """
+
+    kind = "account_event"
+    digest_fields = (
+        "event_id",
+        "relation_reference",
+        "event",
+        "occurred_at",
+        "request_id",
+        "batch_id",
+        "comment",
+    )
+
+    event_id = CodeField()
+    relation_reference = CodeField()
+    event = CodeField()
+    occurred_at = InstantField()
+    request_id = CodeField(default="", blank=True)
+    batch_id = CodeField(default="", blank=True)
+    comment = models.TextField(default="", blank=True)
+
+    class Meta:
+        db_table = "account_events"
+        indexes = [models.Index(fields=["relation_reference", "entry_id"], name="account_events_of_relation")]
+        constraints = [
+            models.UniqueConstraint(fields=["event_id"], name="account_events_event_id_once"),
+            models.CheckConstraint(
+                condition=models.Q(
+                    event__in=["open", "close", "open_requested", "close_requested", "declined"]
+                ),
+                name="account_events_event_known",
+            ),
+        ]
+
+
+class Comment(Entry):
+    """A note added to a transfer later."""
+
+    kind = "comment"
+    digest_fields = ("transfer_id", "text")
+
+    transfer_id = CodeField()
+    text = models.TextField()
+
+    class Meta:
+        db_table = "comments"
+        indexes = [models.Index(fields=["transfer_id", "entry_id"], name="comments_of_transfer")]
+
+
+class Batch(Entry):
+    """Many entries of one request: an imported file, or a mass of transfers. It is their first entry."""
+
+    kind = "batch"
+    digest_fields = (
+        "batch_id",
+        "origin",
+        "file_name",
+        "file_sha256",
+        "last_entry_id",
+        "row_count",
+        "added_count",
+        "duplicate_count",
+        "status_change_count",
+        "quarantined_count",
+    )
+
+    batch_id = CodeField()
+    origin = CodeField()
+    file_name = models.TextField(default="", blank=True)
+    file_sha256 = CodeField(default="", blank=True)
+    last_entry_id = models.BigIntegerField()
+    row_count = models.BigIntegerField()
+    added_count = models.BigIntegerField()
+    duplicate_count = models.BigIntegerField(default=0)
+    status_change_count = models.BigIntegerField(default=0)
+    quarantined_count = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "batches"
+        constraints = [models.UniqueConstraint(fields=["batch_id"], name="batches_batch_id_once")]
+
+
+class QuarantinedRow(Entry):
+    """A bad row of a file, kept as it was sent: `row` is a JSON object of its columns."""
+
+    kind = "quarantined_row"
+    digest_fields = ("batch_id", "line", "transfer_id", "row", "code", "column", "expected")
+
+    batch_id = CodeField()
+    line = models.BigIntegerField()
+    transfer_id = CodeField(default="", blank=True)
+    row = models.TextField()
+    code = CodeField()
+    column = CodeField(default="", blank=True)
+    expected = models.TextField()
+
+    class Meta:
+        db_table = "quarantined_rows"
+        indexes = [models.Index(fields=["transfer_id"], name="quarantined_rows_of_transfer")]
+
+
+class QuarantineDismissal(Entry):
+    """Says why a quarantined row will not come again."""
+
+    kind = "quarantine_dismissal"
+    digest_fields = ("quarantined_entry_id", "reason")
+
+    quarantined_entry_id = models.BigIntegerField(unique=True)
+    reason = models.TextField()
+
+    class Meta:
+        db_table = "quarantine_dismissals"
+
+
+class Close(Entry):
+    """A report month becomes final (`close`), or its close goes out of force (`reopen`).
+
+    `control_totals` and `seals` are JSON; `report_month` is `YYYY-MM`.
+    """
+
+    kind = "close"
+    digest_fields = (
+        "event",
+        "report_month",
+        "revision",
+        "cutoff_entry_id",
+        "control_totals",
+        "manifest_sha256",
+        "seals",
+        "reason",
+    )
+
+    event = CodeField()
+    report_month = CodeField()
+    revision = models.BigIntegerField()
+    cutoff_entry_id = models.BigIntegerField()
+    control_totals = models.TextField(default="", blank=True)
+    manifest_sha256 = CodeField(default="", blank=True)
+    seals = models.TextField(default="", blank=True)
+    reason = models.TextField(default="", blank=True)
+
+    class Meta:
+        db_table = "closes"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(event__in=["close", "reopen"]), name="closes_event_known"
+            )
+        ]
+
+
+class SignOff(Entry):
+    """Someone other than who closed a month vouches for its issued files."""
+
+    kind = "sign_off"
+    digest_fields = ("report_month", "revision", "manifest_sha256")
+
+    report_month = CodeField()
+    revision = models.BigIntegerField()
+    manifest_sha256 = CodeField()
+
+    class Meta:
+        db_table = "sign_offs"
+
+
+class ChainLink(models.Model):
+    """Ties the entries of one commit, or of a part of a bulk one, to all that stand before them."""
+
+    last_entry_id = models.BigIntegerField(primary_key=True)
+    first_entry_id = models.BigIntegerField(unique=True)
+    digest = models.BinaryField(max_length=32)
+
+    class Meta:
+        db_table = "chain_links"
+
+
+ENTRY_MODELS: tuple[type[Entry], ...] = (
+    Transfer,
+    StatusChange,
+    AccountEvent,
+    Comment,
+    Batch,
+    QuarantinedRow,
+    QuarantineDismissal,
+    Close,
+    SignOff,
+)

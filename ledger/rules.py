@@ -1,0 +1,110 @@
+"""What a value of a transfer must be (DESIGN.md, section 5), for what people enter.
+
+Patterns, reasons and currencies stand elsewhere, once: in dbt_project.yml and in `seeds/`.
+"""
+
+import csv
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from zoneinfo import ZoneInfo
+
+from ledger.errors import PointsError
+from ledger.settings import PROJECT_ROOT, transfer_patterns
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+class ValueRefused(PointsError):
+    """A value breaks its rule; ``code`` is the one that an import would give it."""
+
+    def __init__(self, code: str, column: str, value: str, expected: str) -> None:
+        super().__init__(f"{code}: {column} is {value!r}, but must be {expected}.")
+        self.code = code
+        self.column = column
+        self.value = value
+        self.expected = expected
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A reason with a style that it allows; ``by_hand`` says whether people may choose it."""
+
+    reason: str
+    style: str
+    by_hand: bool
+    label: str
+
+
+@cache
+def reasons() -> dict[tuple[str, str], Reason]:
+    """Every (reason, style) of seeds/transfer_reasons.csv."""
+    with open(PROJECT_ROOT / "seeds" / "transfer_reasons.csv", encoding="utf-8", newline="") as file:
+        return {
+            (row["reason"], row["style"]): Reason(
+                row["reason"], row["style"], row["by_hand"] == "true", row["label"]
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+@cache
+def currencies() -> tuple[str, ...]:
+    """The codes of seeds/points_currencies.csv."""
+    with open(PROJECT_ROOT / "seeds" / "points_currencies.csv", encoding="utf-8", newline="") as file:
+        return tuple(row["currency"] for row in csv.DictReader(file))
+
+
+def check_identifier(code: str, column: str, text: str) -> str:
+    """Return ``text`` where it may be a transfer_id or relation reference; raise `ValueRefused`."""
+    if not re.fullmatch(transfer_patterns()["identifier"], text):
+        raise ValueRefused(
+            code, column, text, "1 to 128 letters, digits or ._:@/#+=~&|-, a letter or digit first"
+        )
+    return text
+
+
+def check_currency(text: str) -> str:
+    """Return ``text`` where it is a known currency; raise `ValueRefused`."""
+    if text not in currencies():
+        raise ValueRefused("CURRENCY", "currency", text, f"one of {', '.join(currencies())}")
+    return text
+
+
+def check_text(column: str, text: str) -> str:
+    """Return ``text`` where it holds no control characters but tabs and line breaks; raise `ValueRefused`."""
+    if _CONTROL_CHARACTER.search(text):
+        raise ValueRefused(
+            "CONTROL_CHAR", column, text, "without control characters but tabs and line breaks"
+        )
+    return text
+
+
+def parse_points(text: str) -> Decimal:
+    """Points as exact decimals; raise `ValueRefused` (CASES.md, R6 and R7)."""
+    if re.fullmatch(transfer_patterns()["points"], text) and Decimal(text) > 0:
+        return Decimal(text)
+    raise ValueRefused(
+        "POINTS",
+        "points",
+        text,
+        "more than zero, at most 14 digits before the point and 4 after it, plain digits",
+    )
+
+
+def parse_instant(column: str, text: str, time_zone: str) -> datetime:
+    """An instant in UTC; without an offset ``text`` is a wall clock of ``time_zone``, in a fold the earlier,
+    in a gap by the offset before it. Raises `ValueRefused` (CASES.md, R9 to R11)."""
+    try:
+        if not re.fullmatch(transfer_patterns()["instant"], text):
+            raise ValueError
+        instant = datetime.fromisoformat(text)
+        if instant.tzinfo is None:
+            instant = instant.replace(tzinfo=ZoneInfo(time_zone), fold=0)
+        return instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueRefused(
+            column.upper(), column, text, "an instant like 2026-10-31T23:59:59Z, of the years 1990 to 2199"
+        ) from None

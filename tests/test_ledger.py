@@ -1,0 +1,131 @@
+"""The ledger itself: what the databases refuse, ids without gaps, digests and the chain."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from ledger.append import appending, ledger_head
+from ledger.database import LedgerEmpty, open_ledger
+from ledger.digests import digest_of
+from ledger.models import ENTRY_MODELS, ChainLink, Transfer
+
+
+def a_transfer(transfer_id: str, points: str = "1.5", **values) -> Transfer:
+    return Transfer(
+        **{
+            "transfer_id": transfer_id,
+            "relation_reference": "C-1",
+            "currency": "POINTS",
+            "style": "give",
+            "points": Decimal(points),
+            "reason": "rule_credit",
+            "status": "approved",
+            "occurred_at": datetime(2026, 3, 10, 12, tzinfo=UTC),
+            **values,
+        }
+    )
+
+
+def test_entries_are_numbered_without_gaps_in_commit_order(ledger_home):
+    ledger = ledger_home.open()
+    with appending(ledger) as appender:
+        appender.append(a_transfer("T1"))
+        appender.append(a_transfer("T2"))
+    with pytest.raises(DatabaseError), appending(ledger) as appender:
+        appender.append(a_transfer("lost"))
+        appender.append(a_transfer("lost"))
+    with appending(ledger, dry_run=True) as appender:
+        appender.append(a_transfer("tried"))
+    with appending(ledger) as appender:
+        appender.append(a_transfer("T3"))
+    assert list(Transfer.objects.order_by("entry_id").values_list("entry_id", "transfer_id")) == [
+        (1, "T1"),
+        (2, "T2"),
+        (3, "T3"),
+    ]
+    assert list(
+        ChainLink.objects.order_by("last_entry_id").values_list("first_entry_id", "last_entry_id")
+    ) == [
+        (1, 2),
+        (3, 3),
+    ]
+    assert ledger_head().entry_id == 3
+
+
+@pytest.mark.parametrize("points", ["0.0001", "99999999999999.9999", "12.5"])
+def test_points_are_kept_exactly(ledger_home, points):
+    ledger = ledger_home.open()
+    with appending(ledger) as appender:
+        appender.append(a_transfer("T1", points))
+    found = Transfer.objects.get(transfer_id="T1")
+    assert found.points == Decimal(points)
+    assert digest_of(found) == bytes(found.digest)
+    with connection.cursor() as cursor:
+        cursor.execute("select points from transfers")
+        assert cursor.fetchone() == (int(Decimal(points) * 10_000),)
+
+
+def test_the_database_refuses_whatever_is_not_an_append(ledger_home):
+    ledger = ledger_home.open()
+    with appending(ledger) as appender:
+        appender.append(a_transfer("T1"))
+    statements = ["update transfers set points = points + 1", "delete from transfers"]
+    for model in (*ENTRY_MODELS, ChainLink):
+        statements.append(f"delete from {model._meta.db_table} where 1 = 1")
+    if connection.vendor == "postgresql":
+        statements += [f"truncate {model._meta.db_table}" for model in (*ENTRY_MODELS, ChainLink)]
+    else:
+        statements += [
+            "insert or replace into transfers select * from transfers",
+            "update or replace transfers set points = 1",
+            "replace into transfers select entry_id + 1, recorded_at, recorded_by, digest, transfer_id,"
+            " relation_reference, currency, style, points, reason, status, occurred_at,"
+            " reverses_transfer_id, batch_id, external_reference, comment from transfers",
+            "insert or replace into chain_links select * from chain_links",
+        ]
+    for statement in statements:
+        if connection.vendor == "sqlite" and statement.startswith("delete") and "1 = 1" in statement:
+            table = statement.split()[2]
+            with connection.cursor() as cursor:
+                cursor.execute(f"select count(*) from {table}")
+                if cursor.fetchone() == (0,):
+                    continue  # a trigger for each row has no row to refuse
+        with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
+    assert Transfer.objects.get().points == Decimal("1.5")
+
+
+def test_the_application_user_of_postgresql_may_read_and_append_alone(ledger_home):
+    ledger_home.open()
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no users.")
+    with connection.cursor() as cursor:
+        for model in (*ENTRY_MODELS, ChainLink):
+            for privilege in ("update", "delete", "truncate"):
+                cursor.execute(
+                    "select has_table_privilege(current_user, %s, %s)", [model._meta.db_table, privilege]
+                )
+                assert cursor.fetchone() == (False,), (model, privilege)
+
+
+def test_a_point_cannot_be_a_fraction_of_a_unit_or_a_text(ledger_home):
+    ledger_home.open()
+    # PostgreSQL's column is of whole numbers, and makes one of a fraction.
+    fraction = ["1.5"] if connection.vendor == "sqlite" else []
+    for points in [*fraction, "'x'", "0", "-1"]:
+        with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(
+                "insert into transfers (entry_id, recorded_at, recorded_by, digest, transfer_id,"
+                " relation_reference, currency, style, points, reason, status, occurred_at,"
+                " reverses_transfer_id, batch_id, external_reference, comment) values"
+                f" (1, 0, 'x', '', 'T', 'C', 'POINTS', 'give', {points}, 'rule_credit', 'approved', 0,"
+                " '', '', '', '')"
+            )
+
+
+def test_reading_where_there_is_no_ledger_says_so_and_makes_none(ledger_home):
+    with pytest.raises(LedgerEmpty):
+        open_ledger(ledger_home.settings())
+    assert not ledger_home.home.exists()
