@@ -28,8 +28,8 @@ class LedgerReplaced(PointsError):
         else:
             finding = f"holds other entries up to {entry_id:,} than {anchor_file.parent} was made from"
         super().__init__(
-            f"The ledger in {place} {finding}: it is an older copy or another ledger; restore the newest backup,"
-            " or set POINTS_HOME to the home that belongs to it."
+            f"The ledger in {place} {finding}: it is an older copy or another ledger; restore the newest"
+            " backup, or set POINTS_HOME to the home that belongs to it."
         )
         self.anchor_file = anchor_file
         self.entry_id = entry_id

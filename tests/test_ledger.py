@@ -28,14 +28,18 @@ def a_transfer(transfer_id: str, points: str = "1.5", **values) -> Transfer:
     )
 
 
+def append_all(appender, *transfer_ids: str) -> None:
+    for transfer_id in transfer_ids:
+        appender.append(a_transfer(transfer_id))
+
+
 def test_entries_are_numbered_without_gaps_in_commit_order(ledger_home):
     ledger = ledger_home.open()
     with appending(ledger) as appender:
         appender.append(a_transfer("T1"))
         appender.append(a_transfer("T2"))
     with pytest.raises(DatabaseError), appending(ledger) as appender:
-        appender.append(a_transfer("lost"))
-        appender.append(a_transfer("lost"))
+        append_all(appender, "lost", "lost")
     with appending(ledger, dry_run=True) as appender:
         appender.append(a_transfer("tried"))
     with appending(ledger) as appender:

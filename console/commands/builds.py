@@ -1,0 +1,142 @@
+"""``points build``, ``months``, ``report`` and ``demo``: provisional months, and what stands in them."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from console.output import AsCsv, AsJson, print_csv, print_json
+from console.screens import build_progress, show_build, show_months, show_report
+from ledger.settings import Settings
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: POINTS_TRANSFERS=transfers.csv points build --through 2026-10")
+def build(
+    through: Annotated[
+        str | None,
+        typer.Option(metavar="MONTH", help="The last month to build; by default the newest."),
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Build the months, test them, write provisional files and show the newest report."""
+    from orchestration.build import build_months
+
+    settings = Settings.from_environment()
+    with build_progress(quiet=as_json or as_csv) as report:
+        finished = build_months(settings, through, report)
+    rows = [
+        {
+            "report_month": month.report_month,
+            "folder": str(month.folder),
+            "relations": month.relation_count,
+            "posted_transfers": month.posted_transfer_count,
+            "closing_points": month.closing_points,
+        }
+        for month in finished.months
+    ]
+    if as_csv:
+        print_csv(rows)
+        return
+    if as_json:
+        print_json(
+            {
+                "run": finished.run,
+                "folder": str(finished.folder),
+                "quarantined": finished.quarantined,
+                "tests_passed": finished.test_count,
+                "months": rows,
+            }
+        )
+        return
+    from orchestration.reports import read_report
+
+    newest = finished.months[-1].report_month
+    show_report(settings, read_report(settings.home, newest, settings.default_currency))
+    show_build(finished)
+
+
+@app.command(epilog="Example: points months --json")
+def months(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """List the months with their totals, one line a currency."""
+    from orchestration.month_files import plain_points
+    from orchestration.reports import list_months
+
+    settings = Settings.from_environment()
+    summaries = list_months(settings.home)
+    if not (as_json or as_csv):
+        show_months(settings, summaries)
+        return
+    rows = [
+        {
+            name: plain_points(value) if name.endswith("_points") else value
+            for name, value in vars(summary).items()
+            if name != "folder"
+        }
+        | {"folder": str(summary.folder)}
+        for summary in summaries
+    ]
+    print_json(rows) if as_json else print_csv(rows)
+
+
+@app.command(epilog="Example: points report 2026-10 --csv > outstanding_points.csv")
+def report(
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="A report month, YYYY-MM.")],
+    currency: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=0, help="How many customers to show on the screen.")] = 10,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show a month's report, or print it whole: --csv gives the very bytes of its file."""
+    from orchestration.month_files import plain_points
+    from orchestration.reports import read_report
+
+    settings = Settings.from_environment()
+    found = read_report(settings.home, month, settings.default_currency, currency)
+    if as_csv:
+        sys.stdout.buffer.write(found.csv_bytes())
+    elif as_json:
+        print_json(
+            {
+                "report_month": found.summary.report_month,
+                "status": found.summary.status,
+                "currency": found.summary.currency,
+                "rows": [
+                    {
+                        name: plain_points(value) if name.endswith("_points") else value
+                        for name, value in vars(row).items()
+                    }
+                    for row in found.rows()
+                ],
+            }
+        )
+    else:
+        show_report(settings, found, rows)
+
+
+@app.command(epilog="Example: points demo && POINTS_HOME=var/demo points build")
+def demo(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """Write a small programme with every kind of transfer, in a home of its own."""
+    from orchestration.demo import DEMO_FIRST_MONTH, DEMO_LAST_MONTH, demo_home, write_demo
+
+    home = demo_home(Settings.from_environment())
+    rows = write_demo(home)
+    told = {
+        "home": str(home),
+        "transfers": str(home / "transfers.csv"),
+        "rows": rows,
+        "first_month": DEMO_FIRST_MONTH,
+        "last_month": DEMO_LAST_MONTH,
+    }
+    if as_json or as_csv:
+        print_json(told) if as_json else print_csv([told])
+        return
+    typer.echo(
+        f"The demo programme is in {home}: {rows:,} rows of transfers, {DEMO_FIRST_MONTH} to"
+        f" {DEMO_LAST_MONTH}. Build it with `POINTS_HOME={home} POINTS_TRANSFERS={home}/transfers.csv"
+        " points build`."
+    )
