@@ -36,6 +36,19 @@ class LedgerReplaced(PointsError):
         self.head_entry_id = head_entry_id
 
 
+class AnchorUnreadable(PointsError):
+    """What the home remembers of its ledger was changed by hand, or is damaged."""
+
+    code = "ANCHOR_UNREADABLE"
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(
+            f"{file} cannot be read, so nobody can say whether the ledger is the one that it was made from;"
+            f" run `points verify` with {file.parent} moved out of the home, then build again."
+        )
+        self.file = file
+
+
 @dataclass(frozen=True)
 class Head:
     """The end of the ledger at some time: its highest ``entry_id`` (0: none) and the chain's digest there."""
@@ -59,9 +72,11 @@ def read_anchor(folder: Path) -> Head | None:
     """What `write_anchor` wrote into ``folder``; None where it holds none."""
     try:
         found = json.loads((folder / ANCHOR_NAME).read_text(encoding="utf-8"))
+        return Head(int(found["entry_id"]), bytes.fromhex(found["chain_digest"]))
     except FileNotFoundError:
         return None
-    return Head(found["entry_id"], bytes.fromhex(found["chain_digest"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise AnchorUnreadable(folder / ANCHOR_NAME) from error
 
 
 def anchored_folders(home: Path) -> list[Path]:

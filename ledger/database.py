@@ -4,12 +4,15 @@ Opening it brings the schema up to date and checks that it is the ledger that th
 that is missing or older than that is refused, never silently begun anew (CASES.md, X12).
 """
 
-from collections.abc import Callable
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from django.db import DatabaseError, ProgrammingError, connection, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, ProgrammingError, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 from ledger.anchors import check_anchors, first_trace
@@ -19,6 +22,10 @@ from ledger.settings import Settings
 
 # An import of millions of rows holds the only writer's place in SQLite; others wait as long as people would.
 _WAIT_SECONDS = 60
+# The owner's connection has a name of its own, so that no thread ever gets it for the application's.
+_OWNER = "owner"
+# Not the number that `ledger.append` locks writers by.
+_MIGRATIONS_LOCK = 7_043_112_021
 
 
 class LedgerMissing(PointsError):
@@ -108,7 +115,9 @@ def open_ledger(settings: Settings, create: bool = False) -> Ledger:
     """
     place = ledger_place(settings)
     try:
-        _connect(settings, settings.database_url)
+        connect(settings)
+        if _is_half_made(settings):
+            _migrate(settings)
         if not _is_begun(settings):
             trace = first_trace(settings.home)
             if trace:
@@ -120,30 +129,42 @@ def open_ledger(settings: Settings, create: bool = False) -> Ledger:
             _migrate(settings)
         check_anchors(settings.home, place)
     except DatabaseError as error:
-        raise LedgerNotReached(place, str(error).splitlines()[0].rstrip(".")) from error
+        raise LedgerNotReached(place, first_line(error)) from error
     return Ledger(settings, settings.user)
 
 
-def _connect(settings: Settings, url: str | None) -> None:
-    """Point Django's default connection of this process at a database."""
-    if url:
-        configuration = _postgresql(url)
-    else:
-        configuration = {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": str(sqlite_file(settings)),
-            "OPTIONS": {
-                "transaction_mode": "IMMEDIATE",
-                "timeout": _WAIT_SECONDS,
-                # The write-ahead log of the SQLite that comes with Python 3.11 can lose commits.
-                "init_command": "pragma journal_mode = delete; pragma synchronous = full;"
-                " pragma cache_size = -65536",
-            },
-        }
+def first_line(error: Exception) -> str:
+    """What a database says of an error, as a part of a sentence."""
+    lines = str(error).splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def connect(settings: Settings) -> None:
+    """Point Django's default connection of this process at the ledger, making and checking nothing."""
+    configurations = {"default": _configuration(settings, settings.database_url)}
+    if settings.database_owner_url:
+        configurations[_OWNER] = _configuration(settings, settings.database_owner_url)
     for opened in connections.all(initialized_only=True):
         opened.close()
         del connections[opened.alias]
-    connections.databases.update(connections.configure_settings({"default": configuration}))
+    connections.databases.pop(_OWNER, None)
+    connections.databases.update(connections.configure_settings(configurations))
+
+
+def _configuration(settings: Settings, url: str | None) -> dict:
+    if url:
+        return _postgresql(url)
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(sqlite_file(settings)),
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": _WAIT_SECONDS,
+            # The write-ahead log of the SQLite that comes with Python 3.11 can lose commits.
+            "init_command": "pragma journal_mode = delete; pragma synchronous = full;"
+            " pragma cache_size = -65536",
+        },
+    }
 
 
 def _is_begun(settings: Settings) -> bool:
@@ -161,37 +182,64 @@ def _lacks_migrations() -> bool:
     return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
+def _is_half_made(settings: Settings) -> bool:
+    """Whether the owner has made the tables, but was cut off before the application user might read them."""
+    if not settings.database_owner_url or connection.vendor != "postgresql":
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("select not has_table_privilege(to_regclass('django_migrations'), 'select')")
+        return bool(cursor.fetchone()[0])
+
+
 def _migrate(settings: Settings) -> None:
     """Bring the tables up to date, as their owner where POINTS_DATABASE_OWNER_URL names one."""
-    owner_url = settings.database_owner_url
-    if owner_url:
-        _connect(settings, owner_url)
+    owner = connections[_OWNER if settings.database_owner_url else DEFAULT_DB_ALIAS]
     try:
-        executor = MigrationExecutor(connection)
-        executor.migrate(executor.loader.graph.leaf_nodes())
-        if owner_url:
-            grant_to_application(_postgresql(settings.database_url)["USER"])
+        with _one_at_a_time(settings, owner):
+            executor = MigrationExecutor(owner)
+            targets = executor.loader.graph.leaf_nodes()
+            if executor.migration_plan(targets):
+                executor.migrate(targets)
+            if settings.database_owner_url:
+                _grant_to_application(owner, connection.settings_dict["USER"])
     except ProgrammingError as error:
         if "permission denied" not in str(error) and "must be owner" not in str(error):
             raise
         raise LedgerSchemaOutdated(ledger_place(settings)) from error
     finally:
-        if owner_url:
-            _connect(settings, settings.database_url)
+        if owner.alias == _OWNER:
+            owner.close()
 
 
-def grant_to_application(user: str) -> None:
-    """Let ``user`` read and append, and nothing else. Run as the owner of the tables."""
-    role = connection.ops.quote_name(user)
-    with connection.cursor() as cursor:
+@contextmanager
+def _one_at_a_time(settings: Settings, owner: BaseDatabaseWrapper) -> Iterator[None]:
+    """Keep others from making tables meanwhile: two first commands at once would each begin to."""
+    if owner.vendor == "postgresql":
+        with owner.cursor() as cursor:
+            cursor.execute("select pg_advisory_lock(%s)", [_MIGRATIONS_LOCK])
+            try:
+                yield
+            finally:
+                cursor.execute("select pg_advisory_unlock(%s)", [_MIGRATIONS_LOCK])
+    else:
+        with open(settings.home / "ledger.lock", "a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _grant_to_application(owner: BaseDatabaseWrapper, user: str) -> None:
+    """Let ``user`` read and append, and nothing else."""
+    role = owner.ops.quote_name(user)
+    with owner.cursor() as cursor:
         for model in (*ENTRY_MODELS, ChainLink):
-            table = connection.ops.quote_name(model._meta.db_table)
+            table = owner.ops.quote_name(model._meta.db_table)
             cursor.execute(f"revoke all on {table} from {role}")
             cursor.execute(f"grant select, insert on {table} to {role}")
         cursor.execute(f"grant select on django_migrations to {role}")
 
 
 def _postgresql(url: str) -> dict:
+    from psycopg import IsolationLevel
     from psycopg.conninfo import conninfo_to_dict
 
     parameters = conninfo_to_dict(url)
@@ -202,5 +250,6 @@ def _postgresql(url: str) -> dict:
         "PASSWORD": parameters.pop("password", ""),
         "HOST": parameters.pop("host", ""),
         "PORT": parameters.pop("port", ""),
-        "OPTIONS": parameters,
+        # Under a stricter level a writer would see the ledger as of before its turn.
+        "OPTIONS": {**parameters, "isolation_level": IsolationLevel.READ_COMMITTED},
     }

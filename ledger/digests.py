@@ -21,7 +21,7 @@ RECORDED_FIELDS = ("recorded_at", "recorded_by")
 
 def entry_digest(kind: str, entry_id: int, values: Iterable[object]) -> bytes:
     """The digest (32 bytes) of an entry whose ``values`` are as the database keeps them, in order of
-    ``recorded_at``, ``recorded_by`` and the model's ``digest_fields``."""
+    ``recorded_at``, ``recorded_by`` and the model's ``digest_fields``; none of them holds a separator."""
     text = SEPARATOR.join([kind, str(entry_id), *map(str, values)])
     return hashlib.sha256(text.encode("utf-8")).digest()
 
@@ -32,14 +32,18 @@ def digest_columns(model: type[Entry]) -> tuple[str, ...]:
 
 
 def digest_of(entry: Entry) -> bytes:
-    """The digest that ``entry``, as it stands in Python, must carry."""
-    return entry_digest(entry.kind, entry.entry_id, _stored_values(entry))
+    """The digest that ``entry``, as it stands in Python, must carry; raise `ValueError` where a text holds a
+    separator, by which two entries might come to one digest."""
+    values = [str(value) for value in _stored_values(entry)]
+    if any(SEPARATOR in value for value in values):
+        raise ValueError(f"a text of entry {entry.entry_id} holds a unit separator")
+    return entry_digest(entry.kind, entry.entry_id, values)
 
 
 def digest_sql(model: type[Entry]) -> str:
     """A DuckDB expression for the same digest, as a blob, over columns named like the model's and typed as
     the database keeps them."""
-    columns = ", ".join(f"cast({name} as varchar)" for name in ("entry_id", *digest_columns(model)))
+    columns = ", ".join(f'cast("{name}" as varchar)' for name in ("entry_id", *digest_columns(model)))
     return f"unhex(sha256(concat_ws(chr(31), '{model.kind}', {columns})))"
 
 

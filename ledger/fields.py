@@ -33,6 +33,13 @@ def from_microseconds(microseconds: int) -> datetime:
     return _EPOCH + microseconds * _MICROSECOND
 
 
+class EntryIdField(models.BigIntegerField):
+    """The key of an entry's table. In SQLite it is the row's own number, so that no row has another one."""
+
+    def db_type(self, connection):
+        return "integer" if connection.vendor == "sqlite" else super().db_type(connection)
+
+
 class PointsField(models.BigIntegerField):
     """Exact points: a `Decimal` in Python, whole ten-thousandths in the database."""
 

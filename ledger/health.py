@@ -1,0 +1,319 @@
+"""What is right and wrong with the ledger, for `points doctor`, which must work when nothing else does."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import DatabaseError, connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Exists, OuterRef, Q, Subquery
+
+from ledger.anchors import LedgerReplaced, anchored_folders, check_anchors, read_anchor
+from ledger.append import ledger_head
+from ledger.database import Ledger, LedgerEmpty, sqlite_file
+from ledger.errors import PointsError
+from ledger.guards import find_unguarded
+from ledger.inspection import LEDGER_TABLES, first_line, open_as_it_stands
+from ledger.models import ENTRY_MODELS, WAITING, AccountEvent, QuarantinedRow, StatusChange, Transfer
+from ledger.models import QuarantineDismissal as Dismissal
+from ledger.settings import Settings
+
+OK = "ok"
+WARNING = "warning"
+PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: ``verdict`` is 'ok', 'warning' or 'problem'.
+
+    ``sentence`` says what was found, ``advice`` what to do about it (empty: nothing); ``statements`` are SQL
+    that puts it right, for the owner of the database.
+    """
+
+    subject: str
+    verdict: str
+    sentence: str
+    advice: str = ""
+    statements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LedgerFacts:
+    """A ledger that could be read: where, how large in bytes, its head, its entries by kind, its software."""
+
+    place: str
+    size: int
+    head_entry_id: int
+    chain_digest: str
+    entries: dict[str, int]
+    database: str
+
+
+def examine_ledger(settings: Settings) -> tuple[LedgerFacts | None, list[Finding]]:
+    """Look at the ledger of ``settings`` without changing anything; raise nothing.
+
+    The facts are None where there is no ledger, or none that can be read.
+    """
+    try:
+        ledger, tables = open_as_it_stands(settings)
+    except LedgerEmpty as error:
+        return None, [Finding("ledger", OK, str(error))]
+    except PointsError as error:
+        return None, [Finding("ledger", PROBLEM, str(error), "Nothing can be recorded until then.")]
+    except Exception as error:  # psycopg's own, for a URL that it cannot read; it may quote a password
+        return None, [
+            Finding(
+                "ledger",
+                PROBLEM,
+                f"POINTS_DATABASE_URL cannot be read ({type(error).__name__}).",
+                "Write it as postgresql://user:password@host:port/database, with what is special in the"
+                " password percent-encoded.",
+            )
+        ]
+    findings = list(_attempt("schema", lambda: _schema(tables)))
+    if any(finding.verdict == PROBLEM for finding in findings):
+        return None, findings
+    facts: list[LedgerFacts] = []
+
+    def look_at_entries() -> Iterator[Finding]:
+        facts.append(_facts(ledger))
+        yield Finding("ledger", OK, _told(facts[0]))
+
+    in_database = _in_postgresql if connection.vendor == "postgresql" else _in_sqlite
+    for subject, look in (
+        ("ledger", look_at_entries),
+        ("guards", _guards),
+        ("database", in_database),
+        ("anchors", lambda: _anchors(ledger)),
+        ("clock", lambda: _clock(ledger)),
+        ("waiting", _waiting),
+        ("quarantine", _quarantine),
+    ):
+        findings += _attempt(subject, look)
+    return (facts[0] if facts else None), findings
+
+
+def _attempt(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """The findings of one look; that it could not be taken is a finding too."""
+    try:
+        return list(look())
+    except PointsError as error:
+        return [Finding(subject, PROBLEM, str(error))]
+    except (DatabaseError, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
+        return [
+            Finding(
+                subject,
+                PROBLEM,
+                f"The {subject} could not be looked at: {first_line(error)}.",
+                "Run `points verify`; where it finds damage, restore the newest backup that it finds whole.",
+            )
+        ]
+
+
+def _schema(tables: frozenset[str]) -> Iterator[Finding]:
+    known = {key for key in MigrationLoader(None).disk_migrations if key[0] == "ledger"}
+    applied = {key for key in MigrationRecorder(connection).applied_migrations() if key[0] == "ledger"}
+    absent = [name for name in LEDGER_TABLES if name not in tables]
+    if applied - known:
+        yield Finding(
+            "schema",
+            PROBLEM,
+            f"The tables are of a later version than this program ({max(applied - known)[1]}).",
+            "Install the version that made them.",
+        )
+    elif known - applied:
+        yield Finding(
+            "schema",
+            WARNING,
+            f"The tables lack {', '.join(sorted(name for _, name in known - applied))}.",
+            "The next command that records makes it; in PostgreSQL set POINTS_DATABASE_OWNER_URL for it.",
+        )
+    elif absent:
+        yield Finding(
+            "schema",
+            PROBLEM,
+            f"The table {absent[0]} is gone.",
+            "Restore the newest backup that `points verify` finds whole.",
+        )
+    else:
+        yield Finding("schema", OK, f"The tables are those of this program ({max(known)[1]}).")
+
+
+def _facts(ledger: Ledger) -> LedgerFacts:
+    head = ledger_head()
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("select pg_database_size(current_database()), current_setting('server_version')")
+            size, version = cursor.fetchone()
+            database = f"PostgreSQL {version}"
+        else:
+            size = sqlite_file(ledger.settings).stat().st_size
+            cursor.execute("select sqlite_version()")
+            database = f"SQLite {cursor.fetchone()[0]}"
+    return LedgerFacts(
+        place=ledger.place,
+        size=size,
+        head_entry_id=head.entry_id,
+        chain_digest=head.chain_digest.hex(),
+        entries={model.kind: model.objects.count() for model in ENTRY_MODELS},
+        database=database,
+    )
+
+
+def _told(facts: LedgerFacts) -> str:
+    parts = ", ".join(f"{kind.replace('_', ' ')} {count:,}" for kind, count in facts.entries.items() if count)
+    return (
+        f"{facts.place} ({facts.database}, {facts.size / 1_000_000:,.1f} MB) ends at entry"
+        f" {facts.head_entry_id:,}: {parts or 'nothing yet'}."
+    )
+
+
+def _guards() -> Iterator[Finding]:
+    unguarded = find_unguarded()
+    if not unguarded:
+        yield Finding("guards", OK, "The database refuses whatever is not an append.")
+        return
+    yield Finding(
+        "guards",
+        PROBLEM,
+        f"The triggers that refuse changes are not as they were made: {', '.join(map(str, unguarded))}.",
+        "Find out who changed them, run `points verify`, and let the owner of the database drop what stands"
+        " in their place and execute the statements that --json gives.",
+        tuple(finding.statement for finding in unguarded if finding.statement),
+    )
+
+
+def _in_sqlite() -> Iterator[Finding]:
+    with connection.cursor() as cursor:
+        found = []
+        for pragma in ("journal_mode", "synchronous"):
+            cursor.execute(f"pragma {pragma}")
+            found.append(cursor.fetchone()[0])
+    if found == ["delete", 2]:
+        yield Finding("database", OK, "SQLite writes with journal_mode delete and synchronous full.")
+    else:
+        yield Finding(
+            "database",
+            WARNING,
+            f"SQLite writes with journal_mode {found[0]} and synchronous {found[1]}: a commit may be lost"
+            " when the power fails.",
+            "End whatever else has the file open, and run this again.",
+        )
+
+
+def _in_postgresql() -> Iterator[Finding]:
+    with connection.cursor() as cursor:
+        cursor.execute("select current_user, rolsuper from pg_roles where rolname = current_user")
+        user, is_superuser = cursor.fetchone()
+        cursor.execute(
+            """
+            select
+                name,
+                pg_has_role(c.relowner, 'member'),
+                array(
+                    select privilege from unnest(array['update', 'delete', 'truncate']) as p (privilege)
+                    where has_table_privilege(c.oid, privilege)
+                )
+            from unnest(%s::text[]) as n (name)
+            join pg_class as c on c.oid = to_regclass(name)
+            order by name
+            """,
+            [list(LEDGER_TABLES)],
+        )
+        rows = cursor.fetchall()
+    might = "is a superuser" if is_superuser else "owns the tables"
+    if is_superuser or any(owns for _, owns, _ in rows):
+        yield Finding(
+            "database",
+            WARNING,
+            f"{user}, the user of POINTS_DATABASE_URL, {might} and could switch off what guards them.",
+            "Give POINTS_DATABASE_URL a user of its own, and the owner's URL to POINTS_DATABASE_OWNER_URL for"
+            " the first command alone.",
+        )
+        return
+    too_many = {name: privileges for name, _, privileges in rows if privileges}
+    if too_many:
+        told = "; ".join(f"{', '.join(privileges)} on {name}" for name, privileges in too_many.items())
+        yield Finding(
+            "database",
+            PROBLEM,
+            f"{user}, the user of POINTS_DATABASE_URL, has privileges that no append needs: {told}.",
+            "Let the owner execute the statements that --json gives.",
+            tuple(
+                f"revoke {', '.join(privileges)} on {name} from {connection.ops.quote_name(user)}"
+                for name, privileges in too_many.items()
+            ),
+        )
+    else:
+        yield Finding("database", OK, f"{user} may read and append, and no more.")
+
+
+def _anchors(ledger: Ledger) -> Iterator[Finding]:
+    head_entry_id = ledger_head().entry_id
+    try:
+        check_anchors(ledger.settings.home, ledger.place)
+    except LedgerReplaced as error:
+        yield Finding("anchors", PROBLEM, str(error))
+        return
+    for folder in anchored_folders(ledger.settings.home):
+        behind = head_entry_id - read_anchor(folder).entry_id
+        yield Finding(
+            folder.name,
+            OK,
+            f"{folder} was made from this ledger; entries recorded since: {behind:,}.",
+            "`points build` takes them in." if behind else "",
+        )
+
+
+def _clock(ledger: Ledger) -> Iterator[Finding]:
+    newest: datetime | None = None
+    for model in ENTRY_MODELS:
+        entry = model.objects.order_by("-entry_id").values_list("recorded_at", flat=True).first()
+        newest = max(filter(None, (newest, entry)), default=None)
+    now = ledger.clock()
+    if newest and newest > now:
+        yield Finding(
+            "clock",
+            WARNING,
+            f"It is {now:%Y-%m-%d %H:%M:%S} UTC here, but an entry was recorded at"
+            f" {newest:%Y-%m-%d %H:%M:%S}.",
+            "Set the clock of this machine, or of the one that recorded it.",
+        )
+    else:
+        yield Finding("clock", OK, f"It is {now:%Y-%m-%d %H:%M:%S} UTC, after every recorded entry.")
+
+
+def _waiting() -> Iterator[Finding]:
+    newest_change = StatusChange.objects.filter(transfer_id=OuterRef("transfer_id")).order_by("-entry_id")
+    # Not approved: so says the index of those that began by waiting.
+    transfers = (
+        Transfer.objects.filter(~Q(status="approved"), status__in=WAITING)
+        .annotate(changed=Subquery(newest_change.values("status")[:1]))
+        .filter(Q(changed__isnull=True) | Q(changed__in=WAITING))
+        .count()
+    )
+    settled = AccountEvent.objects.filter(request_id=OuterRef("event_id"))
+    requests = AccountEvent.objects.filter(~Exists(settled), event__endswith="_requested").count()
+    yield Finding(
+        "waiting",
+        OK,
+        f"Waiting for a decision: transfers {transfers:,}, openings and closings of accounts {requests:,}.",
+        "`points transfers --status pending` lists the transfers." if transfers else "",
+    )
+
+
+def _quarantine() -> Iterator[Finding]:
+    accepted = Transfer.objects.filter(transfer_id=OuterRef("transfer_id"), entry_id__gt=OuterRef("entry_id"))
+    dismissed = Dismissal.objects.filter(quarantined_entry_id=OuterRef("entry_id"))
+    rows = QuarantinedRow.objects.filter(~Exists(dismissed), ~Exists(accepted)).count()
+    if rows:
+        yield Finding(
+            "quarantine",
+            WARNING,
+            f"Quarantined rows that are in no balance: {rows:,}.",
+            "`points quarantine` lists them; send them again put right, or dismiss them.",
+        )
+    else:
+        yield Finding("quarantine", OK, "No quarantined row is open.")

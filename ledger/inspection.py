@@ -1,0 +1,50 @@
+"""Opens the ledger as it stands, for what looks for damage: nothing is made, migrated or refused."""
+
+from django.db import DatabaseError, connection
+
+from ledger.anchors import first_trace
+from ledger.database import (
+    Ledger,
+    LedgerEmpty,
+    LedgerMissing,
+    LedgerNotReached,
+    connect,
+    ledger_place,
+    sqlite_file,
+)
+from ledger.models import ENTRY_MODELS, ChainLink
+from ledger.settings import Settings
+
+LEDGER_TABLES = tuple(model._meta.db_table for model in (*ENTRY_MODELS, ChainLink))
+
+
+def open_as_it_stands(settings: Settings) -> tuple[Ledger, frozenset[str]]:
+    """Connect this process to the ledger of ``settings``; return it, and which of its tables are there.
+
+    Raises `LedgerMissing` or `LedgerEmpty` where there is none of them, and `LedgerNotReached`.
+    """
+    place = ledger_place(settings)
+    tables: frozenset[str] = frozenset()
+    # Connecting to SQLite would make the file.
+    if settings.database_url or sqlite_file(settings).exists():
+        try:
+            connect(settings)
+            tables = frozenset(connection.introspection.table_names()).intersection(LEDGER_TABLES)
+        except DatabaseError as error:
+            raise LedgerNotReached(place, first_line(error)) from error
+    if not tables:
+        refuse_as_empty(settings)
+    return Ledger(settings, settings.user), tables
+
+
+def refuse_as_empty(settings: Settings) -> None:
+    """Raise `LedgerMissing` where the home was built on a ledger, `LedgerEmpty` otherwise."""
+    place = ledger_place(settings)
+    trace = first_trace(settings.home)
+    raise LedgerMissing(place, trace) if trace else LedgerEmpty(place)
+
+
+def first_line(error: Exception) -> str:
+    """What a database says of an error, as a part of a sentence."""
+    lines = str(error).splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

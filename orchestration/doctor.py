@@ -1,0 +1,238 @@
+"""What is right and wrong with a programme's home: for `points doctor` (DESIGN.md, section 10).
+
+It changes nothing, and works where there is no ledger yet and where nothing else works.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from ledger.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
+from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings
+
+PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb", "dagster", "dagster-dbt", "django", "psycopg")
+_LITTLE_SPACE = 1_000_000_000
+_NO_SPACE = 100_000_000
+
+
+@dataclass(frozen=True)
+class SettingShown:
+    """A setting as it counts, without any password; ``source`` is 'default', 'environment' or a file."""
+
+    name: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All that was looked at; ``verdict`` is the worst of the findings'."""
+
+    settings: list[SettingShown]
+    ledger: LedgerFacts | None
+    findings: list[Finding]
+
+    @property
+    def verdict(self) -> str:
+        verdicts = {finding.verdict for finding in self.findings}
+        return next((verdict for verdict in (PROBLEM, WARNING) if verdict in verdicts), OK)
+
+
+def examine(environment: Mapping[str, str], from_file: Mapping[str, str | None], file: str) -> Examination:
+    """Look at the settings in ``environment``, and at what they lead to; raise nothing for what is amiss.
+
+    ``from_file`` is what the .env ``file`` says, whose values stand in ``environment`` too.
+    """
+    settings, findings = _checked_settings(environment)
+    shown = list(_shown_settings(environment, from_file, file, settings))
+    findings += _unknown_settings(environment)
+    findings += _versions()
+    findings += _home(settings.home)
+    facts, of_ledger = examine_ledger(settings)
+    findings += of_ledger
+    findings += _runs(settings.home)
+    return Examination(shown, facts, findings)
+
+
+def _checked_settings(environment: Mapping[str, str]) -> tuple[Settings, list[Finding]]:
+    """The settings, in place of each invalid one its default; and what is wrong with those."""
+    values = dict(environment)
+    findings = []
+    while True:
+        try:
+            settings = Settings.from_environment(values)
+        except SettingInvalid as error:
+            findings.append(Finding("settings", PROBLEM, str(error), "Until then, every command refuses it."))
+            if values.pop(error.name, None) is None:
+                raise
+            continue
+        return settings, findings or [Finding("settings", OK, "Every setting can be read.")]
+
+
+def _known_settings() -> dict[str, str]:
+    """The name of every setting and its default, as .env.example has them."""
+    text = (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8")
+    return dict(re.findall(r"^# (POINTS_\w+)=(.*)$", text, re.MULTILINE))
+
+
+def _shown_settings(
+    environment: Mapping[str, str], from_file: Mapping[str, str | None], file: str, settings: Settings
+) -> Iterator[SettingShown]:
+    for name, default in _known_settings().items():
+        value = environment.get(name)
+        attribute = name.removeprefix("POINTS_").lower()
+        if not value:
+            counting = getattr(settings, attribute, None)
+            yield SettingShown(name, default if counting is None else str(counting), "default")
+            continue
+        source = file if from_file.get(name) == value else "environment"
+        if attribute.endswith("_url"):
+            value = _without_password(value)
+        elif attribute == "home":
+            value = str(settings.home)
+        yield SettingShown(name, value, source)
+
+
+def _without_password(url: str) -> str:
+    """A database URL by its user, host and database alone: a password can stand in many of its places."""
+    from psycopg import Error
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        parts = conninfo_to_dict(url)
+    except Error:
+        return "… (cannot be read)"
+    user = f"{parts['user']}@" if parts.get("user") else ""
+    port = f":{parts['port']}" if parts.get("port") else ""
+    return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"
+
+
+def _unknown_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
+    known = _known_settings()
+    for name in sorted(environment):
+        if name.startswith("POINTS_") and name not in known:
+            yield Finding(
+                "settings",
+                WARNING,
+                f"{name} is set, but there is no such setting.",
+                "Compare it with the names in .env.example.",
+            )
+
+
+def _versions() -> Iterator[Finding]:
+    locked = dict(
+        re.findall(
+            r"^([a-z0-9][\w.-]*)(?:\[[^]]*\])?==([^ ;\\\n]+)",
+            (PROJECT_ROOT / "requirements.lock").read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    )
+    found, amiss = [f"python {sys.version.split()[0]}"], []
+    for package in PACKAGES:
+        try:
+            installed = version(package)
+        except PackageNotFoundError:
+            amiss.append(f"{package} is not installed")
+            continue
+        found.append(f"{package} {installed}")
+        if locked.get(package, installed) != installed:
+            amiss.append(f"{package} is {installed}, in requirements.lock {locked[package]}")
+    told = ", ".join(found) + "."
+    if amiss:
+        yield Finding("versions", WARNING, f"{'; '.join(amiss)}. Installed are {told}", "Run `make setup`.")
+    else:
+        yield Finding("versions", OK, told[0].upper() + told[1:])
+
+
+def _home(home: Path) -> Iterator[Finding]:
+    there = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        yield Finding(
+            "home",
+            PROBLEM,
+            f"{there} is not a folder that can be written to.",
+            "Set POINTS_HOME to one, or give the user of this process the right to write there.",
+        )
+        return
+    usage = shutil.disk_usage(there)
+    told = f"{usage.free / 1_000_000_000:,.1f} of {usage.total / 1_000_000_000:,.1f} GB are free for {home}."
+    if usage.free < _LITTLE_SPACE:
+        yield Finding(
+            "disk",
+            PROBLEM if usage.free < _NO_SPACE else WARNING,
+            told,
+            "Make room: a build needs as much as all transfers again, an import twice its file.",
+        )
+    else:
+        yield Finding("disk", OK, told)
+
+
+def _runs(home: Path) -> Iterator[Finding]:
+    """The lock, the last run, and what readers see of it."""
+    going_on = _lock_holder(home)
+    if going_on is not None:
+        yield _lock_finding(going_on)
+    runs = sorted(path for path in home.glob("runs/*") if path.name.isdigit() and path.is_dir())
+    provisional = home / "provisional"
+    if provisional.is_symlink() and not provisional.exists():
+        yield Finding(
+            "provisional",
+            PROBLEM,
+            f"{provisional} names a run that is gone.",
+            "Run `points build`; it makes the same months again.",
+        )
+    elif provisional.is_dir():
+        months = sorted(path.name for path in provisional.glob("????-??"))
+        written_at = datetime.fromtimestamp(provisional.stat().st_mtime, UTC)
+        span = f"{months[0]} to {months[-1]}" if months else "no month"
+        yield Finding(
+            "provisional", OK, f"Readers see {span}, provisional, written {written_at:%Y-%m-%d %H:%M} UTC."
+        )
+    if not runs:
+        yield Finding("runs", OK, "Nothing has been built yet.", "`points build` builds the months.")
+        return
+    newest = runs[-1]
+    began_at = datetime.fromtimestamp(newest.stat().st_mtime, UTC)
+    told = f"The last run was {newest.name}, of {began_at:%Y-%m-%d %H:%M} UTC"
+    if provisional.resolve().parent == newest.resolve():
+        yield Finding("runs", OK, f"{told}; its files are what readers see.")
+    elif going_on is None:
+        yield Finding(
+            "runs",
+            WARNING,
+            f"{told}; it ended without files for readers.",
+            f"Run `points build` and read what it refuses; {newest} holds what is left of the run.",
+        )
+
+
+def _lock_holder(home: Path) -> str | None:
+    """Who holds the lock of ``home``, as it says; None where nobody does."""
+    try:
+        with open(home / "run.lock", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return file.read().strip()
+    except OSError:
+        pass
+    return None
+
+
+def _lock_finding(holder: str) -> Finding:
+    """A lock ends with its process; one that outlives it is held by what the process started."""
+    process = re.search(r"process ([0-9]+)$", holder)
+    if process and not Path(f"/proc/{process[1]}").exists() and Path("/proc/self").exists():
+        return Finding(
+            "lock",
+            WARNING,
+            f"A run holds the lock of the home ({holder}), but its process has ended on this machine.",
+            "End what it has left running, or wait for the machine that it runs on.",
+        )
+    return Finding("lock", OK, f"A run is going on ({holder or 'starting'}).")

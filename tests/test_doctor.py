@@ -1,0 +1,293 @@
+"""`points doctor`: what is wrong and what to do, above all when nothing else works."""
+
+import fcntl
+import json
+import os
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from django.db import connection
+
+from ledger.anchors import write_anchor
+from ledger.append import appending, ledger_head
+from ledger.health import examine_ledger
+from ledger.models import QuarantineDismissal, QuarantinedRow
+from ledger.transfers import give
+from orchestration.doctor import examine
+from orchestration.run_lock import run_lock
+
+
+def verdicts(findings) -> dict[str, str]:
+    """The worst verdict on each subject."""
+    worst = {}
+    for finding in findings:
+        if worst.get(finding.subject) != "problem":
+            worst[finding.subject] = finding.verdict
+    return worst
+
+
+def about(findings, subject: str):
+    return next(finding for finding in findings if finding.subject == subject)
+
+
+@pytest.fixture
+def ledger(ledger_home):
+    ledger = ledger_home.open()
+    give(ledger, "C-1", "10", new=True)
+    give(ledger, "C-1", "5", status="pending")
+    return ledger
+
+
+def test_a_sound_ledger_has_nothing_wrong(ledger):
+    facts, findings = examine_ledger(ledger.settings)
+    assert set(verdicts(findings).values()) == {"ok"}
+    assert (facts.place, facts.head_entry_id) == (ledger.place, 2)
+    assert facts.chain_digest == ledger_head().chain_digest.hex()
+    assert facts.entries["transfer"] == 2
+    assert facts.size > 0
+    assert about(findings, "waiting").sentence.startswith("Waiting for a decision: transfers 1, ")
+
+
+def test_what_waited_and_was_decided_waits_no_more(ledger):
+    from ledger.decisions import cancel
+    from ledger.models import Transfer
+
+    cancel(ledger, [Transfer.objects.get(status="pending").transfer_id])
+    _, findings = examine_ledger(ledger.settings)
+    assert about(findings, "waiting").sentence.startswith("Waiting for a decision: transfers 0, ")
+
+
+def test_without_a_ledger_it_says_how_to_begin_one_and_makes_none(ledger_home):
+    facts, findings = examine_ledger(ledger_home.settings())
+    assert facts is None
+    assert verdicts(findings) == {"ledger": "ok"}
+    assert "points import FILE" in findings[0].sentence
+    assert not ledger_home.home.exists()
+
+
+def test_a_missing_ledger_is_a_problem(ledger):
+    """CASES.md, X12."""
+    home = ledger.settings.home
+    (home / "cut").mkdir(parents=True)
+    write_anchor(home / "cut", ledger_head())
+    _, findings = examine_ledger(ledger.settings)
+    assert about(findings, "cut").sentence.endswith("entries recorded since: 0.")
+    give(ledger, "C-1", "1")
+    _, findings = examine_ledger(ledger.settings)
+    assert "entries recorded since: 1." in about(findings, "cut").sentence
+    connection.close()
+    if connection.vendor == "postgresql":
+        return
+    (home / "ledger.sqlite3").unlink()
+    facts, findings = examine_ledger(ledger.settings)
+    assert facts is None
+    assert verdicts(findings) == {"ledger": "problem"}
+    assert "The ledger is missing" in findings[0].sentence
+
+
+def test_a_clock_behind_the_newest_entry_is_a_warning(ledger_home):
+    ledger = ledger_home.open(clock=lambda: datetime.now(UTC) + timedelta(days=1))
+    give(ledger, "C-1", "10", new=True)
+    _, findings = examine_ledger(ledger.settings)
+    assert verdicts(findings)["clock"] == "warning"
+    assert "clock of this machine" in about(findings, "clock").advice
+
+
+def test_open_quarantined_rows_are_a_warning(ledger):
+    def quarantined(transfer_id: str, line: int) -> QuarantinedRow:
+        return QuarantinedRow(
+            batch_id="B-1",
+            line=line,
+            transfer_id=transfer_id,
+            row="{}",
+            code="POINTS",
+            expected="more than zero",
+        )
+
+    with appending(ledger) as appender:
+        appender.append(quarantined("Q1", 2))
+        appender.append(quarantined("", 3))
+        appender.append(quarantined("Q3", 4))
+    _, findings = examine_ledger(ledger.settings)
+    assert about(findings, "quarantine").sentence.endswith("in no balance: 3.")
+    give(ledger, "C-1", "1", transfer_id="Q1")
+    with appending(ledger) as appender:
+        appender.append(QuarantineDismissal(quarantined_entry_id=4, reason="Sent by mistake"))
+    _, findings = examine_ledger(ledger.settings)
+    assert about(findings, "quarantine").sentence.endswith("in no balance: 1.")
+    assert verdicts(findings)["quarantine"] == "warning"
+
+
+def test_guards_that_are_gone_are_a_problem_with_the_statements_that_make_them_again(ledger, ledger_home):
+    if connection.vendor == "sqlite":
+        owner = sqlite3.connect(ledger.settings.home / "ledger.sqlite3", isolation_level=None)
+        drop = "drop trigger transfers_no_update"
+    else:
+        owner = psycopg.connect(ledger_home.environment["POINTS_DATABASE_OWNER_URL"], autocommit=True)
+        drop = "drop trigger transfers_append_only on transfers"
+    with closing(owner):
+        owner.execute(drop)
+        _, findings = examine_ledger(ledger.settings)
+        found = about(findings, "guards")
+        assert found.verdict == "problem"
+        assert "is missing" in found.sentence
+        for statement in found.statements:
+            owner.execute(statement)
+    _, findings = examine_ledger(ledger.settings)
+    assert verdicts(findings)["guards"] == "ok"
+
+
+def test_what_the_application_user_may_beyond_appending_is_told(ledger, ledger_home):
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no users.")
+    with psycopg.connect(ledger_home.environment["POINTS_DATABASE_OWNER_URL"], autocommit=True) as owner:
+        owner.execute("grant update, truncate on transfers to points_application")
+        _, findings = examine_ledger(ledger.settings)
+        found = about(findings, "database")
+        assert found.verdict == "problem"
+        assert "update, truncate on transfers" in found.sentence
+        for statement in found.statements:
+            owner.execute(statement)
+    _, findings = examine_ledger(ledger.settings)
+    assert verdicts(findings)["database"] == "ok"
+    as_owner = ledger_home.settings(POINTS_DATABASE_URL=ledger_home.environment["POINTS_DATABASE_OWNER_URL"])
+    _, findings = examine_ledger(as_owner)
+    assert verdicts(findings)["database"] == "warning"
+    assert "is a superuser" in about(findings, "database").sentence
+
+
+def test_tables_of_another_version_are_told(ledger, ledger_home):
+    if connection.vendor == "postgresql":
+        owner = psycopg.connect(ledger_home.environment["POINTS_DATABASE_OWNER_URL"], autocommit=True)
+    else:
+        owner = sqlite3.connect(ledger.settings.home / "ledger.sqlite3", isolation_level=None)
+    now = "'2027-01-01 00:00:00+00'"
+    with closing(owner):
+        owner.execute(
+            f"insert into django_migrations (app, name, applied) values ('ledger', '0999_later', {now})"
+        )
+        facts, findings = examine_ledger(ledger.settings)
+        assert facts is None
+        assert verdicts(findings) == {"schema": "problem"}
+        assert "0999_later" in findings[0].sentence
+        owner.execute("delete from django_migrations where name in ('0999_later', '0002_append_only')")
+    _, findings = examine_ledger(ledger.settings)
+    assert verdicts(findings)["schema"] == "warning"
+
+
+@pytest.mark.parametrize("content", [b"", b"Dear ledger, " * 1_000])
+def test_a_file_that_is_no_ledger_is_a_finding_and_no_traceback(points, tmp_path, content):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "ledger.sqlite3").write_bytes(content)
+    result = points("doctor", "--json", home=home)
+    assert result.returncode == (1 if content else 0)
+    assert result.stderr == ""
+    found = json.loads(result.stdout)
+    assert found["ledger"] is None
+    assert next(finding for finding in found["findings"] if finding["subject"] == "ledger")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:open-sesame@localhost:1/points",
+        "postgresql://ada:open-sesame@localhost:port/points",
+        "postgresql://ada@localhost:1/points?password=open-sesame",
+        "postgresql://ada:open-sesame@[localhost/points",
+        "mysql://ada:open-sesame@localhost/points",
+    ],
+)
+def test_a_database_that_cannot_be_reached_is_a_problem_and_no_password_is_shown(points, tmp_path, url):
+    result = points("doctor", home=tmp_path / "home", POINTS_DATABASE_URL=url)
+    assert result.returncode == 1
+    assert result.stderr == ""
+    assert "problem" in result.stdout
+    told = points("doctor", "--json", home=tmp_path / "home", POINTS_DATABASE_URL=url)
+    assert json.loads(told.stdout)["verdict"] == "problem"
+    assert "sesame" not in result.stdout + told.stdout
+
+
+def test_settings_are_shown_with_where_they_come_from(points, tmp_path):
+    (tmp_path / ".env").write_text(
+        "POINTS_PROGRAMME_NAME=Miles & Moor\nPOINTS_TIME_ZONE=Europe/Berlin\n", encoding="utf-8"
+    )
+    result = points(
+        "doctor",
+        "--json",
+        home=tmp_path / "home",
+        POINTS_TIME_ZONE="Asia/Tokyo",
+        POINTS_MONTH_START_DAY="31",
+        POINTS_TIMEZONE="UTC",
+    )
+    assert result.returncode == 1
+    found = json.loads(result.stdout)
+    shown = {setting["name"]: (setting["value"], setting["source"]) for setting in found["settings"]}
+    assert shown["POINTS_HOME"] == (str(tmp_path / "home"), "environment")
+    assert shown["POINTS_PROGRAMME_NAME"] == ("Miles & Moor", str(tmp_path / ".env"))
+    assert shown["POINTS_TIME_ZONE"] == ("Asia/Tokyo", "environment")
+    assert shown["POINTS_DEFAULT_CURRENCY"] == ("POINTS", "default")
+    told = " ".join(finding["sentence"] for finding in found["findings"] if finding["subject"] == "settings")
+    assert "POINTS_MONTH_START_DAY is '31'" in told
+    assert "POINTS_TIMEZONE is set, but there is no such setting" in told
+
+
+def test_runs_and_what_readers_see_of_them_are_told(tmp_path):
+    home = tmp_path / "home"
+    environment = {"POINTS_HOME": str(home)}
+    assert about(examine(environment, {}, "").findings, "runs").sentence == "Nothing has been built yet."
+    month = home / "runs" / "000001" / "provisional" / "2026-03"
+    month.mkdir(parents=True)
+    os.symlink("runs/000001/provisional", home / "provisional")
+    examination = examine(environment, {}, "")
+    assert examination.verdict == "ok"
+    assert "2026-03 to 2026-03" in about(examination.findings, "provisional").sentence
+    assert "000001" in about(examination.findings, "runs").sentence
+    (home / "runs" / "000002").mkdir()
+    found = about(examine(environment, {}, "").findings, "runs")
+    assert (found.verdict, "000002" in found.sentence) == ("warning", True)
+    month.rmdir()
+    month.parent.rmdir()
+    assert about(examine(environment, {}, "").findings, "provisional").verdict == "problem"
+
+
+def test_a_run_that_is_going_on_is_told_and_one_that_ended_is_not(tmp_path):
+    home = tmp_path / "home"
+    environment = {"POINTS_HOME": str(home)}
+    with run_lock(home, "points build"):
+        (home / "runs" / "000001").mkdir(parents=True)
+        findings = examine(environment, {}, "").findings
+        assert about(findings, "lock").sentence == f"A run is going on (points build, process {os.getpid()})."
+        assert "runs" not in verdicts(findings)
+    assert "lock" not in verdicts(examine(environment, {}, "").findings)
+
+
+def test_a_lock_that_outlives_its_process_is_a_warning(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    with open(home / "run.lock", "w", encoding="utf-8") as file:
+        file.write("points build, process 999999999")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert about(examine({"POINTS_HOME": str(home)}, {}, "").findings, "lock").verdict == "warning"
+
+
+def test_a_home_that_is_no_folder_and_a_full_disk_are_problems(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert (
+        about(examine({"POINTS_HOME": str(tmp_path / "file")}, {}, "").findings, "home").verdict == "problem"
+    )
+    monkeypatch.setattr("orchestration.doctor._NO_SPACE", 10**18)
+    monkeypatch.setattr("orchestration.doctor._LITTLE_SPACE", 10**18)
+    assert about(examine({"POINTS_HOME": str(tmp_path)}, {}, "").findings, "disk").verdict == "problem"
+
+
+def test_the_command_shows_each_finding_with_what_to_do(points, ledger, ledger_home):
+    result = points("doctor", home=ledger_home.home, **ledger_home.environment)
+    assert result.returncode == 0, result.stdout
+    assert f"POINTS_HOME{'':16}{ledger_home.home}  (environment)" in result.stdout
+    assert "ends at entry 2: transfer 2." in result.stdout
+    assert result.stderr == ""
