@@ -4,19 +4,24 @@ Writers are serialised by the database (SQLite: one writer; PostgreSQL: a lock h
 the order of ``entry_id`` is the order of commits, and a cut up to some entry misses nothing below it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 
 from django.db import connection, transaction
 
 from ledger.anchors import Head
+from ledger.bulk_insert import insert_rows
 from ledger.database import Ledger
-from ledger.digests import ENTRIES_PER_LINK, NO_LINK, digest_of, link_digest
+from ledger.digests import ENTRIES_PER_LINK, NO_LINK, digest_of, entry_digest, link_digest
+from ledger.fields import to_microseconds
 from ledger.models import ChainLink, Entry
+from ledger.writers_queue import writers_queue
 
 # Any number does, so long as no other program takes advisory locks in the ledger's database.
 _WRITERS_LOCK = 7_043_112_020
+_ROWS_PER_INSERT = 10_000
 
 
 class Appender:
@@ -43,12 +48,33 @@ class Appender:
         self.note_digest(entry.digest)
         return entry
 
+    def append_rows(self, model: type[Entry], rows: Iterable[tuple]) -> None:
+        """Append many entries of one kind; each row has the values of the model's ``digest_fields`` as the
+        database keeps them."""
+        rows = iter(rows)
+        recorded = (to_microseconds(self.recorded_at), self.ledger.user)
+        while chunk := list(islice(rows, _ROWS_PER_INSERT)):
+            entries = []
+            for entry_id, values in enumerate(chunk, self.next_entry_id):
+                digest = entry_digest(model.kind, entry_id, (*recorded, *values))
+                entries.append((entry_id, *recorded, digest, *values))
+            insert_rows(model, entries)
+            self.note_digests([entry[3] for entry in entries])
+
     def note_digest(self, digest: bytes) -> None:
-        """Take the digest of the next entry, which a bulk load inserts itself."""
-        self.next_entry_id += 1
-        self._digests.append(digest)
-        if len(self._digests) == ENTRIES_PER_LINK:
-            self.write_link()
+        """Take the digest of the next entry, which was inserted."""
+        self.note_digests([digest])
+
+    def note_digests(self, digests: Sequence[bytes]) -> None:
+        """Take the digests of the next entries in their order, which a bulk load inserted itself."""
+        position = 0
+        while position < len(digests):
+            part = digests[position : position + ENTRIES_PER_LINK - len(self._digests)]
+            self._digests += part
+            self.next_entry_id += len(part)
+            position += len(part)
+            if len(self._digests) == ENTRIES_PER_LINK:
+                self.write_link()
 
     def write_link(self) -> None:
         """Chain what was appended since the last link."""
@@ -69,9 +95,9 @@ class Appender:
 def appending(ledger: Ledger, dry_run: bool = False) -> Iterator[Appender]:
     """One transaction that appends: all of its entries, or none where anything is raised.
 
-    With ``dry_run`` everything is tried and nothing kept.
+    With ``dry_run`` everything is tried and nothing kept. Raises `LedgerBusy`.
     """
-    with transaction.atomic(durable=True):
+    with writers_queue(ledger), transaction.atomic(durable=True):
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("select pg_advisory_xact_lock(%s)", [_WRITERS_LOCK])

@@ -1,13 +1,14 @@
 """Balances, added up from transfers whenever they are asked for; none is ever stored as truth."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection
 
-from ledger.fields import from_units, to_microseconds
+from ledger.fields import from_microseconds, from_units, to_microseconds
+from ledger.models import WAITING
 
 # Fewer than SQLite's limit on the parameters of a query.
 _REFERENCES_PER_QUERY = 500
@@ -17,10 +18,11 @@ _REFERENCES_PER_QUERY = 500
 _SUMS = """
     select
         relation_reference, currency, style, status,
-        sum(points / 10000), sum(points % 10000)
+        sum(points / 10000), sum(points %% 10000),
+        min(effective_at), max(effective_at)
     from (
         select
-            relation_reference, currency, style, points,
+            relation_reference, currency, style, points, effective_at,
             case
                 when status = 'approved' and effective_at > %s then 'later'
                 else status
@@ -49,7 +51,9 @@ _SUMS = """
 class Balance:
     """One relation reference's points in one currency; the columns are those of customer_point_balances.
 
-    ``approved_points`` have taken effect; ``later_points`` are approved and will.
+    ``approved_points`` have taken effect, the newest of them at ``last_effective_at``; ``later_points`` are
+    approved and will, the next of them at ``next_effective_at``. From the one instant until the other the
+    balance is the same, so long as no entry comes; None is no bound.
     """
 
     relation_reference: str
@@ -60,6 +64,8 @@ class Balance:
     on_hold_given_points: Decimal = Decimal(0)
     on_hold_deducted_points: Decimal = Decimal(0)
     later_points: Decimal = Decimal(0)
+    last_effective_at: datetime | None = None
+    next_effective_at: datetime | None = None
 
     @property
     def spendable_points(self) -> Decimal:
@@ -73,28 +79,40 @@ def balances_of(references: Iterable[str], now: datetime) -> dict[tuple[str, str
     A pair without any transfer is not in it.
     """
     references = list(dict.fromkeys(references))
-    parts: dict[tuple[str, str], dict[str, Decimal]] = {}
+    balances: dict[tuple[str, str], Balance] = {}
     for start in range(0, len(references), _REFERENCES_PER_QUERY):
         chunk = references[start : start + _REFERENCES_PER_QUERY]
         query = _SUMS.format(references=", ".join(["%s"] * len(chunk)))
         with connection.cursor() as cursor:
             cursor.execute(query, [to_microseconds(now), *chunk])
-            for reference, currency, style, status, whole, units in cursor.fetchall():
-                part = parts.setdefault((reference, currency), {})
-                points = from_units(int(whole) * 10_000 + int(units))
-                name = _part_name(style, status)
-                signed = (
-                    -points if style == "deduct" and name in ("approved_points", "later_points") else points
-                )
-                part[name] = part.get(name, Decimal(0)) + signed
-    return {key: Balance(*key, **_without_cancelled(part)) for key, part in parts.items()}
+            for reference, currency, *part in cursor.fetchall():
+                known = balances.get((reference, currency), Balance(reference, currency))
+                balances[reference, currency] = _with_part(known, *part)
+    return balances
 
 
-def _part_name(style: str, status: str) -> str:
-    if status in ("pending", "on_hold"):
-        return f"{status}_{'given' if style == 'give' else 'deducted'}_points"
-    return f"{status}_points"
-
-
-def _without_cancelled(part: dict[str, Decimal]) -> dict[str, Decimal]:
-    return {name: points for name, points in part.items() if name != "cancelled_points"}
+def _with_part(
+    balance: Balance, style: str, status: str, whole: int, units: int, first_at: int, last_at: int
+) -> Balance:
+    """``balance`` and what transfers of one style and status add to it, which took effect from ``first_at``
+    to ``last_at``."""
+    if status == "cancelled":
+        return balance
+    points = from_units(int(whole) * 10_000 + int(units))
+    if status in WAITING:
+        name = f"{status}_{'given' if style == 'give' else 'deducted'}_points"
+        return replace(balance, **{name: getattr(balance, name) + points})
+    signed_points = points if style == "give" else -points
+    if status == "later":
+        next_at = from_microseconds(first_at)
+        return replace(
+            balance,
+            later_points=balance.later_points + signed_points,
+            next_effective_at=min(balance.next_effective_at or next_at, next_at),
+        )
+    last = from_microseconds(last_at)
+    return replace(
+        balance,
+        approved_points=balance.approved_points + signed_points,
+        last_effective_at=max(balance.last_effective_at or last, last),
+    )

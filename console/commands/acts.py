@@ -1,0 +1,454 @@
+"""``points give``, ``deduct``, ``mass``, ``approve``, ``hold``, ``cancel``, ``revoke``, ``comment`` and
+``account``: the acts of an operator's day. Every rule stands in the ledger."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from console.output import AsCsv, AsJson, print_csv, print_json
+from console.tables import error_console
+from ledger.accounts import AccountOutcome, close_account, open_account
+from ledger.amounts import points_text
+from ledger.comments import add_comment
+from ledger.database import Ledger, open_ledger
+from ledger.decisions import Decision
+from ledger.decisions import approve as approve_waiting
+from ledger.decisions import cancel as cancel_waiting
+from ledger.decisions import hold as hold_waiting
+from ledger.decisions import release as release_held
+from ledger.mass import mass_rows, read_mass_file, record_mass
+from ledger.models import STYLES
+from ledger.refusals import SeveralRefused
+from ledger.revocations import RevocationAmbiguous
+from ledger.revocations import revoke as revoke_transfers
+from ledger.settings import Settings
+from ledger.transfer_requests import DEFAULT_REASON, TransferRequest
+from ledger.transfers import RecordedTransfer, record_transfer
+
+app = typer.Typer()
+account = typer.Typer(help="Open and close customers' accounts.", no_args_is_help=True)
+app.add_typer(account, name="account")
+
+Relation = Annotated[str, typer.Argument(metavar="RELATION", help="The customer's relation reference.")]
+Points = Annotated[str, typer.Argument(metavar="POINTS", help="More than zero, at most four decimal places.")]
+Identifiers = Annotated[list[str], typer.Argument(metavar="ID…", help="What is decided on; all or none.")]
+Reason = Annotated[
+    str, typer.Option(metavar="CODE", help=f"Why; one that people may choose. By default {DEFAULT_REASON}.")
+]
+Currency = Annotated[str, typer.Option(metavar="CODE", help="By default the programme's own.")]
+Status = Annotated[str, typer.Option(help="approved, pending or on_hold; by default approved.")]
+Comment = Annotated[str, typer.Option(metavar="TEXT", help="A note for whoever reads it later.")]
+RequestId = Annotated[
+    str, typer.Option("--id", metavar="ID", help="Makes the request repeatable: sent again, it adds nothing.")
+]
+OccurredAt = Annotated[
+    str, typer.Option(metavar="INSTANT", help="When it happened, like 2026-10-31T23:59:59Z; by default now.")
+]
+ExternalReference = Annotated[
+    str, typer.Option(metavar="TEXT", help="The order, voucher or ticket that it comes from.")
+]
+New = Annotated[bool, typer.Option("--new", help="The relation reference may be new to the ledger.")]
+AllowNegative = Annotated[
+    bool, typer.Option("--allow-negative", help="Deduct more than the customer has to spend.")
+]
+CancelPending = Annotated[
+    bool, typer.Option("--cancel-pending", help="Cancel what is pending or on hold of a closed account.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Try everything and record nothing.")]
+
+
+@app.command(epilog="Example: points give C-1042 250 --reason manual_credit --comment 'late flight' --new")
+def give(
+    relation: Relation,
+    points: Points,
+    reason: Reason = "",
+    status: Status = "",
+    currency: Currency = "",
+    comment: Comment = "",
+    request_id: RequestId = "",
+    occurred_at: OccurredAt = "",
+    external_reference: ExternalReference = "",
+    new: New = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Give points to a customer."""
+    request = TransferRequest(
+        relation,
+        "give",
+        points,
+        reason=reason,
+        currency=currency,
+        status=status,
+        occurred_at=occurred_at,
+        transfer_id=request_id,
+        external_reference=external_reference,
+        comment=comment,
+    )
+    transfer = record_transfer(_ledger(begin=new), request, new=new, dry_run=dry_run)
+    _answer(_transfer_row(transfer, dry_run), [_transfer_sentence(transfer)], dry_run, as_json, as_csv)
+
+
+@app.command(epilog="Example: points deduct C-1042 80 --reason redemption --external-reference ORDER-77")
+def deduct(
+    relation: Relation,
+    points: Points,
+    reason: Reason = "",
+    status: Status = "",
+    currency: Currency = "",
+    comment: Comment = "",
+    request_id: RequestId = "",
+    occurred_at: OccurredAt = "",
+    external_reference: ExternalReference = "",
+    new: New = False,
+    allow_negative: AllowNegative = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Deduct points from a customer."""
+    request = TransferRequest(
+        relation,
+        "deduct",
+        points,
+        reason=reason,
+        currency=currency,
+        status=status,
+        occurred_at=occurred_at,
+        transfer_id=request_id,
+        external_reference=external_reference,
+        comment=comment,
+    )
+    transfer = record_transfer(
+        _ledger(begin=new), request, new=new, allow_negative=allow_negative, dry_run=dry_run
+    )
+    _answer(_transfer_row(transfer, dry_run), [_transfer_sentence(transfer)], dry_run, as_json, as_csv)
+
+
+@app.command(epilog="Example: points mass give --points 50 C-1042 C-1043 --reason manual_credit --id MAY-1")
+def mass(
+    what: Annotated[
+        str, typer.Argument(metavar="FILE|give|deduct", help="A file of transfers, or what to do.")
+    ],
+    relations: Annotated[
+        list[str] | None, typer.Argument(metavar="[RELATION]…", help="With give or deduct: the customers.")
+    ] = None,
+    points: Annotated[
+        str, typer.Option(metavar="N", help="With give or deduct: the points of each customer.")
+    ] = "",
+    style: Annotated[
+        str, typer.Option(metavar="give|deduct", help="Of every row of a FILE that does not say it.")
+    ] = "",
+    reason: Reason = "",
+    currency: Currency = "",
+    comment: Comment = "",
+    request_id: RequestId = "",
+    new: New = False,
+    allow_negative: AllowNegative = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Give or deduct for many customers at once: all of it or nothing.
+
+    A FILE (CSV, CSV.gz, Parquet) has the columns relation_reference and points; style, unless --style says
+    it; transfer_id, reason, currency, occurred_at, external_reference and comment where wanted. What a row
+    does not say is as the options say.
+    """
+    request = TransferRequest("", style, points, reason=reason, currency=currency, comment=comment)
+    if what in STYLES:
+        if not relations or not points or style:
+            raise typer.BadParameter(f"mass {what} needs --points and RELATIONs, and no --style")
+        file_name, file_sha256 = "", ""
+        request = TransferRequest("", what, points, reason=reason, currency=currency, comment=comment)
+        rows = mass_rows(request, relations)
+    else:
+        if relations or points:
+            raise typer.BadParameter("a FILE says the relation references and points; give neither beside it")
+        file = read_mass_file(Path(what), request)
+        file_name, file_sha256, rows = file.name, file.sha256, file.rows
+    with _every_problem_told():
+        outcome = record_mass(
+            _ledger(begin=new),
+            rows,
+            mass_id=request_id,
+            file_name=file_name,
+            file_sha256=file_sha256,
+            new=new,
+            allow_negative=allow_negative,
+            dry_run=dry_run,
+        )
+    rows_told = [_transfer_row(transfer, dry_run) for transfer in outcome.transfers]
+    repeated = len(outcome.transfers) - outcome.added_count
+    totals = ", ".join(
+        f"{points_text(points)} {code}" for code, points in sorted(outcome.points_by_currency.items())
+    )
+    sentences = [
+        f"{outcome.added_count:,} transfers of mass {outcome.mass_id}"
+        f"{f', {totals}' if totals else ''}{f'; {repeated:,} were recorded before' if repeated else ''}."
+    ]
+    waiting = sum(transfer.is_waiting for transfer in outcome.transfers)
+    if waiting:
+        sentences.append(f"{waiting:,} of them wait for another person's approval.")
+    if as_json:
+        rows_told = {
+            "mass_id": outcome.mass_id,
+            "added": outcome.added_count,
+            "already_recorded": repeated,
+            "waiting": waiting,
+            "dry_run": dry_run,
+            "transfers": rows_told,
+        }
+    _answer(rows_told, sentences, dry_run, as_json, as_csv)
+
+
+@app.command(epilog="Example: points approve T-4M9Q-07XK-RD5B-HW2Z")
+def approve(
+    identifiers: Identifiers,
+    comment: Comment = "",
+    allow_negative: AllowNegative = False,
+    cancel_pending: CancelPending = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Approve transfers, or accounts' openings and closings, that another person entered."""
+    with _every_problem_told():
+        decisions = approve_waiting(
+            _ledger(),
+            identifiers,
+            comment=comment,
+            allow_negative=allow_negative,
+            cancel_pending=cancel_pending,
+            dry_run=dry_run,
+        )
+    _answer_decisions(decisions, dry_run, as_json, as_csv)
+
+
+@app.command(epilog="Example: points hold T-4M9Q-07XK-RD5B-HW2Z --comment 'asked the shop'")
+def hold(
+    identifiers: Identifiers,
+    release: Annotated[bool, typer.Option("--release", help="Make held transfers pending again.")] = False,
+    comment: Comment = "",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Put pending transfers on hold, or release them."""
+    act = release_held if release else hold_waiting
+    with _every_problem_told():
+        decisions = act(_ledger(), identifiers, comment=comment, dry_run=dry_run)
+    _answer_decisions(decisions, dry_run, as_json, as_csv)
+
+
+@app.command(epilog="Example: points cancel T-4M9Q-07XK-RD5B-HW2Z")
+def cancel(
+    identifiers: Identifiers,
+    comment: Comment = "",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Cancel what is pending or on hold, for good; decline an account's opening or closing."""
+    with _every_problem_told():
+        decisions = cancel_waiting(_ledger(), identifiers, comment=comment, dry_run=dry_run)
+    _answer_decisions(decisions, dry_run, as_json, as_csv)
+
+
+@app.command(epilog="Example: points revoke T-4M9Q-07XK-RD5B-HW2Z --points 20")
+def revoke(
+    identifiers: Annotated[list[str], typer.Argument(metavar="ID…", help="Approved transfers; all or none.")],
+    points: Annotated[
+        str | None, typer.Option(metavar="N", help="How many, of one transfer; by default what is left.")
+    ] = None,
+    comment: Comment = "",
+    request_id: RequestId = "",
+    allow_negative: AllowNegative = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Undo approved transfers by opposite ones."""
+    try:
+        with _every_problem_told():
+            transfers = revoke_transfers(
+                _ledger(),
+                identifiers,
+                points,
+                revocation_id=request_id,
+                comment=comment,
+                allow_negative=allow_negative,
+                dry_run=dry_run,
+            )
+    except RevocationAmbiguous as error:
+        raise typer.BadParameter(error.sentence) from error
+    _answer(
+        [_transfer_row(transfer, dry_run) for transfer in transfers],
+        [_transfer_sentence(transfer) for transfer in transfers],
+        dry_run,
+        as_json,
+        as_csv,
+    )
+
+
+@app.command(epilog="Example: points comment T-4M9Q-07XK-RD5B-HW2Z 'the shop confirmed it'")
+def comment(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="A transfer.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is to be noted.")],
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Add a note to a transfer."""
+    added = add_comment(_ledger(), identifier, text, dry_run=dry_run)
+    row = {"transfer_id": added.transfer_id, "comment": added.text} | _recorded(added.was_known, dry_run)
+    known = " It was there already." if added.was_known else ""
+    _answer(row, [f"Noted beside {added.transfer_id}: {added.text}{known}"], dry_run, as_json, as_csv)
+
+
+@account.command("open", epilog="Example: points account open C-1042")
+def account_open(
+    relation: Relation,
+    comment: Comment = "",
+    request_id: RequestId = "",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Make a customer known, or open a closed account again."""
+    outcome = open_account(
+        _ledger(begin=True), relation, event_id=request_id, comment=comment, dry_run=dry_run
+    )
+    _answer(_account_row(outcome, dry_run), _account_sentences(outcome), dry_run, as_json, as_csv)
+
+
+@account.command("close", epilog="Example: points account close C-1042 --cancel-pending")
+def account_close(
+    relation: Relation,
+    cancel_pending: CancelPending = False,
+    comment: Comment = "",
+    request_id: RequestId = "",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Bring every currency of an account to zero and close it."""
+    outcome = close_account(
+        _ledger(),
+        relation,
+        cancel_pending=cancel_pending,
+        event_id=request_id,
+        comment=comment,
+        dry_run=dry_run,
+    )
+    _answer(_account_row(outcome, dry_run), _account_sentences(outcome), dry_run, as_json, as_csv)
+
+
+def _ledger(begin: bool = False) -> Ledger:
+    return open_ledger(Settings.from_environment(), create=begin)
+
+
+@contextmanager
+def _every_problem_told() -> Iterator[None]:
+    """A line on standard error for each part that is refused, before the sentence about the whole."""
+    try:
+        yield
+    except SeveralRefused as refused:
+        for problem in refused.problems:
+            error_console().print(str(problem), style="red", markup=False, highlight=False)
+        raise
+
+
+def _answer(
+    told: dict | list[dict], sentences: Sequence[str], dry_run: bool, as_json: bool, as_csv: bool
+) -> None:
+    """Tell programs what is ``told``, one row or many, and people the ``sentences``."""
+    if as_json:
+        print_json(told)
+    elif as_csv:
+        print_csv(told if isinstance(told, list) else [told])
+    else:
+        for sentence in sentences:
+            typer.echo(sentence)
+        if dry_run:
+            typer.echo("This was a dry run: nothing was recorded.")
+
+
+def _recorded(was_known: bool, dry_run: bool) -> dict[str, bool]:
+    return {"already_recorded": was_known, "recorded": not (was_known or dry_run), "dry_run": dry_run}
+
+
+def _transfer_row(transfer: RecordedTransfer, dry_run: bool) -> dict:
+    return {
+        "transfer_id": transfer.transfer_id,
+        "relation_reference": transfer.relation_reference,
+        "currency": transfer.currency,
+        "style": transfer.style,
+        "points": points_text(transfer.points),
+        "reason": transfer.reason,
+        "status": transfer.status,
+        "occurred_at": transfer.occurred_at.isoformat().replace("+00:00", "Z"),
+        "reverses_transfer_id": transfer.reverses_transfer_id,
+        "batch_id": transfer.batch_id,
+        "external_reference": transfer.external_reference,
+        "comment": transfer.comment,
+    } | _recorded(transfer.was_known, dry_run)
+
+
+def _transfer_sentence(transfer: RecordedTransfer) -> str:
+    act, preposition = {"give": ("Given", "to"), "deduct": ("Deducted", "from")}[transfer.style]
+    if transfer.is_waiting or transfer.status == "cancelled":
+        act = {"give": "To give", "deduct": "To deduct"}[transfer.style]
+    revoking = f", which revokes {transfer.reverses_transfer_id}" if transfer.reverses_transfer_id else ""
+    sentence = (
+        f"{act}: {points_text(transfer.points)} {transfer.currency} {preposition}"
+        f" {transfer.relation_reference}, transfer {transfer.transfer_id}{revoking} ({transfer.status})."
+    )
+    if transfer.is_waiting:
+        sentence += " It waits for another person's approval."
+    return sentence + (" It was recorded before." if transfer.was_known else "")
+
+
+def _answer_decisions(decisions: Sequence[Decision], dry_run: bool, as_json: bool, as_csv: bool) -> None:
+    rows, sentences = [], []
+    for decision in decisions:
+        rows.append(
+            {"id": decision.identifier, "status": decision.status} | _recorded(decision.was_known, dry_run)
+        )
+        if decision.account:
+            sentences += _account_sentences(decision.account)
+        else:
+            already = "was already" if decision.was_known else "is now"
+            sentences.append(f"{decision.identifier} {already} {decision.status}.")
+    _answer(rows, sentences, dry_run, as_json, as_csv)
+
+
+def _account_row(outcome: AccountOutcome, dry_run: bool) -> dict:
+    return {
+        "relation_reference": outcome.relation_reference,
+        "event": outcome.event,
+        "id": outcome.event_id,
+        "transfers": " ".join(transfer.transfer_id for transfer in outcome.transfers),
+        "cancelled": " ".join(outcome.cancelled),
+    } | _recorded(outcome.was_known, dry_run)
+
+
+def _account_sentences(outcome: AccountOutcome) -> list[str]:
+    reference, known = outcome.relation_reference, outcome.was_known
+    if outcome.is_waiting:
+        act = "open" if outcome.event == "open_requested" else "close"
+        return [
+            f"To {act} the account of {reference} waits for another person's approval, with"
+            f" `points approve {outcome.event_id}`."
+        ]
+    if outcome.event == "declined":
+        return [f"The request about the account of {reference} is declined; it stays as it is."]
+    state = "closed" if outcome.event == "close" else "open"
+    event = f", event {outcome.event_id}" if outcome.event_id else ""
+    sentences = [f"The account of {reference} {'was already' if known else 'is now'} {state}{event}."]
+    sentences += [f"{transfer_id} is now cancelled." for transfer_id in outcome.cancelled]
+    return sentences + [_transfer_sentence(transfer) for transfer in outcome.transfers]

@@ -1,0 +1,57 @@
+"""Four eyes: what a person enters above POINTS_APPROVAL_ABOVE waits, and nobody approves their own.
+
+The limit is held against the sum of a request, so that splitting it into many transfers goes around nothing.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from ledger.database import Ledger
+from ledger.errors import PointsError
+from ledger.models import AccountEvent, Batch, Transfer
+
+
+class ApprovalByItsAuthor(PointsError):
+    """Somebody tries to approve what they entered themselves (CASES.md, C11)."""
+
+    code = "OWN_TRANSFER"
+
+    def __init__(self, identifier: str, author: str) -> None:
+        super().__init__(
+            f"{identifier} was entered by {author}, who may not approve it as well; ask another person to."
+        )
+        self.identifier = identifier
+        self.author = author
+
+
+def exceeds_limit(ledger: Ledger, amounts: Iterable[tuple[str, Decimal]]) -> bool:
+    """Whether the (currency, points) of one request come to more than the limit in any currency."""
+    limit = ledger.settings.approval_above
+    if limit is None:
+        return False
+    sums: dict[str, Decimal] = {}
+    for currency, points in amounts:
+        sums[currency] = sums.get(currency, Decimal(0)) + points
+    return any(points > limit for points in sums.values())
+
+
+def hold_back(ledger: Ledger, transfers: Iterable[Transfer]) -> None:
+    """Make the new transfers of one request pending where together they exceed the limit."""
+    transfers = list(transfers)
+    if exceeds_limit(ledger, ((transfer.currency, transfer.points) for transfer in transfers)):
+        for transfer in transfers:
+            if transfer.status == "approved":
+                transfer.status = "pending"
+
+
+def check_approver(ledger: Ledger, entry: Transfer | AccountEvent, identifier: str) -> None:
+    """Raise `ApprovalByItsAuthor` where who acts entered ``entry`` by a command.
+
+    What came in by a file was decided elsewhere, so whoever imported it may approve it.
+    """
+    if entry.recorded_by == ledger.user and not _came_by_file(entry):
+        raise ApprovalByItsAuthor(identifier, entry.recorded_by)
+
+
+def _came_by_file(entry: Transfer | AccountEvent) -> bool:
+    return bool(entry.batch_id) and Batch.objects.filter(batch_id=entry.batch_id, origin="import").exists()

@@ -1,0 +1,53 @@
+"""Notes that are added to a transfer later (DESIGN.md, section 5)."""
+
+from dataclasses import dataclass
+
+from ledger.append import appending
+from ledger.database import Ledger
+from ledger.errors import PointsError
+from ledger.models import Comment, Transfer
+from ledger.revocations import UnknownTransfer
+from ledger.transfer_requests import checked_note
+
+LONGEST_COMMENT = 4_000
+
+
+class CommentInvalid(PointsError):
+    """A comment says nothing, or far too much."""
+
+    code = "COMMENT"
+
+    def __init__(self, length: int) -> None:
+        super().__init__(
+            f"A comment has 1 to {LONGEST_COMMENT:,} characters, and this one {length:,} besides blanks;"
+            f" write {'less' if length else 'what is to be noted'}."
+        )
+        self.length = length
+
+
+@dataclass(frozen=True)
+class RecordedComment:
+    """A comment as the ledger has it; ``was_known`` says that it was repeated and added nothing."""
+
+    transfer_id: str
+    text: str
+    was_known: bool
+
+
+def add_comment(ledger: Ledger, transfer_id: str, text: str, *, dry_run: bool = False) -> RecordedComment:
+    """Note ``text`` beside a transfer, whatever its status.
+
+    The last comment of a transfer, sent again by who wrote it, is a double click and nothing to do. Raises
+    `CommentInvalid`, `ValueRefused` and `UnknownTransfer`.
+    """
+    checked_note("comment", text)
+    if not 0 < len(text.strip()) <= LONGEST_COMMENT:
+        raise CommentInvalid(len(text.strip()))
+    with appending(ledger, dry_run) as appender:
+        if not Transfer.objects.filter(transfer_id=transfer_id).exists():
+            raise UnknownTransfer(transfer_id)
+        last = Comment.objects.filter(transfer_id=transfer_id).order_by("-entry_id").first()
+        was_known = last is not None and (last.text, last.recorded_by) == (text, ledger.user)
+        if not was_known:
+            appender.append(Comment(transfer_id=transfer_id, text=text))
+        return RecordedComment(transfer_id, text, was_known)

@@ -1,0 +1,234 @@
+"""Deciding on what waits: approve, hold, release, cancel (DESIGN.md, section 5; CASES.md, C6 and C11).
+
+What waits is a pending or held transfer, or the opening or closing of an account that somebody asked for.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ledger.accounts import AccountOutcome, approve_request, decline_request
+from ledger.append import Appender, appending
+from ledger.approval import check_approver
+from ledger.database import Ledger
+from ledger.errors import PointsError
+from ledger.identifiers import known_events, known_transfers
+from ledger.models import WAITING, AccountEvent, StatusChange, Transfer
+from ledger.refusals import Problem, refuse
+from ledger.relations import AccountClosed, closed_references
+from ledger.revocations import UnknownTransfer
+from ledger.spendable import SpendablePoints
+from ledger.statuses import current_statuses
+from ledger.transfer_requests import checked_note
+
+
+class StatusTransitionRefused(PointsError):
+    """Only what is pending or on hold can be decided on; approved and cancelled are final (CASES.md, C6)."""
+
+    code = "STATUS_TRANSITION"
+
+    def __init__(self, transfer_id: str, status: str, wanted: str) -> None:
+        remedy = (
+            f"undo it with `points revoke {transfer_id}`"
+            if status == "approved"
+            else "record what is meant as a new transfer"
+        )
+        super().__init__(f"{transfer_id} is {status}, which is final, and cannot become {wanted}; {remedy}.")
+        self.transfer_id = transfer_id
+        self.status = status
+        self.wanted = wanted
+
+
+class RequestCannotBeHeld(PointsError):
+    """An account's opening or closing is approved or declined, nothing between."""
+
+    code = "STATUS_TRANSITION"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"{request_id} asks for an account to be opened or closed and cannot be put on hold; approve or"
+            " cancel it."
+        )
+        self.request_id = request_id
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of one id: its ``status`` now, and whether it had it already.
+
+    ``account`` is there where the id is an account's request and not a transfer's.
+    """
+
+    identifier: str
+    status: str
+    was_known: bool
+    account: AccountOutcome | None = None
+
+
+def approve(
+    ledger: Ledger,
+    identifiers: Sequence[str],
+    *,
+    comment: str = "",
+    allow_negative: bool = False,
+    cancel_pending: bool = False,
+    dry_run: bool = False,
+) -> tuple[Decision, ...]:
+    """Approve what another person entered; all or none. What is approved already is nothing to do.
+
+    What is given counts before what is deducted. ``allow_negative`` lets a deduct exceed the spendable
+    points, ``cancel_pending`` cancels what waits of an account that is closed. Raises `UnknownTransfer`,
+    `StatusTransitionRefused`, `ApprovalByItsAuthor`, `AccountClosed`, `NotEnoughPoints`, `RequestSettled`,
+    `AccountInUse`; or `SeveralRefused` with every problem.
+    """
+    return _decide(ledger, identifiers, "approved", comment, dry_run, allow_negative, cancel_pending)
+
+
+def hold(
+    ledger: Ledger, identifiers: Sequence[str], *, comment: str = "", dry_run: bool = False
+) -> tuple[Decision, ...]:
+    """Put pending transfers on hold; all or none. Raises `UnknownTransfer`, `StatusTransitionRefused`,
+    `RequestCannotBeHeld`; or `SeveralRefused`."""
+    return _decide(ledger, identifiers, "on_hold", comment, dry_run)
+
+
+def release(
+    ledger: Ledger, identifiers: Sequence[str], *, comment: str = "", dry_run: bool = False
+) -> tuple[Decision, ...]:
+    """Make held transfers pending again; all or none. Raises what `hold` raises."""
+    return _decide(ledger, identifiers, "pending", comment, dry_run)
+
+
+def cancel(
+    ledger: Ledger, identifiers: Sequence[str], *, comment: str = "", dry_run: bool = False
+) -> tuple[Decision, ...]:
+    """Cancel what waits, for good; all or none. Raises `UnknownTransfer`, `StatusTransitionRefused`,
+    `RequestSettled`; or `SeveralRefused`."""
+    return _decide(ledger, identifiers, "cancelled", comment, dry_run)
+
+
+def _decide(
+    ledger: Ledger,
+    identifiers: Sequence[str],
+    wanted: str,
+    comment: str,
+    dry_run: bool,
+    allow_negative: bool = False,
+    cancel_pending: bool = False,
+) -> tuple[Decision, ...]:
+    identifiers = list(dict.fromkeys(identifiers))
+    checked_note("comment", comment)
+    with appending(ledger, dry_run) as appender:
+        transfers = known_transfers(identifiers)
+        requests = {
+            identifier: event
+            for identifier, event in known_events(set(identifiers) - set(transfers)).items()
+            if event.event.endswith("_requested")
+        }
+        decisions: dict[str, Decision] = {}
+        problems: dict[str, PointsError] = {}
+
+        def attempt(identifier: str, act: Callable[[], Decision]) -> None:
+            # What is appended before a problem shows up goes with the transaction.
+            try:
+                decisions[identifier] = act()
+            except PointsError as error:
+                problems[identifier] = error
+
+        moves = _TransferMoves(appender, list(transfers.values()), wanted, comment, allow_negative)
+        for transfer in moves.in_order:
+            attempt(transfer.transfer_id, lambda transfer=transfer: moves.move(transfer))
+        for identifier, request in requests.items():
+            attempt(
+                identifier,
+                lambda request=request: _decide_request(appender, request, wanted, comment, cancel_pending),
+            )
+        for identifier in identifiers:
+            if identifier not in transfers and identifier not in requests:
+                problems[identifier] = UnknownTransfer(identifier)
+        refuse(
+            [
+                Problem(identifier, problems[identifier])
+                for identifier in identifiers
+                if identifier in problems
+            ],
+            len(identifiers),
+        )
+        return tuple(decisions[identifier] for identifier in identifiers)
+
+
+class _TransferMoves:
+    """Moves transfers of one request to the status that is wanted."""
+
+    def __init__(
+        self,
+        appender: Appender,
+        transfers: list[Transfer],
+        wanted: str,
+        comment: str,
+        allow_negative: bool,
+    ) -> None:
+        self._appender = appender
+        self._wanted = wanted
+        self._comment = comment
+        self._statuses = current_statuses(transfers)
+        self._closed: set[str] = set()
+        self._spendable: SpendablePoints | None = None
+        if wanted == "approved":
+            references = {transfer.relation_reference for transfer in transfers}
+            self._closed = closed_references(references)
+            if not allow_negative:
+                self._spendable = SpendablePoints(references, appender.recorded_at)
+        self.in_order = sorted(transfers, key=lambda transfer: transfer.style != "give")
+
+    def move(self, transfer: Transfer) -> Decision:
+        """Append one change of status, or nothing where the transfer has it already."""
+        status = self._statuses[transfer.transfer_id]
+        if status == self._wanted:
+            return Decision(transfer.transfer_id, status, was_known=True)
+        if status not in WAITING:
+            raise StatusTransitionRefused(transfer.transfer_id, status, self._wanted)
+        if self._wanted == "approved":
+            self._check_approval(transfer)
+        self._appender.append(
+            StatusChange(
+                transfer_id=transfer.transfer_id,
+                status=self._wanted,
+                changed_at=self._appender.recorded_at,
+                comment=self._comment,
+            )
+        )
+        return Decision(transfer.transfer_id, self._wanted, was_known=False)
+
+    def _check_approval(self, transfer: Transfer) -> None:
+        check_approver(self._appender.ledger, transfer, transfer.transfer_id)
+        if transfer.relation_reference in self._closed:
+            raise AccountClosed(transfer.relation_reference)
+        if self._spendable is None:
+            return
+        account = (transfer.relation_reference, transfer.currency)
+        takes_effect = transfer.occurred_at <= self._appender.recorded_at
+        if transfer.style == "give":
+            if takes_effect:
+                self._spendable.add(*account, transfer.points)
+            return
+        # What it reserved while it waited is its own to take.
+        self._spendable.add(*account, transfer.points)
+        try:
+            self._spendable.take(*account, transfer.points)
+        except PointsError:
+            self._spendable.add(*account, -transfer.points)
+            raise
+        if not takes_effect:
+            self._spendable.add(*account, transfer.points)
+
+
+def _decide_request(
+    appender: Appender, request: AccountEvent, wanted: str, comment: str, cancel_pending: bool
+) -> Decision:
+    if wanted == "approved":
+        outcome = approve_request(appender, request, comment, cancel_pending)
+    elif wanted == "cancelled":
+        outcome = decline_request(appender, request, comment)
+    else:
+        raise RequestCannotBeHeld(request.event_id)
+    return Decision(request.event_id, wanted, outcome.was_known, outcome)

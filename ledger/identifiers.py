@@ -1,0 +1,90 @@
+"""Ids of requests: made where a caller gives none, and refused where one already stands for something else.
+
+An id makes a request repeatable: whoever did not get the answer sends the same again (DESIGN.md, section 5).
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ledger.errors import PointsError
+from ledger.models import AccountEvent, Batch, Transfer
+from ledger.rules import check_identifier
+
+# Crockford's: no two of them look alike.
+_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+# Fewer than SQLite's limit on the parameters of a query.
+_IDS_PER_QUERY = 500
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a request says of a column, and what the ledger has under the same id."""
+
+    column: str
+    known: str
+    asked: str
+
+    def __str__(self) -> str:
+        return f"{self.column} is {self.known} there and {self.asked} here"
+
+
+class IdConflict(PointsError):
+    """An id is known with other content (CASES.md, R3)."""
+
+    code = "ID_CONFLICT"
+
+    def __init__(self, identifier: str, differences: Iterable[Difference]) -> None:
+        self.identifier = identifier
+        self.differences = tuple(differences)
+        super().__init__(
+            f"ID_CONFLICT: {identifier} is already recorded with other content"
+            f" ({'; '.join(map(str, self.differences))}); use another id for what is another request."
+        )
+
+
+def new_id(prefix: str) -> str:
+    """An id that nobody has used, for reading out on the telephone: ``T-4M9Q-07XK-RD5B-HW2Z``."""
+    groups = ("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4))
+    return "-".join([prefix, *groups])
+
+
+def given_or_new_id(given: str, prefix: str) -> str:
+    """The id that a caller ``given``, checked, or a new one; raises `ValueRefused`."""
+    return check_identifier("ID", "id", given) if given else new_id(prefix)
+
+
+def known_transfers(transfer_ids: Iterable[str]) -> dict[str, Transfer]:
+    """Those of the transfers that the ledger has, by ``transfer_id``."""
+    wanted = list(dict.fromkeys(transfer_ids))
+    known: dict[str, Transfer] = {}
+    for start in range(0, len(wanted), _IDS_PER_QUERY):
+        found = Transfer.objects.filter(transfer_id__in=wanted[start : start + _IDS_PER_QUERY])
+        known.update((transfer.transfer_id, transfer) for transfer in found)
+    return known
+
+
+def known_events(event_ids: Iterable[str]) -> dict[str, AccountEvent]:
+    """Those of the account events that the ledger has, by ``event_id``."""
+    wanted = list(dict.fromkeys(event_ids))
+    known: dict[str, AccountEvent] = {}
+    for start in range(0, len(wanted), _IDS_PER_QUERY):
+        found = AccountEvent.objects.filter(event_id__in=wanted[start : start + _IDS_PER_QUERY])
+        known.update((event.event_id, event) for event in found)
+    return known
+
+
+def check_unused_by_transfers(identifier: str) -> None:
+    """Raise `IdConflict` where a transfer or a batch has the id of an account's event to be."""
+    for model, column in ((Transfer, "transfer_id"), (Batch, "batch_id")):
+        if model.objects.filter(**{column: identifier}).exists():
+            raise IdConflict(identifier, [Difference("kind", f"a {model.kind}", "an account event")])
+
+
+def differences_of(known: Mapping[str, object], asked: Mapping[str, object]) -> list[Difference]:
+    """The columns of ``asked`` that ``known`` has otherwise; both are compared by value."""
+    return [
+        Difference(column, str(known[column]) or "empty", str(value) or "empty")
+        for column, value in asked.items()
+        if known[column] != value
+    ]

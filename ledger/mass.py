@@ -1,0 +1,204 @@
+"""Many transfers in one request, all or nothing (DESIGN.md, section 10; CASES.md, C7)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+from ledger.append import Appender, appending
+from ledger.database import Ledger
+from ledger.errors import PointsError
+from ledger.identifiers import Difference, IdConflict, given_or_new_id, known_events
+from ledger.models import Batch, Transfer
+from ledger.refusals import Problem, SeveralRefused
+from ledger.rules import check_identifier
+from ledger.transfer_requests import TransferRequest, checked_transfer
+from ledger.transfers import (
+    JudgedTransfers,
+    RecordedTransfer,
+    append_transfers,
+    judge_transfers,
+)
+
+_NEEDED = ("relation_reference", "points")
+_OPTIONAL = (
+    *("transfer_id", "style", "reason", "currency", "occurred_at"),
+    *("external_reference", "comment"),
+)
+
+
+class WrongFieldCount(PointsError):
+    """A row of a file has more or fewer fields than its header (CASES.md, F7)."""
+
+    code = "FIELDS"
+
+    def __init__(self) -> None:
+        super().__init__("FIELDS: the row has more or fewer fields than the header; give it as many.")
+
+
+@dataclass(frozen=True)
+class MassRow:
+    """One transfer of a mass.
+
+    ``line`` is that of the file, or the position from 1; ``place`` says it for people. ``error`` is why it is
+    no row at all.
+    """
+
+    line: int
+    place: str
+    request: TransferRequest
+    error: PointsError | None = None
+
+
+@dataclass(frozen=True)
+class MassFile:
+    """A file of transfers as it was sent; ``sha256`` is hexadecimal."""
+
+    name: str
+    sha256: str
+    rows: tuple[MassRow, ...]
+
+
+@dataclass(frozen=True)
+class MassOutcome:
+    """What became of a mass; ``batch_id`` is empty where every row was known and nothing was recorded."""
+
+    mass_id: str
+    batch_id: str
+    transfers: tuple[RecordedTransfer, ...]
+
+    @property
+    def added_count(self) -> int:
+        """How many transfers the request added."""
+        return sum(not transfer.was_known for transfer in self.transfers)
+
+    @property
+    def points_by_currency(self) -> dict[str, Decimal]:
+        """The points of all its transfers, given or deducted, by currency."""
+        sums: dict[str, Decimal] = {}
+        for transfer in self.transfers:
+            sums[transfer.currency] = sums.get(transfer.currency, Decimal(0)) + transfer.points
+        return sums
+
+
+def mass_rows(request: TransferRequest, relation_references: Sequence[str]) -> tuple[MassRow, ...]:
+    """The same transfer for each of the customers."""
+    return tuple(
+        MassRow(position, reference, replace(request, relation_reference=reference))
+        for position, reference in enumerate(relation_references, 1)
+    )
+
+
+def read_mass_file(path: Path, defaults: TransferRequest) -> MassFile:
+    """The transfers of a CSV, CSV.gz or Parquet file; what a row does not say is as in ``defaults``.
+
+    Columns: relation_reference and points; style, unless ``defaults`` say it; transfer_id, reason, currency,
+    occurred_at, external_reference and comment where wanted. Raises `TransfersFileRefused` (CASES.md, F1 to
+    F14).
+    """
+    # A single transfer must not wait for DuckDB to be imported.
+    import duckdb
+
+    from ledger.file_rows import FileShape, load_rows
+
+    needed = _NEEDED if defaults.style else (*_NEEDED, "style")
+    shape = FileShape(needed, tuple(name for name in _OPTIONAL if name not in needed))
+    with duckdb.connect(":memory:") as database:
+        loaded = load_rows(database, path, shape)
+        columns = ("row_number", "has_wrong_field_count", *shape.columns)
+        found = database.execute(f"select {', '.join(columns)} from sent_rows order by row_number").fetchall()
+    lines = loaded.lines(range(1, loaded.row_count + 1))
+    rows = []
+    for number, has_wrong_field_count, *values in found:
+        said = {name: value for name, value in zip(shape.columns, values, strict=True) if value}
+        # What every row must say stays empty where it says nothing, and is refused as such.
+        request = replace(defaults, **{"relation_reference": "", "points": ""} | said)
+        error = WrongFieldCount() if has_wrong_field_count else None
+        rows.append(MassRow(lines[number], f"line {lines[number]:,}", request, error))
+    return MassFile(path.name, loaded.sha256, tuple(rows))
+
+
+def record_mass(
+    ledger: Ledger,
+    rows: Sequence[MassRow],
+    *,
+    mass_id: str = "",
+    file_name: str = "",
+    file_sha256: str = "",
+    new: bool = False,
+    allow_negative: bool = False,
+    dry_run: bool = False,
+) -> MassOutcome:
+    """Record every row as a transfer, or none.
+
+    A row without a ``transfer_id`` of its own gets ``<mass_id>-<line>``; ``mass_id``, made where it is empty,
+    is also the batch's. What the rows give and deduct is held against balances and the approval limit
+    together. Raises `SeveralRefused` with every bad row; `IdConflict` where ``mass_id`` names another mass.
+    """
+    mass_id = given_or_new_id(mass_id, "M")
+    transfers, problems = _checked_rows(ledger, rows, mass_id)
+    with appending(ledger, dry_run) as appender:
+        judged = judge_transfers(
+            appender, [transfer for _, transfer in transfers], new=new, allow_negative=allow_negative
+        )
+        problems += [(transfers[position][0], error) for position, error in judged.problems]
+        problems.sort(key=lambda problem: problem[0].line)
+        if problems:  # even the only row is told with its line
+            raise SeveralRefused((Problem(row.place, error) for row, error in problems), len(rows))
+        is_known = _check_mass_id(mass_id, judged)
+        batch_id = mass_id if is_known or judged.fresh else ""
+        if judged.fresh:
+            _append_batch(appender, mass_id, judged, file_name, file_sha256)
+        return MassOutcome(mass_id, batch_id, append_transfers(appender, judged))
+
+
+def _checked_rows(
+    ledger: Ledger, rows: Sequence[MassRow], mass_id: str
+) -> tuple[list[tuple[MassRow, Transfer]], list[tuple[MassRow, PointsError]]]:
+    transfers, problems = [], []
+    for row in rows:
+        try:
+            if row.error:
+                raise row.error
+            transfer = checked_transfer(ledger, row.request)
+            transfer.transfer_id = transfer.transfer_id or check_identifier(
+                "TRANSFER_ID", "transfer_id", f"{mass_id}-{row.line}"
+            )
+            transfers.append((row, transfer))
+        except PointsError as error:
+            problems.append((row, error))
+    return transfers, problems
+
+
+def _check_mass_id(mass_id: str, judged: JudgedTransfers) -> bool:
+    """Whether the mass is known; raises `IdConflict` where its id is, and it is not the very same mass."""
+    known = Batch.objects.filter(batch_id=mass_id).first()
+    if known is None:
+        if mass_id in known_events([mass_id]):
+            raise IdConflict(mass_id, [Difference("kind", "an account event", "a mass")])
+        return False
+    if known.origin != "mass":
+        raise IdConflict(mass_id, [Difference("kind", f"a batch of {known.origin}", "a mass")])
+    if judged.fresh or known.row_count != len(judged.asked):
+        added = f"{len(judged.asked):,} rows, {len(judged.fresh):,} of them new"
+        raise IdConflict(mass_id, [Difference("the mass", f"{known.row_count:,} rows", added)])
+    return True
+
+
+def _append_batch(
+    appender: Appender, mass_id: str, judged: JudgedTransfers, file_name: str, file_sha256: str
+) -> None:
+    appender.append(
+        Batch(
+            batch_id=mass_id,
+            origin="mass",
+            file_name=file_name,
+            file_sha256=file_sha256,
+            last_entry_id=appender.next_entry_id + len(judged.fresh),
+            row_count=len(judged.asked),
+            added_count=len(judged.fresh),
+            duplicate_count=len(judged.asked) - len(judged.fresh),
+        )
+    )
+    for transfer in judged.fresh:
+        transfer.batch_id = mass_id

@@ -1,0 +1,85 @@
+"""Which customers' accounts the ledger knows, and which of them are closed (DESIGN.md, section 5)."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from ledger.errors import PointsError
+from ledger.models import AccountEvent, Transfer
+from ledger.statuses import current_standings
+
+_REFERENCES_PER_QUERY = 500
+
+
+class UnknownRelation(PointsError):
+    """No entry names the relation reference."""
+
+    code = "UNKNOWN_RELATION"
+
+    def __init__(self, relation_reference: str) -> None:
+        super().__init__(
+            f"The ledger does not know the relation reference {relation_reference}; check it, or say --new"
+            " where it is a new one."
+        )
+        self.relation_reference = relation_reference
+
+
+class AccountClosed(PointsError):
+    """A closed account takes nothing by command until it is opened again (CASES.md, R17)."""
+
+    code = "ACCOUNT_CLOSED"
+
+    def __init__(self, relation_reference: str) -> None:
+        super().__init__(
+            f"The account of {relation_reference} is closed and takes nothing; open it again with"
+            f" `points account open {relation_reference}`."
+        )
+        self.relation_reference = relation_reference
+
+
+def known_references(references: Iterable[str]) -> set[str]:
+    """Those of the relation ``references`` that have a transfer or an account event."""
+    known: set[str] = set()
+    for chunk in _chunks(references):
+        for model in (Transfer, AccountEvent):
+            found = model.objects.filter(relation_reference__in=chunk).order_by()
+            known.update(found.values_list("relation_reference", flat=True).distinct())
+    return known
+
+
+def closed_references(references: Iterable[str]) -> set[str]:
+    """Those of the relation ``references`` whose account is closed: the last that opened or closed it, by
+    when it occurred and then by ``entry_id``, closed it."""
+    return {
+        reference
+        for reference, events in account_history(references).items()
+        if max(events, key=lambda event: event[:2])[2] == "close"
+    }
+
+
+def account_history(references: Iterable[str]) -> dict[str, list[tuple[datetime, int, str]]]:
+    """What opened and closed the accounts of ``references``: (instant, ``entry_id``, ``open`` or ``close``).
+
+    An approved transfer of the reason account_closure closes the account too, wherever it came from.
+    """
+    history: dict[str, list[tuple[datetime, int, str]]] = {}
+    for chunk in _chunks(references):
+        events = AccountEvent.objects.filter(relation_reference__in=chunk, event__in=["open", "close"])
+        for event in events:
+            history.setdefault(event.relation_reference, []).append(
+                (event.occurred_at, event.entry_id, event.event)
+            )
+        closures = list(Transfer.objects.filter(relation_reference__in=chunk, reason="account_closure"))
+        standings = current_standings(closures)
+        for closure in closures:
+            standing = standings[closure.transfer_id]
+            if standing.effective_at is not None:
+                history.setdefault(closure.relation_reference, []).append(
+                    (standing.effective_at, standing.entry_id, "close")
+                )
+    return history
+
+
+def _chunks(references: Iterable[str]) -> Iterator[list[str]]:
+    wanted = list(dict.fromkeys(references))
+    for start in range(0, len(wanted), _REFERENCES_PER_QUERY):
+        yield wanted[start : start + _REFERENCES_PER_QUERY]

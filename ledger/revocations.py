@@ -1,0 +1,270 @@
+"""Undoing approved transfers by opposite ones (DESIGN.md, section 5; CASES.md, C5)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+
+from ledger.amounts import points_text
+from ledger.append import appending
+from ledger.database import Ledger
+from ledger.errors import PointsError
+from ledger.identifiers import IdConflict, given_or_new_id, known_transfers
+from ledger.models import Transfer
+from ledger.refusals import Problem, refuse
+from ledger.rules import check_identifier, parse_points
+from ledger.statuses import current_statuses
+from ledger.transfer_requests import checked_note, differences_from
+from ledger.transfers import RecordedTransfer, append_transfers, judge_transfers, recorded
+
+_OPPOSITE = {"give": "deduct", "deduct": "give"}
+# Fewer than SQLite's limit on the parameters of a query.
+_IDS_PER_QUERY = 500
+
+# The first condition is the index's own; SQLite uses the index only where it stands as it stands there. A
+# recursive query would walk all levels at once, but PostgreSQL reads the whole table for it while it has no
+# statistics.
+_REVOCATIONS = """
+    select * from transfers
+    where not (reverses_transfer_id = '') and reverses_transfer_id in ({originals})
+"""
+
+
+class UnknownTransfer(PointsError):
+    """No transfer has the id."""
+
+    code = "UNKNOWN_TRANSFER"
+
+    def __init__(self, transfer_id: str) -> None:
+        super().__init__(
+            f"No transfer has the id {transfer_id}; look for the right one with `points transfers`."
+        )
+        self.transfer_id = transfer_id
+
+
+class RevocationOfUnapproved(PointsError):
+    """Only what is approved counts, so only that can be revoked."""
+
+    code = "NOT_APPROVED"
+
+    def __init__(self, transfer_id: str, status: str) -> None:
+        remedy = (
+            "there is nothing to revoke"
+            if status == "cancelled"
+            else f"cancel it instead, with `points cancel {transfer_id}`"
+        )
+        super().__init__(f"{transfer_id} is {status} and counts in no balance; {remedy}.")
+        self.transfer_id = transfer_id
+        self.status = status
+
+
+class TransferAlreadyRevoked(PointsError):
+    """Nothing is left of a transfer to revoke."""
+
+    code = "REVOKED"
+
+    def __init__(self, transfer_id: str) -> None:
+        super().__init__(
+            f"{transfer_id} is already revoked, and nothing of it is left; to bring it back, revoke its"
+            " revocation."
+        )
+        self.transfer_id = transfer_id
+
+
+class RevocationTooLarge(PointsError):
+    """More is to be revoked than is left of a transfer."""
+
+    code = "REVOKED"
+
+    def __init__(self, transfer_id: str, points: Decimal, unrevoked: Decimal) -> None:
+        super().__init__(
+            f"Of {transfer_id} {points_text(unrevoked)} points are left, so {points_text(points)} cannot be"
+            " revoked; revoke at most what is left."
+        )
+        self.transfer_id = transfer_id
+        self.points = points
+        self.unrevoked_points = unrevoked
+
+
+class RevocationAmbiguous(PointsError):
+    """One number of points was given for the revocation of several transfers."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"Points can be said for one transfer, but {count} were named; revoke them one after the other."
+        )
+
+
+class RevocationTrees:
+    """Some transfers with all that revokes them, to any depth, as the ledger has them in this transaction."""
+
+    def __init__(self, roots: Iterable[Transfer]) -> None:
+        self._points: dict[str, Decimal] = {}
+        self._revocations: dict[str, list[str]] = {}
+        self._counts: dict[str, bool] = {}
+        level = list(roots)
+        while level:
+            statuses = current_statuses(level)
+            for transfer in level:
+                self.add(
+                    transfer.transfer_id,
+                    transfer.reverses_transfer_id,
+                    transfer.points,
+                    counts=statuses[transfer.transfer_id] != "cancelled",
+                )
+            # Files can make circles.
+            level = [
+                revocation
+                for revocation in _revocations_of([transfer.transfer_id for transfer in level])
+                if revocation.transfer_id not in self._points
+            ]
+
+    def add(self, transfer_id: str, original_id: str, points: Decimal, counts: bool = True) -> None:
+        """Count one more transfer; it is no revocation where ``original_id`` is empty."""
+        self._points[transfer_id] = points
+        self._counts[transfer_id] = counts
+        if original_id:
+            self._revocations.setdefault(original_id, []).append(transfer_id)
+
+    def unrevoked(self, transfer_id: str) -> Decimal:
+        """The transfer's points, less what is unrevoked of each of its revocations that is not cancelled.
+
+        Pending revocations count, so that what waits for approval cannot be revoked a second time. Where
+        files made a circle, it is cut at the transfer that is asked about.
+        """
+        lineage = [transfer_id]
+        for ancestor in lineage:
+            lineage.extend(self._counting_revocations(ancestor, root=transfer_id))
+        left: dict[str, Decimal] = {}
+        for descendant in reversed(lineage):
+            left[descendant] = self._points[descendant] - sum(
+                (left[revocation] for revocation in self._counting_revocations(descendant, transfer_id)),
+                Decimal(0),
+            )
+        return left[transfer_id]
+
+    def _counting_revocations(self, transfer_id: str, root: str) -> list[str]:
+        return [
+            revocation
+            for revocation in self._revocations.get(transfer_id, ())
+            if self._counts[revocation] and revocation != root
+        ]
+
+
+def _revocations_of(transfer_ids: list[str]) -> Iterator[Transfer]:
+    for start in range(0, len(transfer_ids), _IDS_PER_QUERY):
+        originals = transfer_ids[start : start + _IDS_PER_QUERY]
+        query = _REVOCATIONS.format(originals=", ".join(["%s"] * len(originals)))
+        yield from Transfer.objects.raw(query, originals)
+
+
+def unrevoked_points(transfer_ids: Iterable[str]) -> dict[str, Decimal]:
+    """What is left to revoke of each transfer that the ledger has; below zero where files revoked more."""
+    wanted = known_transfers(transfer_ids)
+    trees = RevocationTrees(wanted.values())
+    return {transfer_id: trees.unrevoked(transfer_id) for transfer_id in wanted}
+
+
+def revoke(
+    ledger: Ledger,
+    transfer_ids: Sequence[str],
+    points: Decimal | str | None = None,
+    *,
+    revocation_id: str = "",
+    comment: str = "",
+    allow_negative: bool = False,
+    dry_run: bool = False,
+) -> tuple[RecordedTransfer, ...]:
+    """Undo approved transfers, all of what is left of each or ``points`` of a single one; all or none.
+
+    Returns the revocations. ``revocation_id`` makes the request repeatable: it is the revocation's id, or,
+    where several transfers are revoked, what their ids begin with. Raises `RevocationAmbiguous`,
+    `ValueRefused`, `UnknownTransfer`, `RevocationOfUnapproved`, `TransferAlreadyRevoked`,
+    `RevocationTooLarge`, `IdConflict`, `AccountClosed`, `NotEnoughPoints`; or `SeveralRefused`.
+    """
+    originals = list(dict.fromkeys(transfer_ids))
+    if points is not None and len(originals) > 1:
+        raise RevocationAmbiguous(len(originals))
+    asked_points = None
+    if points is not None:
+        asked_points = parse_points(points_text(points) if isinstance(points, Decimal) else points)
+    checked_note("comment", comment)
+    revocation_ids = _revocation_ids(revocation_id, originals)
+    with appending(ledger, dry_run) as appender:
+        originals_by_id = known_transfers(originals)
+        statuses = current_statuses(originals_by_id.values())
+        already = known_transfers(revocation_ids)
+        trees = RevocationTrees(originals_by_id.values())
+        problems: list[Problem] = []
+        answers: dict[str, Transfer] = {}
+        fresh: list[Transfer] = []
+        for transfer_id, its_revocation_id in zip(originals, revocation_ids, strict=True):
+            try:
+                original = originals_by_id.get(transfer_id)
+                if original is None:
+                    raise UnknownTransfer(transfer_id)
+                revocation = _revocation_of(original, its_revocation_id, asked_points, comment)
+                if its_revocation_id in already:
+                    _check_repetition(already[its_revocation_id], revocation, asked_points)
+                    answers[its_revocation_id] = already[its_revocation_id]
+                    continue
+                revocation.points = _points_to_revoke(
+                    transfer_id, statuses[transfer_id], trees.unrevoked(transfer_id), asked_points
+                )
+                trees.add(its_revocation_id, transfer_id, revocation.points)
+                fresh.append(revocation)
+            except PointsError as error:
+                problems.append(Problem(transfer_id, error))
+        judged = judge_transfers(appender, fresh, new=True, allow_negative=allow_negative)
+        problems += [
+            Problem(fresh[position].reverses_transfer_id, error) for position, error in judged.problems
+        ]
+        refuse(problems, len(originals))
+        added = {answer.transfer_id: answer for answer in append_transfers(appender, judged)}
+        return tuple(
+            added[identifier] if identifier in added else _known(answers[identifier])
+            for identifier in revocation_ids
+        )
+
+
+def _revocation_ids(given: str, originals: Sequence[str]) -> list[str]:
+    if not given or len(originals) == 1:
+        return [given_or_new_id(given, "T") for _ in originals]
+    return [check_identifier("ID", "id", f"{given}-{position}") for position in range(1, len(originals) + 1)]
+
+
+def _revocation_of(original: Transfer, revocation_id: str, points: Decimal | None, comment: str) -> Transfer:
+    return Transfer(
+        transfer_id=revocation_id,
+        relation_reference=original.relation_reference,
+        currency=original.currency,
+        style=_OPPOSITE[original.style],
+        points=points,
+        reason="revocation",
+        status="approved",
+        occurred_at=None,
+        reverses_transfer_id=original.transfer_id,
+        comment=comment,
+    )
+
+
+def _check_repetition(known: Transfer, asked: Transfer, points: Decimal | None) -> None:
+    """Raise `IdConflict` where ``known`` is not what a repeated request would have made: without points,
+    whatever was left at the time."""
+    if points is None:
+        asked.points = known.points
+    if differences := differences_from(known, asked):
+        raise IdConflict(known.transfer_id, differences)
+
+
+def _points_to_revoke(transfer_id: str, status: str, unrevoked: Decimal, points: Decimal | None) -> Decimal:
+    if status != "approved":
+        raise RevocationOfUnapproved(transfer_id, status)
+    if unrevoked <= 0:
+        raise TransferAlreadyRevoked(transfer_id)
+    if points is not None and points > unrevoked:
+        raise RevocationTooLarge(transfer_id, points, unrevoked)
+    return unrevoked if points is None else points
+
+
+def _known(revocation: Transfer) -> RecordedTransfer:
+    asked = Transfer(transfer_id=revocation.transfer_id)
+    return recorded([asked], {revocation.transfer_id: revocation})[0]

@@ -1,0 +1,152 @@
+"""What a person asks for when giving or deducting points, and whether it may be asked (DESIGN.md, section 5).
+
+Every face hands over what was typed; it is checked here, once.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TypedDict
+
+from ledger.amounts import points_text
+from ledger.database import Ledger
+from ledger.errors import PointsError
+from ledger.identifiers import Difference, differences_of
+from ledger.models import STYLES, Transfer
+from ledger.rules import (
+    ValueRefused,
+    check_currency,
+    check_identifier,
+    check_text,
+    parse_instant,
+    parse_points,
+    reasons,
+)
+
+DEFAULT_REASON = "admin_adjustment"
+# What may be asked for; a cancelled transfer would be nothing but noise.
+_FIRST_STATUSES = ("approved", "pending", "on_hold")
+
+
+class ReasonNotByHand(PointsError):
+    """The reason exists, but people may not choose it."""
+
+    code = "REASON"
+
+    def __init__(self, reason: str, style: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(
+            f"REASON: {reason} is not a reason that people may choose to {style} points; choose one of"
+            f" {', '.join(allowed)}."
+        )
+        self.reason = reason
+        self.style = style
+        self.allowed = allowed
+
+
+class TransferDetails(TypedDict, total=False):
+    """What may be said of a transfer besides its customer, style and points; see `TransferRequest`."""
+
+    reason: str
+    currency: str
+    status: str
+    occurred_at: datetime | str | None
+    transfer_id: str
+    external_reference: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class TransferRequest:
+    """One transfer as it is asked for, unchecked.
+
+    Empty text is what was not said: ``currency`` is then the programme's default, ``transfer_id`` is made.
+    An ``occurred_at`` without an offset is a wall clock of POINTS_TIME_ZONE; None is now.
+    """
+
+    relation_reference: str
+    style: str
+    points: Decimal | str
+    reason: str = ""
+    currency: str = ""
+    status: str = ""
+    occurred_at: datetime | str | None = None
+    transfer_id: str = ""
+    external_reference: str = ""
+    comment: str = ""
+
+
+def checked_transfer(ledger: Ledger, request: TransferRequest) -> Transfer:
+    """The transfer that is asked for, not recorded yet.
+
+    What was not said and is not known before it is recorded stays open: ``transfer_id`` is empty,
+    ``occurred_at`` None. Raises `ValueRefused` or `ReasonNotByHand` for the first value that breaks a rule.
+    """
+    if request.transfer_id:
+        check_identifier("TRANSFER_ID", "transfer_id", request.transfer_id)
+    check_identifier("RELATION_REFERENCE", "relation_reference", request.relation_reference)
+    currency = check_currency(request.currency or ledger.settings.default_currency)
+    if request.style not in STYLES:
+        raise ValueRefused("STYLE", "style", request.style, "give or deduct")
+    points = parse_points(
+        points_text(request.points) if isinstance(request.points, Decimal) else request.points
+    )
+    status = request.status or "approved"
+    if status not in _FIRST_STATUSES:
+        raise ValueRefused("STATUS", "status", status, f"one of {', '.join(_FIRST_STATUSES)}")
+    return Transfer(
+        transfer_id=request.transfer_id,
+        relation_reference=request.relation_reference,
+        currency=currency,
+        style=request.style,
+        points=points,
+        reason=_checked_reason(request.reason or DEFAULT_REASON, request.style),
+        status=status,
+        occurred_at=_checked_instant(ledger, request.occurred_at),
+        external_reference=checked_note("external_reference", request.external_reference),
+        comment=checked_note("comment", request.comment),
+    )
+
+
+def checked_note(column: str, text: str) -> str:
+    """Return ``text`` where it may be kept and exported; raise `ValueRefused` (CASES.md, F11)."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueRefused("ENCODING", column, text, "UTF-8 text") from None
+    return check_text(column, text)
+
+
+def differences_from(known: Transfer, asked: Transfer) -> list[Difference]:
+    """In what a transfer that is asked for is another one than that known under its id.
+
+    ``comment`` and status do not count, nor what was not said (DESIGN.md, section 5).
+    """
+    columns = ["relation_reference", "currency", "style", "points", "reason", "reverses_transfer_id"]
+    if asked.occurred_at is not None:
+        columns.append("occurred_at")
+    if asked.external_reference:
+        columns.append("external_reference")
+    return differences_of(_content(known, columns), _content(asked, columns))
+
+
+def _content(transfer: Transfer, columns: list[str]) -> dict[str, object]:
+    content = {column: getattr(transfer, column) for column in columns}
+    content["points"] = points_text(transfer.points)
+    return content
+
+
+def _checked_reason(reason: str, style: str) -> str:
+    known = reasons()
+    allowed = tuple(code for (code, of_style), rule in known.items() if of_style == style and rule.by_hand)
+    if reason in allowed:
+        return reason
+    if any(code == reason for code, _ in known):
+        raise ReasonNotByHand(reason, style, allowed)
+    raise ValueRefused("REASON", "reason", reason, f"one of {', '.join(allowed)}")
+
+
+def _checked_instant(ledger: Ledger, instant: datetime | str | None) -> datetime | None:
+    if not instant:
+        return None
+    text = instant.isoformat() if isinstance(instant, datetime) else instant
+    return parse_instant("occurred_at", text, ledger.settings.time_zone)

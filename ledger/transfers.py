@@ -1,0 +1,220 @@
+"""Giving and deducting points by hand, one transfer or many in one request (DESIGN.md, section 5)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Unpack
+
+from ledger.append import Appender, appending
+from ledger.approval import hold_back
+from ledger.database import Ledger
+from ledger.errors import PointsError
+from ledger.identifiers import Difference, IdConflict, known_events, known_transfers, new_id
+from ledger.models import WAITING, Transfer
+from ledger.refusals import Problem, refuse
+from ledger.relations import AccountClosed, UnknownRelation, closed_references, known_references
+from ledger.spendable import NotEnoughPoints, SpendablePoints
+from ledger.statuses import current_statuses
+from ledger.transfer_requests import TransferDetails, TransferRequest, checked_transfer, differences_from
+
+
+@dataclass(frozen=True)
+class RecordedTransfer:
+    """A transfer as the ledger has it after a request; ``points`` are exact, instants in UTC.
+
+    ``status`` is the one that it has now. ``was_known`` says that the request was a repetition and added
+    nothing.
+    """
+
+    transfer_id: str
+    relation_reference: str
+    currency: str
+    style: str
+    points: Decimal
+    reason: str
+    status: str
+    occurred_at: datetime
+    reverses_transfer_id: str
+    batch_id: str
+    external_reference: str
+    comment: str
+    was_known: bool
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether another person has yet to approve it."""
+        return self.status in WAITING
+
+
+def give(
+    ledger: Ledger,
+    relation_reference: str,
+    points: Decimal | str,
+    *,
+    new: bool = False,
+    dry_run: bool = False,
+    **details: Unpack[TransferDetails],
+) -> RecordedTransfer:
+    """Give points to a customer; see `record_transfer` for what is refused.
+
+    ``points`` are more than zero, with at most four places. ``details`` are those of `TransferRequest`.
+    """
+    request = TransferRequest(relation_reference, "give", points, **details)
+    return record_transfer(ledger, request, new=new, dry_run=dry_run)
+
+
+def deduct(
+    ledger: Ledger,
+    relation_reference: str,
+    points: Decimal | str,
+    *,
+    new: bool = False,
+    allow_negative: bool = False,
+    dry_run: bool = False,
+    **details: Unpack[TransferDetails],
+) -> RecordedTransfer:
+    """Deduct points from a customer; see `record_transfer` for what is refused.
+
+    ``points`` are more than zero, with at most four places. ``details`` are those of `TransferRequest`.
+    """
+    request = TransferRequest(relation_reference, "deduct", points, **details)
+    return record_transfer(ledger, request, new=new, allow_negative=allow_negative, dry_run=dry_run)
+
+
+def record_transfer(
+    ledger: Ledger,
+    request: TransferRequest,
+    *,
+    new: bool = False,
+    allow_negative: bool = False,
+    dry_run: bool = False,
+) -> RecordedTransfer:
+    """Record one transfer that a person asks for.
+
+    ``new`` allows a relation reference that the ledger does not know; ``allow_negative`` a deduct beyond the
+    spendable points. Above POINTS_APPROVAL_ABOVE it becomes pending. Raises `ValueRefused`,
+    `ReasonNotByHand`, `IdConflict`, `UnknownRelation`, `AccountClosed` or `NotEnoughPoints`.
+    """
+    transfer = checked_transfer(ledger, request)
+    transfer.transfer_id = transfer.transfer_id or new_id("T")
+    with appending(ledger, dry_run) as appender:
+        judged = judge_transfers(appender, [transfer], new=new, allow_negative=allow_negative)
+        refuse((Problem(transfer.transfer_id, error) for _, error in judged.problems), part_count=1)
+        return append_transfers(appender, judged)[0]
+
+
+@dataclass
+class JudgedTransfers:
+    """The transfers of one request, held against the ledger as it is within the transaction.
+
+    ``fresh`` are those to append, ``known`` what the ledger has under the same id and with the same content.
+    ``problems`` name the position in ``asked`` of what cannot be recorded.
+    """
+
+    asked: Sequence[Transfer]
+    fresh: list[Transfer] = field(default_factory=list)
+    known: dict[str, Transfer] = field(default_factory=dict)
+    problems: list[tuple[int, PointsError]] = field(default_factory=list)
+
+
+def judge_transfers(
+    appender: Appender, asked: Sequence[Transfer], *, new: bool, allow_negative: bool
+) -> JudgedTransfers:
+    """Hold new transfers, whose values are right, against the ledger; date those that say no date.
+
+    Every one has its ``transfer_id``. What the request gives counts before what it deducts, whatever their
+    order, since all of it happens at once.
+    """
+    judged = JudgedTransfers(asked)
+    fresh = _judge_ids(judged)
+    references = {transfer.relation_reference for _, transfer in fresh}
+    known = references if new else known_references(references)
+    closed = closed_references(references)
+    allowed = []
+    for position, transfer in fresh:
+        if transfer.occurred_at is None:
+            transfer.occurred_at = appender.recorded_at
+        if transfer.relation_reference not in known:
+            judged.problems.append((position, UnknownRelation(transfer.relation_reference)))
+        elif transfer.relation_reference in closed:
+            judged.problems.append((position, AccountClosed(transfer.relation_reference)))
+        else:
+            allowed.append((position, transfer))
+    hold_back(appender.ledger, (transfer for _, transfer in allowed))
+    if not allow_negative:
+        _judge_deducts(judged, allowed, appender.recorded_at)
+    judged.fresh = [transfer for _, transfer in allowed]
+    judged.problems.sort(key=lambda problem: problem[0])
+    return judged
+
+
+def _judge_ids(judged: JudgedTransfers) -> list[tuple[int, Transfer]]:
+    """Tell repetitions and conflicts of ids from what is new, which is returned with its position."""
+    identifiers = [transfer.transfer_id for transfer in judged.asked]
+    first_of_id = known_transfers(identifiers)
+    events = known_events(identifiers)
+    fresh = []
+    for position, transfer in enumerate(judged.asked):
+        known = first_of_id.setdefault(transfer.transfer_id, transfer)
+        if transfer.transfer_id in events:
+            differences = [Difference("kind", "an account event", "a transfer")]
+        elif known is transfer:
+            fresh.append((position, transfer))
+            continue
+        else:
+            differences = differences_from(known, transfer)
+        if differences:
+            judged.problems.append((position, IdConflict(transfer.transfer_id, differences)))
+        else:
+            judged.known[transfer.transfer_id] = known
+    return fresh
+
+
+def _judge_deducts(judged: JudgedTransfers, transfers: Iterable[tuple[int, Transfer]], now: datetime) -> None:
+    transfers = list(transfers)
+    deducts = [(position, transfer) for position, transfer in transfers if transfer.style == "deduct"]
+    if not deducts:
+        return
+    spendable = SpendablePoints({transfer.relation_reference for _, transfer in deducts}, now)
+    for _, transfer in transfers:
+        if transfer.style == "give" and transfer.status == "approved" and transfer.occurred_at <= now:
+            spendable.add(transfer.relation_reference, transfer.currency, transfer.points)
+    for position, transfer in deducts:
+        try:
+            spendable.take(transfer.relation_reference, transfer.currency, transfer.points)
+        except NotEnoughPoints as error:
+            judged.problems.append((position, error))
+
+
+def append_transfers(appender: Appender, judged: JudgedTransfers) -> tuple[RecordedTransfer, ...]:
+    """Append what is new, and answer for everything that was asked, in its order."""
+    for transfer in judged.fresh:
+        appender.append(transfer)
+    return recorded(judged.asked, judged.known)
+
+
+def recorded(asked: Sequence[Transfer], known: dict[str, Transfer]) -> tuple[RecordedTransfer, ...]:
+    """How the ledger has each of the transfers that were ``asked`` for; ``known`` are the repeated ones."""
+    statuses = current_statuses(known.values())
+    answers = []
+    for transfer in asked:
+        kept = known.get(transfer.transfer_id, transfer)
+        answers.append(
+            RecordedTransfer(
+                transfer_id=kept.transfer_id,
+                relation_reference=kept.relation_reference,
+                currency=kept.currency,
+                style=kept.style,
+                points=kept.points,
+                reason=kept.reason,
+                status=statuses.get(kept.transfer_id, kept.status),
+                occurred_at=kept.occurred_at,
+                reverses_transfer_id=kept.reverses_transfer_id,
+                batch_id=kept.batch_id,
+                external_reference=kept.external_reference,
+                comment=kept.comment,
+                was_known=kept is not transfer,
+            )
+        )
+    return tuple(answers)

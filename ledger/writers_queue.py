@@ -1,0 +1,53 @@
+"""A fair wait for SQLite's only writer's place.
+
+SQLite lets in whoever asks at the right moment, and those who wait ask ten times a second at most; whoever
+appends without pause would keep them out for as long as it lasts. So writers of one home wait for a lock of
+their own first, which they ask for often and, on the average, get in turn. PostgreSQL queues its writers
+itself.
+"""
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ledger.database import Ledger
+from ledger.errors import PointsError
+
+# As long as the database itself would let them wait.
+_WAIT_SECONDS = 60
+_PAUSE_SECONDS = 0.004
+
+
+class LedgerBusy(PointsError):
+    """Another process writes to the ledger and does not end in time."""
+
+    code = "LEDGER_BUSY"
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"Another process has been writing to the ledger in {place} for {_WAIT_SECONDS} seconds; nothing"
+            " was recorded, so wait for it to end and run the same command again."
+        )
+
+
+@contextmanager
+def writers_queue(ledger: Ledger) -> Iterator[None]:
+    """Hold the writer's place of the ledger's home for the body; raise `LedgerBusy`.
+
+    The operating system gives it back when the process ends, however it ends.
+    """
+    if ledger.settings.database_url:
+        yield
+        return
+    deadline = time.monotonic() + _WAIT_SECONDS
+    with open(ledger.settings.home / ".ledger.queue", "ab") as place:
+        while True:
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise LedgerBusy(ledger.place) from None
+                time.sleep(_PAUSE_SECONDS)
+        yield

@@ -1,0 +1,214 @@
+"""Undoing approved transfers by opposite ones (DESIGN.md, section 5; CASES.md, C5)."""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from ledger.append import appending, ledger_head
+from ledger.decisions import approve, cancel
+from ledger.identifiers import IdConflict
+from ledger.models import Transfer
+from ledger.refusals import SeveralRefused
+from ledger.revocations import (
+    RevocationAmbiguous,
+    RevocationOfUnapproved,
+    RevocationTooLarge,
+    TransferAlreadyRevoked,
+    UnknownTransfer,
+    revoke,
+    unrevoked_points,
+)
+from ledger.spendable import NotEnoughPoints
+from ledger.transfers import deduct, give
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def ledger(ledger_home):
+    return ledger_home.open(clock=lambda: NOW)
+
+
+def left(transfer_id: str) -> Decimal:
+    return unrevoked_points([transfer_id])[transfer_id]
+
+
+def from_elsewhere(transfer_id: str, points: str, reverses: str, **values) -> Transfer:
+    """A revocation as a file may bring it."""
+    return Transfer(
+        **{
+            "transfer_id": transfer_id,
+            "relation_reference": "C-1",
+            "currency": "POINTS",
+            "style": "deduct",
+            "points": Decimal(points),
+            "reason": "revocation",
+            "status": "approved",
+            "occurred_at": NOW,
+            "reverses_transfer_id": reverses,
+            **values,
+        }
+    )
+
+
+def test_a_revocation_is_the_opposite_transfer(ledger):
+    give(ledger, "C-1", "100", new=True, currency="MILES", transfer_id="T-1")
+    (revocation,) = revoke(ledger, ["T-1"], comment="wrong customer")
+    kept = Transfer.objects.get(transfer_id=revocation.transfer_id)
+    assert (kept.style, kept.points, kept.reason) == ("deduct", 100, "revocation")
+    assert (kept.reverses_transfer_id, kept.relation_reference, kept.currency) == ("T-1", "C-1", "MILES")
+    assert (kept.status, kept.occurred_at, kept.recorded_by) == ("approved", NOW, "ada")
+    assert kept.comment == "wrong customer"
+
+
+def test_twice_or_more_than_is_left_is_refused_naming_what_is_left(ledger):
+    """CASES.md, C5 and R15."""
+    give(ledger, "C-1", "100", new=True, transfer_id="T-1")
+    revoke(ledger, ["T-1"], "60")
+    with pytest.raises(RevocationTooLarge) as refused:
+        revoke(ledger, ["T-1"], "40.0001")
+    assert refused.value.unrevoked_points == 40
+    (rest,) = revoke(ledger, ["T-1"])
+    assert rest.points == 40
+    with pytest.raises(TransferAlreadyRevoked):
+        revoke(ledger, ["T-1"])
+    assert ledger_head().entry_id == 3
+
+
+def test_only_what_is_approved_and_known_can_be_revoked(ledger, ledger_home):
+    """CASES.md, C5 and R15."""
+    give(ledger, "C-1", "100", new=True, status="pending", transfer_id="T-1")
+    with pytest.raises(RevocationOfUnapproved, match="points cancel T-1"):
+        revoke(ledger, ["T-1"])
+    cancel(ledger, ["T-1"])
+    with pytest.raises(RevocationOfUnapproved, match="nothing to revoke"):
+        revoke(ledger, ["T-1"])
+    with pytest.raises(UnknownTransfer):
+        revoke(ledger, ["T-2"])
+    give(ledger, "C-1", "100", status="on_hold", transfer_id="T-3")
+    approve(ledger_home.open(user="bob", clock=lambda: NOW), ["T-3"])
+    assert revoke(ledger, ["T-3"])[0].points == 100
+
+
+def test_a_revocation_may_itself_be_revoked_wholly_or_in_part(ledger):
+    give(ledger, "C-1", "100", new=True, transfer_id="T-1")
+    revoke(ledger, ["T-1"], revocation_id="R-1")
+    (back,) = revoke(ledger, ["R-1"], "30", revocation_id="R-2")
+    assert back.style == "give"
+    assert (left("T-1"), left("R-1"), left("R-2")) == (30, 70, 30)
+    revoke(ledger, ["T-1"], "20")
+    assert (left("T-1"), left("R-1")) == (10, 70)
+
+
+def test_what_is_left_is_right_at_a_depth_of_150(ledger):
+    give(ledger, "C-1", "100", new=True, transfer_id="T-0")
+    for depth in range(1, 151):
+        revoke(ledger, [f"T-{depth - 1}"], revocation_id=f"T-{depth}")
+    assert left("T-150") == 100
+    assert left("T-149") == 0
+    assert left("T-0") == 100
+    revoke(ledger, ["T-150"], "1")
+    assert left("T-0") == 99
+    assert left("T-1") == 1
+
+
+def test_circles_from_files_do_not_hang(ledger):
+    """CASES.md, R15."""
+    with appending(ledger) as appender:
+        appender.append(from_elsewhere("A", "10", reverses="B", style="give"))
+        appender.append(from_elsewhere("B", "10", reverses="A"))
+        appender.append(from_elsewhere("S", "10", reverses="S", style="give"))
+    assert left("A") == left("B") == 0
+    assert left("S") == 10
+    with pytest.raises(TransferAlreadyRevoked):
+        revoke(ledger, ["A"])
+
+
+def test_what_files_revoked_counts_and_what_was_cancelled_does_not(ledger):
+    give(ledger, "C-1", "100", new=True, transfer_id="T-1")
+    with appending(ledger) as appender:
+        appender.append(from_elsewhere("R-1", "30", reverses="T-1"))
+        appender.append(from_elsewhere("R-2", "20", reverses="T-1", status="pending"))
+        appender.append(from_elsewhere("R-3", "7", reverses="T-1", status="cancelled"))
+    assert left("T-1") == 50
+    cancel(ledger, ["R-2"])
+    assert left("T-1") == 70
+    with appending(ledger) as appender:
+        appender.append(from_elsewhere("R-4", "75", reverses="T-1"))
+    assert left("T-1") == -5
+    with pytest.raises(TransferAlreadyRevoked):
+        revoke(ledger, ["T-1"])
+
+
+def test_revoking_a_give_must_fit_what_is_spendable(ledger):
+    """CASES.md, R16."""
+    give(ledger, "C-1", "100", new=True, transfer_id="T-1")
+    deduct(ledger, "C-1", "30")
+    with pytest.raises(NotEnoughPoints) as refused:
+        revoke(ledger, ["T-1"])
+    assert refused.value.spendable_points == 70
+    assert revoke(ledger, ["T-1"], allow_negative=True)[0].points == 100
+
+
+def test_many_are_revoked_together_or_not_at_all(ledger):
+    give(ledger, "C-1", "100", new=True, transfer_id="T-1")
+    deduct(ledger, "C-1", "90", transfer_id="T-2")
+    with pytest.raises(SeveralRefused) as refused:
+        revoke(ledger, ["T-1", "T-9", "T-2", "T-8"])
+    assert [problem.place for problem in refused.value.problems] == ["T-9", "T-8"]
+    assert ledger_head().entry_id == 2
+    # What the revoked deduct gives back is there for the revoked give.
+    revocations = revoke(ledger, ["T-1", "T-2", "T-1"], revocation_id="R")
+    assert [revocation.transfer_id for revocation in revocations] == ["R-1", "R-2"]
+    assert revoke(ledger, ["T-1", "T-2"], revocation_id="R")[1].was_known
+    with pytest.raises(RevocationAmbiguous):
+        revoke(ledger, ["T-1", "T-2"], "5")
+
+
+def test_transfers_that_revoke_each_other_are_revoked_in_the_order_named(ledger):
+    give(ledger, "C-1", "100", new=True, transfer_id="T")
+    revoke(ledger, ["T"], revocation_id="R")
+    revoke(ledger, ["R"], revocation_id="Q")
+    with pytest.raises(SeveralRefused) as refused:
+        revoke(ledger, ["Q", "T"])
+    assert refused.value.codes == {"REVOKED"}
+
+
+def test_the_same_revocation_twice_is_one(ledger):
+    """CASES.md, C8."""
+    give(ledger, "C-1", "100", new=True, transfer_id="T-1")
+    give(ledger, "C-1", "100", transfer_id="T-2")
+    revoke(ledger, ["T-1"], "40", revocation_id="R-1")
+    assert revoke(ledger, ["T-1"], "40.0", revocation_id="R-1")[0].was_known
+    assert revoke(ledger, ["T-1"], revocation_id="R-1")[0].was_known
+    for transfer_ids, points in ((["T-1"], "41"), (["T-2"], "40")):
+        with pytest.raises(IdConflict):
+            revoke(ledger, transfer_ids, points, revocation_id="R-1")
+    assert ledger_head().entry_id == 3
+
+
+def test_a_dry_run_revokes_nothing(ledger):
+    give(ledger, "C-1", "100", new=True, transfer_id="T-1")
+    assert revoke(ledger, ["T-1"], dry_run=True)[0].points == 100
+    assert left("T-1") == 100
+
+
+def test_the_command_revokes_and_refuses(points, ledger_home):
+    give(ledger_home.open(), "C-1", "100", new=True, transfer_id="T-1")
+
+    def run(*arguments):
+        return points("revoke", *arguments, home=ledger_home.home, **ledger_home.environment)
+
+    (told,) = json.loads(run("T-1", "--points", "30", "--id", "R-1", "--json").stdout)
+    assert (told["transfer_id"], told["points"], told["reverses_transfer_id"]) == ("R-1", "30", "T-1")
+    too_much = run("T-1", "--points", "71")
+    assert too_much.returncode == 1
+    assert too_much.stderr == (
+        "Of T-1 70 points are left, so 71 cannot be revoked; revoke at most what is left.\n"
+    )
+    several = run("T-8", "T-9")
+    assert several.returncode == 1
+    assert [line.split(":")[0] for line in several.stderr.splitlines()[:2]] == ["T-8", "T-9"]
+    assert run("T-1", "R-1", "--points", "3").returncode == 2
