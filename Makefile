@@ -4,7 +4,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_HOME := var/demo
-DEMO := POINTS_HOME=$(DEMO_HOME) POINTS_TRANSFERS=$(DEMO_HOME)/transfers.csv POINTS_PROGRAMME_NAME="Demo programme"
+# The demo has a ledger of its own, whatever the environment or .env says.
+DEMO := POINTS_HOME=$(DEMO_HOME) POINTS_TRANSFERS= POINTS_DATABASE_URL= POINTS_PROGRAMME_NAME="Demo programme"
 # The home that `make dev` works in: what the environment or .env says, else the demo's.
 DEV_HOME := $(or $(POINTS_HOME),$(shell sed -n 's/^POINTS_HOME=//p' .env 2>/dev/null))
 DAGSTER_HOME ?= $(abspath $(or $(DEV_HOME),$(DEMO_HOME)))/dagster
@@ -24,7 +25,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@touch $@
 
 report: setup  ## make the demo programme, build its months, show the newest report and where its files are
-	@POINTS_HOME=$(DEMO_HOME) $(BIN)/points demo
+	@$(DEMO) $(BIN)/points demo
 	@$(DEMO) $(BIN)/points build
 
 test: setup  ## run the tests; slow ones only in CI
@@ -36,7 +37,7 @@ lint: setup  ## check Python and SQL
 	$(BIN)/sqlfluff lint dbt_project tests/data
 
 dev: setup  ## start Dagster on localhost, over the demo unless POINTS_HOME says otherwise
-	@$(if $(DEV_HOME),,POINTS_HOME=$(DEMO_HOME) $(BIN)/points demo)
+	@$(if $(DEV_HOME),,$(DEMO) $(BIN)/points demo)
 	@mkdir -p $(DAGSTER_HOME) && cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
 	@$(BIN)/python -m orchestration.dbt_manifest
 	$(if $(DEV_HOME),,$(DEMO)) DAGSTER_HOME=$(DAGSTER_HOME) $(BIN)/dagster dev --host 127.0.0.1

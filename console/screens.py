@@ -1,36 +1,32 @@
 """What the ``points`` command shows to people: tables and a progress bar. Programs get --json and --csv."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from console.tables import error_console, print_whole
+from ledger.amounts import points_text
 from ledger.settings import Settings
-from orchestration.build import Build, BuildProgress
-from orchestration.month_files import plain_points
-from orchestration.reports import MonthSummary, Report
 
+if TYPE_CHECKING:
+    from ledger.cut import Cut
+    from orchestration.build import Build, BuildProgress
+    from orchestration.reports import MonthSummary, Report
 
-def _print_whole(console: Console, table: Table) -> None:
-    """Print a table as wide as its numbers are: a cut number is a wrong number."""
-    wide = console.options.update(max_width=1000)
-    console.width = max(console.width, Measurement.get(console, wide, table).maximum)
-    console.print(table)
-
-
-def error_console() -> Console:
-    """Where refusals go: standard error, one line each however narrow the screen."""
-    return Console(stderr=True, soft_wrap=True)
+__all__ = ["build_progress", "error_console", "show_build", "show_cut", "show_months", "show_report"]
 
 
 @contextmanager
 def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None]]:
     """A progress bar on standard error for a build; what it yields takes each step."""
-    titles = {"models": "Models and tests", "files": "Files"}
+    titles = {"cut": "Ledger", "models": "Models and tests", "files": "Files"}
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -65,9 +61,9 @@ def show_report(settings: Settings, report: Report, limit: int = 10) -> None:
     movement.add_row(*_movement(summary))
     movement.title = "The month's movement"
     movement.title_justify = "left"
-    _print_whole(console, movement)
+    print_whole(console, movement)
     if limit:
-        _print_whole(console, _customers(report, limit))
+        print_whole(console, _customers(report, limit))
     below_zero = summary.negative_relation_count
     console.print(
         f"{summary.relation_count:,} relation references, {below_zero:,} of them below zero;"
@@ -124,7 +120,7 @@ def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:
             f"{summary.relation_count:,}",
             *_movement(summary),
         )
-    _print_whole(console, table)
+    print_whole(console, table)
     console.print(f"Files: {settings.home}/provisional", soft_wrap=True, highlight=False, markup=False)
 
 
@@ -143,6 +139,25 @@ def show_build(build: Build) -> None:
             style="yellow",
             markup=False,
         )
+    if build.quarantined_in_ledger:
+        console.print(
+            f"{build.quarantined_in_ledger:,} rows of imported files are quarantined and in no balance;"
+            " `points quarantine` lists them.",
+            style="yellow",
+            markup=False,
+        )
+
+
+def show_cut(cut: Cut, rows: dict[str, int]) -> None:
+    """Up to which entry the ledger is frozen, and the rows of each part."""
+    console = Console()
+    table = Table("Part", "Rows")
+    table.columns[1].justify = "right"
+    for part, count in rows.items():
+        table.add_row(part, f"{count:,}")
+    print_whole(console, table)
+    console.print(f"The ledger up to entry {cut.head.entry_id:,}.", highlight=False)
+    console.print(f"Files: {cut.folder}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _movement(summary: MonthSummary) -> list[str]:
@@ -161,5 +176,5 @@ def _movement(summary: MonthSummary) -> list[str]:
 
 
 def _grouped(points: object) -> str:
-    whole, _, places = plain_points(points).partition(".")
+    whole, _, places = points_text(points).partition(".")
     return f"{int(whole):,}" + (f".{places}" if places else "") if whole != "-0" else f"-0.{places}"

@@ -1,7 +1,8 @@
 """A build: transfers to provisional files, and nothing half-done for anybody to see.
 
-Models are built and tested in ``runs/<run>/``, which nobody reads. Only when every required test has
-passed are files written, beside what readers have, and swapped in whole (DESIGN.md, sections 3, 6 and 9).
+It begins with the ledger, frozen to a cut, or with the files that POINTS_TRANSFERS names. Models are built
+and tested in ``runs/<run>/``, which nobody reads. Only when every required test has passed are files written,
+beside what readers have, and swapped in whole (DESIGN.md, sections 3, 6 and 9).
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +11,11 @@ from pathlib import Path
 
 import duckdb
 
+from ledger.anchors import Head, write_anchor
+from ledger.cut import freeze
+from ledger.database import Ledger, LedgerEmpty, open_ledger
 from ledger.errors import PointsError
+from ledger.quarantine import open_quarantined_rows
 from ledger.settings import Settings, check_month
 from ledger.transfers_file import check_transfers
 from orchestration.dbt_run import hand_on_parsed_project, run_dbt
@@ -26,13 +31,15 @@ from orchestration.run_lock import run_lock
 
 
 class NothingToBuild(PointsError):
-    """Neither a file of transfers nor a cut is there."""
+    """There is neither a ledger nor a file of transfers."""
 
     def __init__(self, home: Path) -> None:
         super().__init__(
-            f"There are no transfers to build from: {home} holds no cut, and POINTS_TRANSFERS names no file;"
-            " set it to a CSV or Parquet file of transfers, or run `points demo` to try one."
+            f"There are no transfers to build from: the ledger of {home} holds none yet, and POINTS_TRANSFERS"
+            " names no file; run `points import FILE` or `points give … --new`, set POINTS_TRANSFERS to a CSV"
+            " or Parquet file, or try `points demo`."
         )
+        self.home = home
 
 
 class NoMonths(PointsError):
@@ -60,7 +67,7 @@ class FilesNotWritten(PointsError):
 
 @dataclass(frozen=True)
 class BuildProgress:
-    """A step of a build, for a progress bar: ``phase`` is 'models' or 'files'."""
+    """A step of a build, for a progress bar: ``phase`` is 'cut' (in entries), 'models' or 'files'."""
 
     phase: str
     name: str
@@ -70,13 +77,20 @@ class BuildProgress:
 
 @dataclass(frozen=True)
 class Build:
-    """A finished build: its months in order, and where its files stand."""
+    """A finished build: its months in order, and where its files stand.
+
+    ``cutoff_entry_id`` is the highest entry of the ledger in it, None where files were read instead.
+    ``quarantined`` rows are those that the models set aside, ``quarantined_in_ledger`` those that the ledger
+    keeps until they are sent correctly or dismissed.
+    """
 
     run: str
     folder: Path
     months: list[MonthFiles]
     quarantined: int
     test_count: int
+    cutoff_entry_id: int | None
+    quarantined_in_ledger: int
 
 
 def build_months(
@@ -91,8 +105,9 @@ def build_months(
     """
     if through is not None:
         check_month(through)
-    check_source(settings)
+    ledger = open_source(settings)
     with run_lock(settings.home, "points build", wait_seconds):
+        head = freeze_source(ledger, report)
         run_folder = new_run_folder(settings.home)
         result = run_dbt(
             dbt_arguments(),
@@ -100,15 +115,33 @@ def build_months(
             run_folder,
             lambda step: report(BuildProgress("models", step.name, step.position, step.total)),
         )
-        return publish_build(settings, through, run_folder, result.statuses, report)
+        return publish_build(settings, through, run_folder, result.statuses, head, report)
 
 
-def check_source(settings: Settings) -> None:
-    """Raise `PointsError` where there is nothing to build from, or nothing that can be read."""
+def open_source(settings: Settings) -> Ledger | None:
+    """The ledger to build from; None where POINTS_TRANSFERS names files, which then look readable.
+
+    Raises `PointsError` where there is nothing to build from, or nothing that can be read.
+    """
     if settings.transfers:
         check_transfers(settings.transfers)
-    elif not list((settings.home / "cut" / "transfers").glob("*.parquet")):
-        raise NothingToBuild(settings.home)
+        return None
+    try:
+        return open_ledger(settings)
+    except LedgerEmpty:
+        raise NothingToBuild(settings.home) from None
+
+
+def freeze_source(
+    ledger: Ledger | None, report: Callable[[BuildProgress], None] = lambda progress: None
+) -> Head | None:
+    """Freeze the ledger, under the lock of the home, and return up to where; None where there is none.
+
+    What is recorded from here on is not in the build.
+    """
+    if ledger is None:
+        return None
+    return freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total))).head
 
 
 def new_run_folder(home: Path) -> Path:
@@ -153,16 +186,21 @@ def publish_build(
     through: str | None,
     run_folder: Path,
     statuses: Mapping[str, str],
+    head: Head | None = None,
     report: Callable[[BuildProgress], None] = lambda progress: None,
 ) -> Build:
     """Audit what dbt said of a run (``statuses`` by unique id), write its files and let readers have them.
 
-    Raises `PointsError` where the audit refuses or there is no month; ``provisional/`` is then what it was.
+    ``head`` is where the ledger was frozen (`freeze_source`): the files then remember it, so that no other
+    or older ledger is taken for theirs (CASES.md, X12). Raises `PointsError` where the audit refuses or there
+    is no month; ``provisional/`` is then what it was.
     """
     required = required_tests()
     audit_verdicts(statuses, required)
     try:
         months, quarantined = _write_files(settings, run_folder, report)
+        if head:
+            write_anchor(run_folder / "provisional", head)
     except (duckdb.Error, OSError) as error:
         raise FilesNotWritten(settings.home, error) from error
     if not months:
@@ -176,6 +214,10 @@ def publish_build(
         ],
         quarantined=quarantined,
         test_count=len(required),
+        cutoff_entry_id=head.entry_id if head else None,
+        quarantined_in_ledger=open_quarantined_rows().filter(entry_id__lte=head.entry_id).count()
+        if head
+        else 0,
     )
 
 

@@ -8,6 +8,7 @@ from orchestration.dbt_manifest import read_manifest
 from orchestration.jobs import define_build_months
 from orchestration.partitions import define_report_months
 from orchestration.schedules import define_build_months_daily
+from orchestration.sensors import define_inbox_sensor
 
 
 def define(settings: Settings) -> dg.Definitions:
@@ -18,6 +19,7 @@ def define(settings: Settings) -> dg.Definitions:
         assets=[build],
         jobs=[define_build_months(build)],
         schedules=[define_build_months_daily(months)],
+        sensors=[define_inbox_sensor(settings)],
         executor=dg.in_process_executor,
     )
 

@@ -1,4 +1,4 @@
-"""The demonstration programme: fourteen months of a made-up loyalty programme, as one import file.
+"""The demonstration programme: fourteen months of a made-up loyalty programme, as a file and its ledger.
 
 A seeded simulation of some two thousand customers tells the ordinary story; the scenes of the
 first customers (`C-000001` and on) show each rarer thing once, in numbers one can add up by hand.
@@ -8,17 +8,22 @@ It reads no clock and no float touches a point, so the file has the same bytes e
 from __future__ import annotations
 
 import csv
+import hashlib
 import heapq
 import os
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from ledger.append import ledger_head
+from ledger.database import LedgerEmpty, open_ledger, sqlite_file
 from ledger.errors import PointsError
+from ledger.imports import import_file
+from ledger.models import Batch
 from ledger.settings import Settings
 
 DEMO_FIRST_MONTH = "2025-09"
@@ -92,6 +97,25 @@ def _list_months() -> tuple[datetime, ...]:
 
 _MONTHS = _list_months()
 _ENDS_AT = _start_of_next_month(_MONTHS[-1])
+# When, by whom and as what batch the file is imported, so that no clock is read and no name is somebody's.
+DEMO_RECORDED_AT = _ENDS_AT + timedelta(hours=6)
+DEMO_USER = "demo"
+DEMO_BATCH = "demo"
+# What the demo, builds of it and Dagster write into its home.
+_HOME_NAMES = {
+    "transfers.csv",
+    "ledger.sqlite3",
+    "ledger.sqlite3-journal",
+    "ledger.lock",
+    "cut",
+    "runs",
+    "run.lock",
+    "provisional",
+    "dev.duckdb",
+    "dev",
+    "dagster",
+    "inbox",
+}
 _MILES_START_AT = _MONTHS[3]
 _LATE_FROM, _LATE_UNTIL = _MONTHS[-5], _MONTHS[-1]
 _RESENT_AT, _RESENT_ROWS = datetime(2026, 3, 2, 4, tzinfo=UTC), 4
@@ -870,6 +894,18 @@ class DemoHomeTaken(PointsError):
             f"The demo needs a home of its own, but {home} holds {found}, which is not of the demo;"
             " name another folder in POINTS_HOME."
         )
+        self.home = home
+        self.found = found
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The demo as it stands in its home: its file, and how many entries its ledger holds."""
+
+    home: Path
+    transfers_file: Path
+    row_count: int
+    entry_count: int
 
 
 def demo_home(settings: Settings) -> Path:
@@ -877,17 +913,51 @@ def demo_home(settings: Settings) -> Path:
     return settings.home if settings.home.name == "demo" else settings.home / "demo"
 
 
-def write_demo(home: Path) -> int:
-    """Write `transfers.csv` into the demo's home and return its number of rows.
+def make_demo(settings: Settings) -> Demo:
+    """Write `transfers.csv` into the demo's home and import it, bad rows and all, into a ledger there.
 
-    Raises `DemoHomeTaken` where the home holds anything that neither the demo nor a build of it wrote.
+    The ledger is SQLite whatever POINTS_DATABASE_URL says, for that one is somebody's. Its entries are the
+    same everywhere: who recorded them, and when, is the demo's too. Where it holds them already, nothing is
+    added. Raises `DemoHomeTaken` where the home holds anything that neither the demo nor a build of it wrote,
+    or its ledger does not begin with the demo.
     """
+    home = demo_home(settings)
+    file = home / "transfers.csv"
+    _check_home(home, file)
+    own = replace(
+        settings, home=home, transfers=None, database_url=None, database_owner_url=None, user=DEMO_USER
+    )
+    batch = _imported_batch(own, file)
     home.mkdir(parents=True, exist_ok=True)
-    ours = {"transfers.csv", "runs", "run.lock", "provisional", "dev.duckdb", "dagster"}
-    for entry in sorted(home.iterdir()):
-        if entry.name not in ours and not entry.name.startswith("."):
-            raise DemoHomeTaken(home, entry.name)
-    present = home / "transfers.csv"
-    if present.exists() and not present.read_bytes().startswith(",".join(COLUMNS).encode()):
-        raise DemoHomeTaken(home, present.name)
-    return write_demo_transfers(present)
+    row_count = write_demo_transfers(file)
+    if batch is None:
+        ledger = replace(open_ledger(own, create=True), clock=lambda: DEMO_RECORDED_AT)
+        import_file(ledger, file, quarantine=True, batch_id=DEMO_BATCH)
+    elif batch.file_sha256 != hashlib.sha256(file.read_bytes()).hexdigest():
+        raise DemoHomeTaken(home, "the entries of another version")
+    return Demo(home, file, row_count, ledger_head().entry_id)
+
+
+def _check_home(home: Path, file: Path) -> None:
+    """Raise `DemoHomeTaken` where there is a file that no demo has."""
+    found = sorted(path.name for path in home.iterdir()) if home.exists() else []
+    for name in found:
+        if name not in _HOME_NAMES and not name.startswith("."):
+            raise DemoHomeTaken(home, name)
+    if file.exists() and not file.read_bytes().startswith(",".join(COLUMNS).encode()):
+        raise DemoHomeTaken(home, file.name)
+
+
+def _imported_batch(settings: Settings, file: Path) -> Batch | None:
+    """The demo's batch, with which its ledger begins; None where nothing was recorded yet."""
+    try:
+        open_ledger(settings)
+    except LedgerEmpty:
+        # The file comes first: a ledger without it was begun by somebody else.
+        if sqlite_file(settings).exists() and not file.exists():
+            raise DemoHomeTaken(settings.home, sqlite_file(settings).name) from None
+        return None
+    batch = Batch.objects.filter(entry_id=1, batch_id=DEMO_BATCH).first()
+    if batch is None:
+        raise DemoHomeTaken(settings.home, f"other entries in {sqlite_file(settings).name}")
+    return batch

@@ -206,6 +206,11 @@ def test_the_airline_programme_comes_out_as_computed_elsewhere(points, airline, 
     home = tmp_path / "home"
     result = points("build", "--through", "2018-12", home=home, transfers=airline / "transfers.csv.gz")
     assert result.returncode == 0, result.stderr
+    assert_airline_figures(home, airline)
+
+
+def assert_airline_figures(home: Path, airline: Path) -> None:
+    """Every month of the airline in ``provisional/`` is what was computed elsewhere, to the last customer."""
     folders = sorted(path.name for path in (home / "provisional").iterdir() if path.is_dir())
     expected = {row["report_month"]: row for row in read_rows(airline / "expected_by_month.csv")}
     assert folders == sorted(expected)

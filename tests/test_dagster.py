@@ -15,6 +15,8 @@ import dagster as dg
 import pytest
 import yaml
 
+from ledger.anchors import Head, read_anchor, write_anchor
+from ledger.append import ledger_head
 from ledger.settings import PROJECT_ROOT, Settings
 from orchestration import build
 from orchestration.assets import report_months
@@ -27,7 +29,9 @@ from orchestration.required_tests import required_tests
 from orchestration.required_tests import tests_in_manifest as data_tests
 from orchestration.run_lock import run_lock
 from orchestration.schedules import define_build_months_daily
-from tests.conftest import transfer, write_transfers
+from tests.conftest import LedgerHome, transfer, write_transfers
+from tests.test_cut import record
+from tests.test_ledger import a_transfer
 
 ASSETS = [
     "int_account_closures",
@@ -221,7 +225,7 @@ def test_definitions_load_without_a_home_and_make_none(tmp_path):
 def test_no_module_of_the_definitions_reads_a_clock():
     modules = [
         PROJECT_ROOT / "orchestration" / f"{name}.py"
-        for name in ("definitions", "partitions", "jobs", "schedules", "dbt_manifest")
+        for name in ("definitions", "partitions", "jobs", "schedules", "sensors", "dbt_manifest")
     ]
     modules += (PROJECT_ROOT / "orchestration" / "assets").glob("*.py")
     for module in modules:
@@ -346,6 +350,33 @@ def test_a_run_of_everything_writes_the_bytes_of_the_command(built, tmp_path):
     )
     for name in names:
         assert (programme.provisional / name).read_bytes() == (by_command / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_without_files_freezes_the_ledger_and_builds_what_it_froze(tmp_path):
+    home = LedgerHome(tmp_path / "home")
+    record(home.open(), a_transfer("T-1", "12.5"))
+    programme = Programme(home.settings())
+    result = programme.run("2026-03-01")
+    assert result.success, failure_of(result)
+    assert read_anchor(home.home / "cut") == read_anchor(programme.provisional) == ledger_head()
+    facts = metadata_of(result, "provisional/outstanding_points_csv")
+    assert facts["first rows"].splitlines()[2:] == ["| C-1 | 12.5 | 0 | 0 | 0 | 12.5 |"]
+
+
+def test_a_run_whose_ledger_is_missing_is_refused_as_the_command_is(tmp_path):
+    """CASES.md, X12."""
+    (tmp_path / "provisional").mkdir()
+    write_anchor(tmp_path / "provisional", Head(1, bytes(32)))
+    result = Programme(make_settings(tmp_path)).run("2026-03-01")
+    assert not result.success
+    assert failure_of(result).startswith("The ledger is missing: ")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_sensor_looks_at_the_inbox_unless_somebody_stops_it(definitions):
+    sensor = definitions.resolve_sensor_def("import_inbox")
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
 
 
 @pytest.mark.slow

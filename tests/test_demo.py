@@ -16,7 +16,20 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.demo import DEMO_FIRST_MONTH, DEMO_LAST_MONTH, write_demo_transfers
+from ledger.append import ledger_head
+from ledger.models import QuarantinedRow, StatusChange, Transfer
+from orchestration.build import build_months
+from orchestration.demo import (
+    DEMO_FIRST_MONTH,
+    DEMO_LAST_MONTH,
+    DEMO_RECORDED_AT,
+    DemoHomeTaken,
+    make_demo,
+    write_demo_transfers,
+)
+from tests.conftest import LedgerHome, Points
+from tests.test_cut import record
+from tests.test_ledger import a_transfer
 
 HEADER = (
     "transfer_id,relation_reference,currency,style,points,reason,status,status_changed_at,"
@@ -390,3 +403,57 @@ def test_comments_hold_a_formula_a_line_break_quotes_and_unicode(demo: Demo) -> 
     assert "Called on Monday.\nPromised 30 points." in comments
     assert any('"' in comment for comment in comments)
     assert any("🙏" in comment for comment in comments)
+
+
+def test_the_ledger_holds_every_good_row_once_and_keeps_the_bad_ones(demo: Demo, tmp_path: Path) -> None:
+    home = LedgerHome(tmp_path / "demo")
+    made = make_demo(home.settings())
+    assert (made.home, made.row_count) == (home.home, len(demo.rows))
+    home.open()
+    assert Transfer.objects.count() == len(demo.histories)
+    assert StatusChange.objects.count() == sum(len(rows) - 1 for rows in demo.histories.values())
+    assert QuarantinedRow.objects.count() == len(demo.bad_rows)
+    assert not Transfer.objects.exclude(recorded_at=DEMO_RECORDED_AT, recorded_by="demo").exists()
+
+
+def test_the_ledger_has_the_same_entries_everywhere_and_is_made_once(points: Points, tmp_path: Path) -> None:
+    heads = []
+    for name, environment in (("a", {"TZ": "Pacific/Auckland", "LC_ALL": "C"}), ("b", {})):
+        (tmp_path / name).mkdir()
+        home = LedgerHome(tmp_path / name / "demo")
+        for _ in range(2):
+            made = points("demo", home=home.home, POINTS_USER=f"ada{name}", **environment)
+            assert made.returncode == 0, made.stderr
+        home.open()
+        heads.append(ledger_head())
+    assert heads[0] == heads[1]
+
+
+def test_a_ledger_with_other_entries_is_refused_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    home = LedgerHome(tmp_path / "demo")
+    record(home.open(), a_transfer("T1"))
+    for _ in range(2):
+        with pytest.raises(DemoHomeTaken, match=r"other entries in ledger\.sqlite3"):
+            make_demo(home.settings())
+        assert ledger_head().entry_id == 1
+        write_demo_transfers(home.home / "transfers.csv")
+
+
+def test_what_people_add_to_the_demo_does_not_make_it_anybody_elses(tmp_path: Path) -> None:
+    home = LedgerHome(tmp_path / "demo")
+    made = make_demo(home.settings())
+    record(home.open(), a_transfer("MINE-1", relation_reference="C-000001"))
+    assert make_demo(home.settings()).entry_count == made.entry_count + 1
+
+
+@pytest.mark.slow
+def test_the_ledger_gives_the_reports_that_the_file_gives(tmp_path: Path) -> None:
+    home = LedgerHome(tmp_path / "demo")
+    made = make_demo(home.settings())
+    from_ledger = build_months(home.settings()).folder.resolve()
+    from_file = build_months(home.settings(POINTS_TRANSFERS=str(made.transfers_file))).folder.resolve()
+    names = sorted(path.relative_to(from_file) for path in from_file.glob("*/*.csv"))
+    assert names == sorted(path.relative_to(from_ledger) for path in from_ledger.glob("*/*.csv"))
+    assert names[-1].parts[0] == DEMO_LAST_MONTH
+    for name in names:
+        assert (from_ledger / name).read_bytes() == (from_file / name).read_bytes(), name

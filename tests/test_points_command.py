@@ -15,7 +15,7 @@ from orchestration.run_lock import RunInProgress, run_lock
 from tests.conftest import transfer, write_transfers
 
 
-@pytest.mark.parametrize("command", ["build", "months", "report", "demo"])
+@pytest.mark.parametrize("command", ["build", "cut", "months", "report", "demo"])
 def test_every_command_explains_itself_with_an_example(points, tmp_path, command):
     result = points(command, "--help", home=tmp_path / "home")
     assert result.returncode == 0
@@ -73,13 +73,22 @@ def test_the_demo_says_where_it_is_for_programs(points, tmp_path):
     assert lines[1].endswith(f",{told['rows']},2025-09,2026-10")
 
 
-def test_the_demo_never_goes_where_other_things_are(points, tmp_path):
+def test_the_demo_leaves_the_ledger_of_others_alone(points, tmp_path):
+    home = tmp_path / "home"
+    told = points("demo", home=home, POINTS_DATABASE_URL="postgresql://nobody@nowhere.invalid/points")
+    assert told.returncode == 0, told.stderr
+    assert f"`POINTS_HOME={home}/demo POINTS_DATABASE_URL= points build`" in told.stdout
+    assert (home / "demo" / "ledger.sqlite3").exists()
+
+
+@pytest.mark.parametrize("name", ["ledger.sqlite3", "accounts.xlsx"])
+def test_the_demo_never_goes_where_other_things_are(points, tmp_path, name):
     home = tmp_path / "home" / "demo"
     home.mkdir(parents=True)
-    (home / "ledger.sqlite3").touch()
+    (home / name).touch()
     result = points("demo", home=tmp_path / "home")
     assert result.returncode == 1
-    assert "ledger.sqlite3" in result.stderr
+    assert name in result.stderr
     assert not (home / "transfers.csv").exists()
 
 

@@ -1,4 +1,4 @@
-"""``points build``, ``months``, ``report`` and ``demo``: provisional months, and what stands in them."""
+"""``points build``, ``cut``, ``months``, ``report``, ``demo``: provisional months and what they come from."""
 
 import sys
 from typing import Annotated
@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 from console.output import AsCsv, AsJson, print_csv, print_json
-from console.screens import build_progress, show_build, show_months, show_report
+from console.screens import build_progress, show_build, show_cut, show_months, show_report
 from ledger.settings import Settings
 
 app = typer.Typer()
 
 
-@app.command(epilog="Example: POINTS_TRANSFERS=transfers.csv points build --through 2026-10")
+@app.command(epilog="Example: points build --through 2026-10")
 def build(
     through: Annotated[
         str | None,
@@ -21,7 +21,10 @@ def build(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Build the months, test them, write provisional files and show the newest report."""
+    """Build the months, test them, write provisional files and show the newest report.
+
+    What is built is the ledger as it stands, or the files of transfers that POINTS_TRANSFERS names.
+    """
     from orchestration.build import build_months
 
     settings = Settings.from_environment()
@@ -45,7 +48,9 @@ def build(
             {
                 "run": finished.run,
                 "folder": str(finished.folder),
+                "cutoff_entry_id": finished.cutoff_entry_id,
                 "quarantined": finished.quarantined,
+                "quarantined_in_ledger": finished.quarantined_in_ledger,
                 "tests_passed": finished.test_count,
                 "months": rows,
             }
@@ -56,6 +61,27 @@ def build(
     newest = finished.months[-1].report_month
     show_report(settings, read_report(settings.home, newest, settings.default_currency))
     show_build(finished)
+
+
+@app.command(epilog="Example: points cut && dbt build")
+def cut(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """Freeze the ledger as it stands, for a `dbt build` by hand with the same POINTS_HOME."""
+    from ledger.cut import freeze
+    from ledger.database import open_ledger
+    from orchestration.build import BuildProgress
+    from orchestration.run_lock import run_lock
+
+    settings = Settings.from_environment()
+    ledger = open_ledger(settings)
+    with run_lock(settings.home, "points cut"), build_progress(quiet=as_json or as_csv) as report:
+        frozen = freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)))
+        rows = frozen.count_rows()
+    if as_json:
+        print_json({"folder": str(frozen.folder), "entry_id": frozen.head.entry_id, "rows": rows})
+    elif as_csv:
+        print_csv([{"part": part, "rows": count} for part, count in rows.items()])
+    else:
+        show_cut(frozen, rows)
 
 
 @app.command(epilog="Example: points months --json")
@@ -120,23 +146,24 @@ def report(
 
 @app.command(epilog="Example: points demo && POINTS_HOME=var/demo points build")
 def demo(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
-    """Write a small programme with every kind of transfer, in a home of its own."""
-    from orchestration.demo import DEMO_FIRST_MONTH, DEMO_LAST_MONTH, demo_home, write_demo
+    """Make a small programme with every kind of transfer, in a home and a ledger of its own."""
+    from orchestration.demo import DEMO_FIRST_MONTH, DEMO_LAST_MONTH, make_demo
 
-    home = demo_home(Settings.from_environment())
-    rows = write_demo(home)
+    settings = Settings.from_environment()
+    made = make_demo(settings)
     told = {
-        "home": str(home),
-        "transfers": str(home / "transfers.csv"),
-        "rows": rows,
+        "home": str(made.home),
+        "transfers": str(made.transfers_file),
+        "rows": made.row_count,
         "first_month": DEMO_FIRST_MONTH,
         "last_month": DEMO_LAST_MONTH,
     }
     if as_json or as_csv:
         print_json(told) if as_json else print_csv([told])
         return
+    elsewhere = "POINTS_DATABASE_URL= " if settings.database_url else ""
     typer.echo(
-        f"The demo programme is in {home}: {rows:,} rows of transfers, {DEMO_FIRST_MONTH} to"
-        f" {DEMO_LAST_MONTH}. Build it with `POINTS_HOME={home} POINTS_TRANSFERS={home}/transfers.csv"
-        " points build`."
+        f"The demo programme is in {made.home}: {made.row_count:,} rows of transfers, {DEMO_FIRST_MONTH} to"
+        f" {DEMO_LAST_MONTH}, are {made.entry_count:,} entries of its ledger. Build it with"
+        f" `POINTS_HOME={made.home} {elsewhere}points build`."
     )

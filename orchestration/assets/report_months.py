@@ -18,10 +18,11 @@ from orchestration.assets.month_files import FILE_KINDS, describe_file, file_spe
 from orchestration.build import (
     Build,
     build_database,
-    check_source,
     dbt_arguments,
     dbt_environment,
+    freeze_source,
     new_run_folder,
+    open_source,
     publish_build,
 )
 from orchestration.dbt_run import read_statuses, stream_dbt, target_folder
@@ -90,19 +91,18 @@ def _build_everything(
     context: dg.AssetExecutionContext, settings: Settings, nodes: DbtNodes, wait_seconds: float
 ) -> Iterator[Result]:
     through = _last_month(context)
-    check_source(settings)
+    ledger = open_source(settings)
     with run_lock(settings.home, f"Dagster run {context.run.run_id}", wait_seconds):
+        head = freeze_source(ledger)
         run_folder = new_run_folder(settings.home)
-        context.log.info(
-            f"Builds through {through} in {build_database(run_folder)}, from"
-            f" {settings.transfers or settings.home / 'cut'}."
-        )
+        source = f"the ledger up to entry {head.entry_id:,}" if head else settings.transfers
+        context.log.info(f"Builds through {through} in {build_database(run_folder)}, from {source}.")
         steps = stream_dbt(dbt_arguments(), dbt_environment(settings, through, run_folder), run_folder)
         yield from filter(None, map(nodes.result, steps))
-        build = publish_build(settings, through, run_folder, read_statuses(target_folder(run_folder)))
+        build = publish_build(settings, through, run_folder, read_statuses(target_folder(run_folder)), head)
         context.log.info(
             f"Published {len(build.months)} months in {build.folder}; {build.test_count} tests passed,"
-            f" {build.quarantined} rows are quarantined."
+            f" {build.quarantined + build.quarantined_in_ledger} rows are quarantined."
         )
         yield from _describe_files(context, settings, build)
         yield from check_files(settings, through, context.selected_asset_check_keys)

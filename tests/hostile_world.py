@@ -1,0 +1,389 @@
+"""Random days of a programme: every act is done to the real ledger and to the plain one, and they must agree.
+
+What happens is drawn from a `random.Random`, so that a seed, or Hypothesis, can play it again.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+
+from ledger.accounts import close_account, open_account
+from ledger.balances import balances_of
+from ledger.comments import add_comment
+from ledger.database import Ledger
+from ledger.decisions import approve, cancel, hold
+from ledger.errors import PointsError
+from ledger.imports import import_file
+from ledger.mass import mass_rows, record_mass
+from ledger.models import ENTRY_MODELS, StatusChange, Transfer
+from ledger.refusals import SeveralRefused
+from ledger.relations import closed_references
+from ledger.revocations import revoke, unrevoked_points
+from ledger.statuses import current_statuses
+from ledger.transfer_requests import TransferRequest
+from ledger.transfers import deduct, give
+from tests.plain_ledger import PlainLedger, PlainTransfer
+
+RELATIONS = ("C-1", "C-2", "C-3")
+CURRENCIES = ("POINTS", "POINTS", "MILES")
+SMALLEST = Decimal("0.0001")
+POINTS = ("1", "2.5", "10", "60", "100.0001")
+PEOPLE = ("ada", "bob")
+DECISIONS = {"approved": approve, "on_hold": hold, "cancelled": cancel}
+FILE_REASONS = (
+    ("rule_credit", "give"),
+    ("expiry", "deduct"),
+    ("redemption", "deduct"),
+    ("redemption", "give"),
+)
+STARTS_AT = datetime(2026, 1, 20, 12, tzinfo=UTC)
+
+
+class HostileWorld:
+    """One ledger, and what it must hold."""
+
+    def __init__(self, ledger: Ledger, folder: Path, limit: Decimal | None) -> None:
+        self.folder = folder
+        self.now = STARTS_AT
+        self.plain = PlainLedger(limit)
+        self.ledger = replace(
+            ledger,
+            settings=replace(ledger.settings, approval_above=limit),
+            clock=lambda: self.now,
+        )
+        self.numbers = itertools.count(1)
+
+    # Acts. Each draws what it needs.
+
+    def wait(self, random: Random) -> None:
+        self.now += random.choice([timedelta(seconds=1), timedelta(hours=7), timedelta(days=9)])
+
+    def give_or_deduct(self, random: Random) -> None:
+        style = random.choice(["give", "give", "deduct"])
+        transfer = PlainTransfer(
+            self._new_or_known_id(random),
+            random.choice(RELATIONS),
+            random.choice(CURRENCIES),
+            style,
+            Decimal(random.choice(POINTS)),
+            random.choice(["admin_adjustment", "redemption"]),
+            self.now + random.choice([timedelta(0), timedelta(0), -timedelta(days=40), timedelta(days=5)]),
+            random.choice(["approved", "approved", "pending", "on_hold"]),
+            random.choice(PEOPLE),
+        )
+        if style == "deduct":
+            # Where a rule is off by a little, it shows at its edge.
+            self._move_to_edge(random, transfer)
+        new, allow_negative = random.random() < 0.8, random.random() < 0.2
+        known = self.plain.transfers.get(transfer.transfer_id)
+        conflicts_in_date = known is not None and known.occurred_at != transfer.occurred_at
+        details = {
+            "reason": transfer.reason,
+            "currency": transfer.currency,
+            "status": transfer.status,
+            "occurred_at": transfer.occurred_at,
+            "transfer_id": transfer.transfer_id,
+        }
+        broken = self.plain.add(transfer, self.now, new=new, allow_negative=allow_negative)
+        ledger = replace(self.ledger, user=transfer.author)
+        if style == "give":
+            act = lambda: give(ledger, transfer.relation, transfer.points, new=new, **details)  # noqa: E731
+        else:
+            act = lambda: deduct(  # noqa: E731
+                ledger, transfer.relation, transfer.points, new=new, allow_negative=allow_negative, **details
+            )
+        self._agree(act, broken or ({"ID_CONFLICT"} if conflicts_in_date else set()))
+
+    def mass(self, random: Random) -> None:
+        """The same points to several at once, all or nothing."""
+        style = random.choice(["give", "deduct"])
+        relations = random.sample(RELATIONS, random.randint(1, len(RELATIONS)))
+        points, user = Decimal(random.choice(POINTS)), random.choice(PEOPLE)
+        mass_id = f"M{next(self.numbers)}"
+        limit = self.plain.limit
+        status = "pending" if limit is not None and points * len(relations) > limit else "approved"
+        transfers = [
+            PlainTransfer(
+                f"{mass_id}-{line}",
+                relation,
+                "POINTS",
+                style,
+                points,
+                "admin_adjustment",
+                self.now,
+                status,
+                user,
+            )
+            for line, relation in enumerate(relations, start=1)
+        ]
+        broken: set[str] = set()
+        added: list[str] = []
+        for transfer in transfers:
+            broken |= self.plain.add(transfer, self.now, new=False, allow_negative=False)
+            added.append(transfer.transfer_id)
+        if broken:
+            for transfer_id in added:
+                self.plain.transfers.pop(transfer_id, None)
+        request = TransferRequest("", style, points)
+        self._agree(
+            lambda: record_mass(
+                replace(self.ledger, user=user), mass_rows(request, relations), mass_id=mass_id
+            ),
+            broken,
+        )
+
+    def revoke(self, random: Random) -> None:
+        transfer_id = self._known_id(random)
+        left = self.plain.unrevoked(transfer_id) if transfer_id in self.plain.transfers else Decimal(1)
+        points = random.choice([None, Decimal("2.5"), max(left, Decimal(0)) + SMALLEST, left])
+        points = points if points is None or points > 0 else None
+        revocation_id, user = self._new_id(), random.choice(PEOPLE)
+        allow_negative = random.random() < 0.5
+        broken = self.plain.revoke(transfer_id, revocation_id, points, user, self.now, allow_negative)
+        self._agree(
+            lambda: revoke(
+                replace(self.ledger, user=user),
+                [transfer_id],
+                points,
+                revocation_id=revocation_id,
+                allow_negative=allow_negative,
+            ),
+            broken,
+        )
+
+    def decide(self, random: Random) -> None:
+        status, user = random.choice(list(DECISIONS)), random.choice(PEOPLE)
+        ledger = replace(self.ledger, user=user)
+        if self.plain.requests and random.random() < 0.5:
+            request_id = random.choice(sorted(self.plain.requests))
+            cancel_pending = random.random() < 0.5
+            options = {"cancel_pending": cancel_pending} if status == "approved" else {}
+            decided = self._attempt(lambda: DECISIONS[status](ledger, [request_id], **options))
+            broken = self.plain.decide_request(
+                request_id,
+                status,
+                user,
+                self.now,
+                cancel_pending,
+                lambda: decided[0].account.event_id,
+            )
+            self._compare(decided, broken)
+            return
+        waiting = [t.transfer_id for t in self.plain.transfers.values() if t.status in ("pending", "on_hold")]
+        transfer_id = random.choice(waiting) if waiting and random.random() < 0.8 else self._known_id(random)
+        allow_negative = random.random() < 0.5
+        options = {"allow_negative": allow_negative} if status == "approved" else {}
+        broken = self.plain.decide(transfer_id, status, user, self.now, allow_negative)
+        self._agree(lambda: DECISIONS[status](ledger, [transfer_id], **options), broken)
+
+    def comment(self, random: Random) -> None:
+        transfer_id = self._known_id(random)
+        broken = set() if transfer_id in self.plain.transfers else {"UNKNOWN_TRANSFER"}
+        self._agree(lambda: add_comment(self.ledger, transfer_id, f"noted at {self.now}"), broken)
+
+    def open_account(self, random: Random) -> None:
+        relation, user, event_id = random.choice(RELATIONS), random.choice(PEOPLE), self._new_id()
+        broken = self.plain.open_account(relation, user, self.now, event_id)
+        ledger = replace(self.ledger, user=user)
+        self._agree(lambda: open_account(ledger, relation, event_id=event_id), broken)
+
+    def close_account(self, random: Random) -> None:
+        relation, user, event_id = random.choice(RELATIONS), random.choice(PEOPLE), self._new_id()
+        cancel_pending = random.random() < 0.6
+        broken = self.plain.close_account(relation, user, self.now, cancel_pending, event_id)
+        ledger = replace(self.ledger, user=user)
+        self._agree(
+            lambda: close_account(ledger, relation, event_id=event_id, cancel_pending=cancel_pending), broken
+        )
+
+    def import_file(self, random: Random) -> None:
+        """A file with new transfers, repetitions, changes of status and, at times, what refuses it."""
+        rows: dict[str, PlainTransfer] = {}
+        changed_at: list[datetime | None] = []
+        for _ in range(random.randint(1, 5)):
+            known = sorted(set(self.plain.transfers) - set(rows))
+            row = self._repeated_row(random, known) if known and random.random() < 0.4 else None
+            row = row or self._new_row(random)
+            rows[row.transfer_id] = row
+            changed_at.append(self.now if row.status != "approved" or random.random() < 0.5 else None)
+        quarantine, bad_row = random.random() < 0.5, random.random() < 0.2
+        path = self._write_file(list(rows.values()), changed_at, bad_row)
+        broken = {"POINTS"} if bad_row and not quarantine else set()
+        broken |= self.plain.import_rows(
+            list(rows.values()), changed_at, self.now, quarantine, is_refused=bool(broken)
+        )
+        self._agree(lambda: import_file(self.ledger, path, quarantine=quarantine), broken)
+
+    # What must hold after each
+
+    def check(self) -> None:
+        """Balances, statuses, what is left to revoke, closed accounts and the numbering agree."""
+        plain = self.plain
+        found = balances_of(RELATIONS, self.now)
+        assert set(found) == plain.pairs()
+        for pair, balance in found.items():
+            assert balance.approved_points == plain.balance(*pair, self.now), pair
+            assert balance.spendable_points == plain.spendable(*pair, self.now), pair
+            assert balance.pending_given_points == plain.waiting(*pair, "give", "pending"), pair
+            assert balance.pending_deducted_points == plain.waiting(*pair, "deduct", "pending"), pair
+            assert balance.on_hold_given_points == plain.waiting(*pair, "give", "on_hold"), pair
+            assert balance.on_hold_deducted_points == plain.waiting(*pair, "deduct", "on_hold"), pair
+        assert current_statuses(Transfer.objects.all()) == {
+            transfer.transfer_id: transfer.status for transfer in plain.transfers.values()
+        }
+        assert unrevoked_points(plain.transfers) == {
+            transfer_id: plain.unrevoked(transfer_id) for transfer_id in plain.transfers
+        }
+        assert closed_references(RELATIONS) == {
+            relation for relation in RELATIONS if plain.is_closed(relation)
+        }
+        entry_ids = sorted(
+            entry_id
+            for model in ENTRY_MODELS
+            for entry_id in model.objects.values_list("entry_id", flat=True)
+        )
+        assert entry_ids == list(range(1, len(entry_ids) + 1))
+
+    def entries(self) -> dict[str, tuple[int, int]]:
+        """Each transfer's entry, and the one that made it effective."""
+        approvals = dict(
+            StatusChange.objects.filter(status="approved").values_list("transfer_id", "entry_id")
+        )
+        return {
+            transfer_id: (entry_id, approvals.get(transfer_id, entry_id))
+            for transfer_id, entry_id in Transfer.objects.values_list("transfer_id", "entry_id")
+        }
+
+    def _move_to_edge(self, random: Random, transfer: PlainTransfer) -> None:
+        spendable = self.plain.spendable(transfer.relation, transfer.currency, self.now)
+        edge = random.choice([spendable, spendable + SMALLEST, transfer.points])
+        if edge > 0:
+            transfer.points = edge
+
+    # Doing and comparing
+
+    def _agree(self, act: Callable[[], object], broken: set[str]) -> None:
+        self._compare(self._attempt(act), broken)
+
+    @staticmethod
+    def _attempt(act: Callable[[], object]) -> object:
+        try:
+            return act()
+        except PointsError as error:
+            return error
+
+    @staticmethod
+    def _compare(outcome: object, broken: set[str]) -> None:
+        codes = set()
+        if isinstance(outcome, SeveralRefused):
+            codes = outcome.codes
+        elif isinstance(outcome, PointsError):
+            codes = getattr(outcome, "codes", None) or {outcome.code}
+        assert bool(codes) == bool(broken), (outcome, broken)
+        assert codes <= broken, (outcome, broken)
+
+    def _new_id(self) -> str:
+        return f"T{next(self.numbers)}"
+
+    def _known_id(self, random: Random) -> str:
+        return random.choice([*sorted(self.plain.transfers), "nobody-knows"])
+
+    def _new_or_known_id(self, random: Random) -> str:
+        return self._known_id(random) if random.random() < 0.1 else self._new_id()
+
+    def _new_row(self, random: Random) -> PlainTransfer:
+        reason, style = random.choice(FILE_REASONS)
+        row = PlainTransfer(
+            self._new_id(),
+            random.choice(RELATIONS),
+            random.choice(CURRENCIES),
+            style,
+            Decimal(random.choice(POINTS)),
+            reason,
+            self.now - timedelta(days=random.randint(0, 40)),
+            random.choice(["approved", "approved", "approved", "pending", "on_hold", "cancelled"]),
+            self.ledger.user,
+            by_file=True,
+        )
+        if random.random() < 0.3:
+            # A file may revoke what is unknown, too much, or another customer's; not in a circle here.
+            row.reason, row.style = "revocation", random.choice(["give", "deduct"])
+            row.reverses = self._known_id(random)
+        elif random.random() < 0.05:
+            row.reason = "account_closure"
+        return row
+
+    def _repeated_row(self, random: Random, known: list[str]) -> PlainTransfer:
+        row = replace(self.plain.transfers[random.choice(known)], author=self.ledger.user, by_file=True)
+        row.held = set()
+        if random.random() < 0.5:
+            row.status = random.choice(["approved", "pending", "on_hold", "cancelled"])
+        if random.random() < 0.05:
+            row.points += 1
+        return row
+
+    def _write_file(
+        self, rows: list[PlainTransfer], changed_at: list[datetime | None], bad_row: bool
+    ) -> Path:
+        path = self.folder / f"{next(self.numbers)}.csv"
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(
+                [
+                    "transfer_id",
+                    "relation_reference",
+                    "currency",
+                    "style",
+                    "points",
+                    "reason",
+                    "status",
+                    "status_changed_at",
+                    "occurred_at",
+                    "reverses_transfer_id",
+                ]
+            )
+            for row, at in zip(rows, changed_at, strict=True):
+                writer.writerow(
+                    [
+                        row.transfer_id,
+                        row.relation,
+                        row.currency,
+                        row.style,
+                        row.points,
+                        row.reason,
+                        row.status,
+                        at.isoformat() if at else "",
+                        row.occurred_at.isoformat(),
+                        row.reverses,
+                    ]
+                )
+            if bad_row:
+                writer.writerow(
+                    ["BAD", "C-1", "POINTS", "give", "1e3", "rule_credit", "approved", "", "x", ""]
+                )
+        return path
+
+
+# The more often an act stands here, the more often it is drawn.
+DRAWN = [
+    *["give_or_deduct", "revoke", "decide", "import_file"] * 2,
+    *["wait", "mass", "comment", "open_account", "close_account"],
+]
+ACTS: dict[str, Callable[[HostileWorld, Random], None]] = {
+    "wait": HostileWorld.wait,
+    "give_or_deduct": HostileWorld.give_or_deduct,
+    "mass": HostileWorld.mass,
+    "revoke": HostileWorld.revoke,
+    "decide": HostileWorld.decide,
+    "comment": HostileWorld.comment,
+    "open_account": HostileWorld.open_account,
+    "close_account": HostileWorld.close_account,
+    "import_file": HostileWorld.import_file,
+}
