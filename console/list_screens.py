@@ -1,0 +1,173 @@
+"""What ``points transfers`` and ``balances`` show to people."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from console.tables import print_whole
+from ledger.amounts import points_text
+from ledger.customer_balances import CustomerBalance
+from ledger.transfer_details import TransferDetails
+from ledger.transfer_lists import ListedTransfer
+
+
+def show_balances(balances: Sequence[CustomerBalance], next_cursor: str | None) -> None:
+    """A page of balances; what nobody has waiting gets no column."""
+    console = Console()
+    if not balances:
+        console.print("No balance matches.")
+        return
+    waiting = {
+        "Pending +": "pending_given_points",
+        "Pending −": "pending_deducted_points",
+        "On hold +": "on_hold_given_points",
+        "On hold −": "on_hold_deducted_points",
+        "Later": "later_points",
+    }
+    shown = {
+        title: name for title, name in waiting.items() if any(getattr(balance, name) for balance in balances)
+    }
+    table = Table("Relation Reference", "Currency", "Approved", *shown, "Spendable", "Account")
+    for column in table.columns[2:-1]:
+        column.justify = "right"
+    for balance in balances:
+        points = [balance.approved_points, *(getattr(balance, name) for name in shown.values())]
+        table.add_row(
+            Text(balance.relation_reference),
+            balance.currency,
+            *map(grouped, [*points, balance.spendable_points]),
+            "closed" if balance.is_account_closed else "",
+        )
+    print_whole(console, table)
+    _show_way_on(console, next_cursor)
+
+
+def show_transfers(
+    transfers: Sequence[ListedTransfer], time_zone: str, next_cursor: str | None, as_of: int | None
+) -> None:
+    """A page of transfers; ``as_of`` is up to which entry a build, if one was asked too, read the ledger."""
+    console = Console(highlight=False)
+    if transfers:
+        print_whole(console, _transfers_table(transfers, time_zone))
+    else:
+        console.print("No transfer matches.")
+    if as_of is not None:
+        console.print(f"Buckets and posted months are those of the newest build, up to entry {as_of:,}.")
+    _show_way_on(console, next_cursor)
+
+
+def show_transfer(details: TransferDetails, time_zone: str) -> None:
+    """One transfer whole."""
+    console = Console(highlight=False, soft_wrap=True)
+    transfer = details.transfer
+    sign = "+" if transfer.style == "give" else "−"
+    told = {
+        "Transfer": transfer.transfer_id,
+        "Relation reference": transfer.relation_reference,
+        "Points": f"{sign}{grouped(transfer.points)} {transfer.currency} ({transfer.style})",
+        "Not revoked": f"{grouped(transfer.unrevoked_points)} {transfer.currency}",
+        "Reason": transfer.reason,
+        "Status": transfer.status,
+        "Occurred": wall_clock(transfer.occurred_at, time_zone),
+        "Recorded": f"{wall_clock(transfer.recorded_at, time_zone)} by {transfer.recorded_by},"
+        f" entry {transfer.entry_id:,}",
+        "Batch": transfer.batch_id,
+        "External reference": transfer.external_reference,
+        "Comment": transfer.comment,
+    }
+    for title, value in told.items():
+        if value:
+            console.print(Text(f"{title:<19} {value}"))
+    console.print("\nStatuses")
+    for event in details.statuses:
+        comment = f"  {event.comment}" if event.comment else ""
+        console.print(
+            Text(
+                f"  {event.status:<9} {wall_clock(event.changed_at, time_zone)}  by {event.recorded_by},"
+                f" entry {event.entry_id:,}{comment}"
+            )
+        )
+    if details.notes:
+        console.print("\nNotes")
+        for note in details.notes:
+            at = wall_clock(note.recorded_at, time_zone)
+            console.print(Text(f"  {at}  {note.recorded_by}: {note.text}"))
+    if details.revokes or details.missing_original:
+        console.print("\nRevokes")
+        for original in details.revokes:
+            console.print(Text(f"  {_in_short(original)}"))
+        if details.missing_original:
+            console.print(Text(f"  {details.missing_original}, which the ledger does not have"))
+        if details.is_circular:
+            console.print("  which leads back in a circle")
+    if details.revoked_by:
+        console.print("\nRevoked by")
+        for revocation in details.revoked_by:
+            # Deep chains stay readable on any screen.
+            indent = "  " * min(revocation.depth, 10)
+            console.print(Text(f"{indent}{_in_short(revocation.transfer)}"))
+
+
+def wall_clock(instant: datetime, time_zone: str) -> str:
+    """An instant as the programme's clocks showed it, to the second."""
+    local = instant.astimezone(ZoneInfo(time_zone))
+    return f"{local:%Y-%m-%d %H:%M:%S} {time_zone}"
+
+
+def grouped(points: Decimal) -> str:
+    """Exact points with thousands apart: ``-1,234.5``."""
+    sign, text = ("-", points_text(-points)) if points < 0 else ("", points_text(points))
+    whole, _, places = text.partition(".")
+    return f"{sign}{int(whole):,}" + (f".{places}" if places else "")
+
+
+def _transfers_table(transfers: Sequence[ListedTransfer], time_zone: str) -> Table:
+    is_revoked = any(transfer.is_revoked for transfer in transfers)
+    table = Table(
+        "Entry",
+        "Transfer",
+        "Relation Reference",
+        f"Occurred ({time_zone})",
+        "Points",
+        "Currency",
+        "Reason",
+        "Status",
+        *(["Revoked"] if is_revoked else []),
+    )
+    for position in (0, 4, *([8] if is_revoked else [])):
+        table.columns[position].justify = "right"
+    for transfer in transfers:
+        sign = "" if transfer.style == "give" else "-"
+        revoked = grouped(transfer.revoked_points) if transfer.is_revoked else ""
+        table.add_row(
+            f"{transfer.entry_id:,}",
+            Text(transfer.transfer_id),
+            Text(transfer.relation_reference),
+            wall_clock(transfer.occurred_at, time_zone).removesuffix(f" {time_zone}"),
+            f"{sign}{grouped(transfer.points)}",
+            transfer.currency,
+            transfer.reason,
+            transfer.status,
+            *([revoked] if is_revoked else []),
+        )
+    return table
+
+
+def _in_short(transfer: ListedTransfer) -> str:
+    sign = "+" if transfer.style == "give" else "−"
+    return (
+        f"{transfer.transfer_id}  {sign}{grouped(transfer.points)} {transfer.currency}  {transfer.reason},"
+        f" {transfer.status}; not revoked: {grouped(transfer.unrevoked_points)}"
+    )
+
+
+def _show_way_on(console: Console, next_cursor: str | None) -> None:
+    if next_cursor:
+        console.print(
+            f"More: the same with --after {next_cursor}", soft_wrap=True, markup=False, highlight=False
+        )

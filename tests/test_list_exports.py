@@ -1,0 +1,285 @@
+"""Lists as CSV and XML: their bytes, harmless in a spreadsheet, valid by their schema, in bounded memory."""
+
+import csv
+import io
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ledger.append import appending
+from ledger.balance_lists import every_listed_balance
+from ledger.customer_balances import BALANCE_COLUMNS
+from ledger.list_exports import value_text, write_csv, write_xml
+from ledger.models import Transfer
+from ledger.settings import PROJECT_ROOT
+from ledger.transfer_lists import TRANSFER_COLUMNS, every_listed_transfer, selected_transfers
+
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+SCHEMA = "{http://www.w3.org/2001/XMLSchema}"
+
+HOSTILE_TEXTS = {
+    "formula": '=HYPERLINK("https://example.com","click")',
+    "plus": "+1",
+    "minus": "-1",
+    "at": "@SUM(A1)",
+    "tab": "\t=1",
+    "return": "\r=1",
+    "markup": "</comment><!-- & \"quoted\" ]]> 'too'",
+    "lines": "first\r\nsecond\nthird, with a comma",
+    "emoji": "🎉 ü 漢",
+    "unknown to XML": "before\ufffe\uffffafter",
+    "plain": "as agreed = yes",
+}
+
+
+def a_transfer(transfer_id: str, points: str = "100", **values) -> Transfer:
+    return Transfer(
+        **{
+            "transfer_id": transfer_id,
+            "relation_reference": "C-1",
+            "currency": "POINTS",
+            "style": "give",
+            "points": Decimal(points),
+            "reason": "admin_adjustment",
+            "status": "approved",
+            "occurred_at": NOON,
+            **values,
+        }
+    )
+
+
+def a_ledger(ledger_home, *transfers: Transfer):
+    ledger = ledger_home.open(clock=lambda: NOON)
+    with appending(ledger) as appender:
+        for transfer in transfers:
+            appender.append(transfer)
+    return ledger
+
+
+def hostile_ledger(ledger_home):
+    return a_ledger(
+        ledger_home,
+        *(
+            a_transfer(f"T{number}", comment=text, external_reference=text)
+            for number, text in enumerate(HOSTILE_TEXTS.values())
+        ),
+    )
+
+
+def exported(write, rows, columns, *options) -> bytes:
+    file = io.BytesIO()
+    write(rows, columns, *options, file)
+    return file.getvalue()
+
+
+def test_csv_is_what_rfc_4180_says_with_points_as_people_write_them(ledger_home):
+    ledger = a_ledger(
+        ledger_home,
+        a_transfer("T1", "99999999999999.9999", occurred_at=datetime(2026, 1, 1, 0, 0, 0, 5, tzinfo=UTC)),
+        a_transfer("T2", "12.5000", style="deduct", currency="MILES", comment='says "so", twice'),
+        a_transfer("T3", "100", reverses_transfer_id="T2", reason="revocation", batch_id="B-1"),
+    )
+    assert exported(write_csv, every_listed_transfer(ledger, {}, "entry_id"), TRANSFER_COLUMNS).decode() == (
+        "entry_id,transfer_id,relation_reference,currency,style,points,reason,status,first_status,occurred_at,"
+        "recorded_at,recorded_by,reverses_transfer_id,revoked_points,batch_id,external_reference,comment\r\n"
+        "1,T1,C-1,POINTS,give,99999999999999.9999,admin_adjustment,approved,approved,"
+        "2026-01-01T00:00:00.000005Z,2026-03-10T12:00:00Z,ada,,0,,,\r\n"
+        "2,T2,C-1,MILES,deduct,12.5,admin_adjustment,approved,approved,2026-03-10T12:00:00Z,"
+        '2026-03-10T12:00:00Z,ada,,100,,,"says ""so"", twice"\r\n'
+        "3,T3,C-1,POINTS,give,100,revocation,approved,approved,2026-03-10T12:00:00Z,2026-03-10T12:00:00Z,ada,"
+        "T2,0,B-1,,\r\n"
+    )
+    assert exported(write_csv, every_listed_balance(ledger, {}), BALANCE_COLUMNS).decode() == (
+        "relation_reference,currency,approved_points,pending_given_points,pending_deducted_points,"
+        "on_hold_given_points,on_hold_deducted_points,spendable_points,later_points,is_account_closed\r\n"
+        "C-1,MILES,-12.5,0,0,0,0,-12.5,0,false\r\n"
+        "C-1,POINTS,100000000000099.9999,0,0,0,0,100000000000099.9999,0,false\r\n"
+    )
+
+
+def test_free_text_in_csv_is_never_a_formula(ledger_home):
+    """CASES.md, R23."""
+    ledger = hostile_ledger(ledger_home)
+    written = exported(write_csv, every_listed_transfer(ledger, {}, "entry_id"), TRANSFER_COLUMNS)
+    rows = list(csv.DictReader(io.StringIO(written.decode("utf-8"), newline="")))
+    for row, text in zip(rows, HOSTILE_TEXTS.values(), strict=True):
+        expected = "'" + text if text[0] in "=+-@\t\r" else text
+        assert row["comment"] == expected
+        assert row["external_reference"] == expected
+    assert [row.comment for row in every_listed_transfer(ledger, {}, "entry_id")] == list(
+        HOSTILE_TEXTS.values()
+    )
+
+
+def test_whoever_records_or_names_a_batch_writes_no_formula_either(ledger_home):
+    """CASES.md, R23."""
+    ledger = ledger_home.open(user="=1+1", clock=lambda: NOON)
+    with appending(ledger) as appender:
+        appender.append(a_transfer("T1", batch_id="@B"))
+    (row,) = csv.DictReader(
+        io.StringIO(exported(write_csv, every_listed_transfer(ledger, {}), TRANSFER_COLUMNS).decode())
+    )
+    assert (row["recorded_by"], row["batch_id"]) == ("'=1+1", "'@B")
+
+
+def test_xml_holds_the_same_text_and_no_character_that_xml_forbids(ledger_home):
+    """CASES.md, R23."""
+    ledger = hostile_ledger(ledger_home)
+    written = exported(write_xml, every_listed_transfer(ledger, {}, "entry_id"), TRANSFER_COLUMNS, "transfer")
+    root = ElementTree.fromstring(written)
+    comments = [element.findtext("comment") for element in root]
+    assert comments == [
+        text.replace("\ufffe", "\ufffd").replace("\uffff", "\ufffd") for text in HOSTILE_TEXTS.values()
+    ]
+
+
+class Schema:
+    """The part of XML Schema that `lists.xsd` uses."""
+
+    def __init__(self, path: Path) -> None:
+        root = ElementTree.parse(path).getroot()
+        self.roots = {
+            element.get("name"): element.find(f".//{SCHEMA}element")
+            for element in root.findall(f"{SCHEMA}element")
+        }
+        self.rows = {
+            kind.get("name"): kind.findall(f"{SCHEMA}sequence/{SCHEMA}element")
+            for kind in root.findall(f"{SCHEMA}complexType")
+        }
+        self.simple = {
+            kind.get("name"): kind.find(f"{SCHEMA}restriction")
+            for kind in root.findall(f"{SCHEMA}simpleType")
+        }
+
+    def problems(self, document: bytes) -> list[str]:
+        """What in a document is not as the schema says."""
+        root = ElementTree.fromstring(document)
+        row_element = self.roots[root.tag]
+        problems = []
+        for row in root:
+            if row.tag != row_element.get("name"):
+                problems.append(f"{row.tag} in {root.tag}")
+            values = list(row)
+            for allowed in self.rows[row_element.get("type")]:
+                if values and values[0].tag == allowed.get("name"):
+                    problems += self.problems_of_value(values.pop(0), allowed.get("type"))
+                elif allowed.get("minOccurs") != "0":
+                    problems.append(f"{allowed.get('name')} is missing")
+            problems += [f"{value.tag} is not allowed there" for value in values]
+        return problems
+
+    def problems_of_value(self, value: ElementTree.Element, kind: str) -> list[str]:
+        patterns = {"xs:boolean": "true|false", "xs:positiveInteger": "[1-9][0-9]*", "xs:token": r"\S+"}
+        allowed = [patterns[kind]] if kind in patterns else []
+        if kind in self.simple:
+            restriction = self.simple[kind]
+            allowed = [pattern.get("value") for pattern in restriction.findall(f"{SCHEMA}pattern")]
+            allowed += [
+                re.escape(known.get("value")) for known in restriction.findall(f"{SCHEMA}enumeration")
+            ]
+        if kind == "xs:string" or any(re.fullmatch(pattern, value.text or "") for pattern in allowed):
+            return []
+        return [f"{value.tag} is {value.text!r}"]
+
+
+def test_xml_is_valid_by_its_schema_and_the_schema_can_refuse(ledger_home):
+    schema = Schema(PROJECT_ROOT / "ledger" / "schemas" / "lists.xsd")
+    ledger = a_ledger(
+        ledger_home,
+        a_transfer("T1", "0.0001", status="on_hold", batch_id="B", external_reference="x", comment="y"),
+        a_transfer("T2", "99999999999999.9", style="deduct", reverses_transfer_id="T1", reason="revocation"),
+    )
+    transfers = exported(write_xml, every_listed_transfer(ledger, {}), TRANSFER_COLUMNS, "transfer")
+    balances = exported(write_xml, every_listed_balance(ledger, {}), BALANCE_COLUMNS, "balance")
+    assert len(ElementTree.fromstring(transfers)) == 2
+    assert schema.problems(transfers) == []
+    assert schema.problems(balances) == []
+    assert schema.problems(exported(write_xml, [], TRANSFER_COLUMNS, "transfer")) == []
+    assert schema.problems(transfers.replace(b"<style>deduct<", b"<style>take<")) == ["style is 'take'"]
+    assert schema.problems(balances.replace(b"0.0001", b"0.00010"))
+    assert schema.problems(balances.replace(b"currency>", b"coin>"))
+    columns = {kind: [element.get("name") for element in elements] for kind, elements in schema.rows.items()}
+    assert columns == {"transfer": list(TRANSFER_COLUMNS), "balance": list(BALANCE_COLUMNS)}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Decimal("100.0000"), "100"),
+        (Decimal("-0.5000"), "-0.5"),
+        (Decimal("0.0000"), "0"),
+        (Decimal("1E+3"), "1000"),
+        (True, "true"),
+        (7, "7"),
+        (NOON, "2026-03-10T12:00:00Z"),
+        ("", ""),
+    ],
+)
+def test_a_value_is_told_in_one_way(value, text):
+    assert value_text(value) == text
+
+
+def test_a_long_list_is_written_as_it_is_read():
+    class Row:
+        number = 1
+
+    class Watched(io.BytesIO):
+        def write(self, data) -> int:
+            sizes.append(len(data))
+            return super().write(data)
+
+    sizes: list[int] = []
+    read = 0
+
+    def rows():
+        nonlocal read
+        for read in range(1, 10_001):
+            assert read - 1_000 * len(sizes) <= 2_000
+            yield Row()
+
+    write_csv(rows(), ["number"], Watched())
+    assert read == 10_000
+    assert max(sizes) < 10_000
+
+
+def test_the_command_exports_what_was_filtered_or_selected(ledger_home, points):
+    hostile_ledger(ledger_home)
+
+    def rows(*arguments: str) -> list[str]:
+        ended = points("transfers", *arguments, home=ledger_home.home, **ledger_home.environment)
+        assert ended.returncode == 0, ended.stderr
+        if "--xml" in arguments:
+            return [row.findtext("transfer_id") for row in ElementTree.fromstring(ended.stdout)]
+        return [row["transfer_id"] for row in csv.DictReader(io.StringIO(ended.stdout, newline=""))]
+
+    assert rows("--csv", "--sort", "entry_id", "--limit", "2") == [f"T{number}" for number in range(11)]
+    assert rows("T3", "T1", "--csv") == ["T3", "T1"]
+    assert rows("T3", "--xml") == ["T3"]
+    assert rows("--relation", "C-2", "--xml") == []
+    assert [row.transfer_id for row in selected_transfers(["T3", "T1"])] == ["T3", "T1"]
+    balances = points("balances", "--csv", home=ledger_home.home, **ledger_home.environment)
+    assert balances.stdout.splitlines()[1] == "C-1,POINTS,1100,0,0,0,0,1100,0,false"
+
+
+def test_one_customer_is_looked_up_without_waiting_for_duckdb(ledger_home):
+    a_ledger(ledger_home, a_transfer("T1"))
+    code = (
+        "import sys\nfrom console.points import main\n"
+        "try:\n    main()\nfinally:\n    assert 'duckdb' not in sys.modules"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "balances", "--relation", "C-1"],
+        env={"POINTS_HOME": str(ledger_home.home), **ledger_home.environment},
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "100" in ended.stdout
