@@ -10,8 +10,11 @@ import gzip
 import io
 import os
 import stat
+import zlib
 from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from ledger.errors import PointsError
 
@@ -35,11 +38,36 @@ def check_transfers(location: str) -> list[Path]:
     files = _files(location)
     for file in files:
         _check_kind(file)
-        if _name(file).endswith(".parquet"):
+        if is_parquet(file):
             _check_parquet(file)
         else:
-            _check_csv(file)
+            _check_csv_head(file)
+            _check_csv_end(file)
     return files
+
+
+def check_file(file: Path) -> None:
+    """Raise `TransfersFileRefused` where ``file`` is no file that can be read, or not of the kind that its
+    name says. What stands in it is for the reader to judge (`ledger.file_rows`)."""
+    if not os.path.lexists(file):
+        raise TransfersFileRefused("NOT_FOUND", str(file), "is not there", "check its name")
+    if file.is_dir():
+        raise TransfersFileRefused("NOT_READABLE", str(file), "is a folder", "name one of its files")
+    _check_kind(file)
+    if is_parquet(file):
+        _check_parquet(file)
+    else:
+        _check_csv_head(file)
+
+
+def is_parquet(file: Path) -> bool:
+    """Is the file one of Parquet, by its name?"""
+    return _name(file).endswith(".parquet")
+
+
+def is_gzip(file: Path) -> bool:
+    """Is the file compressed, by its name?"""
+    return _name(file).endswith(".gz")
 
 
 def _name(file: Path) -> str:
@@ -100,60 +128,70 @@ def _check_parquet(file: Path) -> None:
         )
 
 
-def _check_csv(file: Path) -> None:
+def _check_csv_head(file: Path) -> None:
     with open(file, "rb") as stream:
         head = stream.read(4)
-    is_gzip = head.startswith(b"\x1f\x8b")
-    if _name(file).endswith(".gz") != is_gzip or head.startswith((b"PK\x03\x04", b"PAR1")):
+    if is_gzip(file) != head.startswith(b"\x1f\x8b") or head.startswith((b"PK\x03\x04", b"PAR1")):
         raise TransfersFileRefused(
             "NOT_CSV",
             str(file),
             "is a file of another kind under the name of a CSV",
             "export it as CSV, or give it its right name",
         )
-    try:
-        with gzip.open(file, "rb") if is_gzip else open(file, "rb") as stream:
-            first_line = stream.readline(1 << 20)
-            ends_with_line = _ends_with_line(stream, first_line)
-    except (OSError, EOFError):
+    with opened(file) as stream:
+        first_line = _read(file, lambda: stream.readline(1 << 20))
+    if not first_line:
         raise TransfersFileRefused(
-            "TRUNCATED" if is_gzip else "NOT_READABLE",
-            str(file),
-            "breaks off before its end",
-            "transfer it again",
-        ) from None
+            "FILE_EMPTY", str(file), "is empty, without even a header", "send it again"
+        )
     if first_line.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in first_line:
         raise TransfersFileRefused("ENCODING", str(file), "is not UTF-8 in line 1", "save it as UTF-8")
-    if not ends_with_line:
-        _check_last_row(file, is_gzip)
 
 
-def _ends_with_line(stream: io.BufferedIOBase, first_line: bytes) -> bool:
-    if isinstance(stream, gzip.GzipFile):
-        last = first_line
-        while block := stream.read(1 << 20):
-            last = block
-        return last.endswith((b"\n", b"\r"))
-    stream.seek(-1, io.SEEK_END)
-    return stream.read(1) in b"\r\n"
+def opened(file: Path) -> BinaryIO:
+    """The bytes of a CSV file, decompressed where its name says that it is compressed."""
+    return gzip.open(file, "rb") if is_gzip(file) else open(file, "rb")
 
 
-def _check_last_row(file: Path, is_gzip: bool) -> None:
+def blocks(file: Path, size: int = 1 << 22) -> Iterator[bytes]:
+    """The bytes of a CSV file, block by block; raise `TransfersFileRefused` where they break off."""
+    with opened(file) as stream:
+        while block := _read(file, lambda: stream.read(size)):
+            yield block
+
+
+def _read(file: Path, read: Callable[[], bytes]) -> bytes:
+    try:
+        return read()
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise TransfersFileRefused(
+            "TRUNCATED", str(file), "breaks off before its end or is damaged", "transfer it again"
+        ) from None
+
+
+def _check_csv_end(file: Path) -> None:
     """A file may lack its last line end, but not the rest of its last row (CASES.md, F9)."""
-    opener = gzip.open if is_gzip else open
-    with opener(file, "rt", encoding="utf-8-sig", errors="replace", newline="") as stream:
+    if is_gzip(file):
+        last = deque(blocks(file), maxlen=1).pop()
+    else:
+        with open(file, "rb") as stream:
+            stream.seek(-1, io.SEEK_END)
+            last = stream.read(1)
+    if last.endswith((b"\n", b"\r")):
+        return
+    with io.TextIOWrapper(opened(file), encoding="utf-8-sig", errors="replace", newline="") as stream:
         rows = csv.reader(stream)
         header = next(rows)
         try:
-            (last,) = deque(rows, maxlen=1) or [header]
+            (last_row,) = deque(rows, maxlen=1) or [header]
         except csv.Error:
             raise TransfersFileRefused(
                 "QUOTE", str(file), "has a quote that opens and never closes", "close it or double it"
             ) from None
-    if len(last) < len(header):
+    if len(last_row) < len(header):
         raise TransfersFileRefused(
             "TRUNCATED",
             str(file),
-            f"ends inside its last row, after {len(last)} of {len(header)} fields",
+            f"ends inside its last row, after {len(last_row)} of {len(header)} fields",
             "send it again, whole",
         )

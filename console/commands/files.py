@@ -1,0 +1,181 @@
+"""``points import`` and ``quarantine``: files of transfers, and the rows of them that were set aside."""
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from console.output import AsCsv, AsJson, print_csv, print_json
+from ledger.settings import Settings
+
+app = typer.Typer()
+quarantine = typer.Typer(
+    help="List the quarantined rows that are open, or dismiss one.",
+    invoke_without_command=True,
+)
+app.add_typer(quarantine, name="quarantine")
+
+
+@app.command("import", epilog="Example: points import transfers.csv --map member=relation_reference")
+def import_transfers(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV, CSV.gz or Parquet file of transfers.")],
+    keep_bad_rows: Annotated[
+        bool,
+        typer.Option("--quarantine", help="Add the good rows, and keep the bad ones aside with the reason."),
+    ] = False,
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="THEIRS=OURS", help="A column of the file and our name of it; repeatable."
+        ),
+    ] = None,
+    ignored: Annotated[
+        str, typer.Option("--ignore-columns", metavar="A,B", help="Columns of the file to leave out.")
+    ] = "",
+    expected_rows: Annotated[
+        int | None, typer.Option("--expect-rows", min=0, metavar="N", help="Refuse a file of other length.")
+    ] = None,
+    expected_points: Annotated[
+        str | None,
+        typer.Option(
+            "--expect-points", metavar="P", help="Refuse a file whose points do not add up to this."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and record nothing.")] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Add a file of transfers: all of it, or nothing."""
+    from console.file_screens import import_progress, show_bad_rows, show_import
+    from ledger.database import open_ledger
+    from ledger.imports import ImportRefused, import_file
+
+    names, points = _names(renamed or []), _points(expected_points)
+    ledger = open_ledger(Settings.from_environment(), create=True)
+    is_quiet = as_json or as_csv
+    try:
+        with import_progress(quiet=is_quiet) as report:
+            result = import_file(
+                ledger,
+                file,
+                quarantine=keep_bad_rows,
+                renamed=names,
+                ignored=[name.strip() for name in ignored.split(",") if name.strip()],
+                expected_rows=expected_rows,
+                expected_points=points,
+                dry_run=dry_run,
+                report=report,
+            )
+    except ImportRefused as refused:
+        rows = [{name: getattr(row, name) for name in row.__slots__} for row in refused.bad_rows]
+        if as_json:
+            print_json({"code": refused.code, "bad_row_count": refused.bad_row_count, "bad_rows": rows})
+        elif as_csv:
+            print_csv(_harmless(rows))
+        else:
+            show_bad_rows(refused)
+        raise
+    told = {
+        "file": str(result.path),
+        "batch_id": result.batch_id,
+        "dry_run": result.dry_run,
+        "rows": result.row_count,
+        "added": result.added,
+        "duplicates": result.duplicates,
+        "status_changes": result.status_changes,
+        "quarantined": result.quarantined,
+        "closed_accounts": result.closed_accounts,
+        "rows_per_second": result.rows_per_second,
+    }
+    if as_json:
+        print_json(told | {"warnings": list(result.warnings)})
+    elif as_csv:
+        print_csv([told])
+    else:
+        show_import(result)
+
+
+@quarantine.callback(epilog="Example: points quarantine --csv > quarantined.csv")
+def list_quarantined(context: typer.Context, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """List the quarantined rows that are open, or dismiss one."""
+    if context.invoked_subcommand:
+        return
+    from console.file_screens import show_open_rows
+    from ledger.database import open_ledger
+    from ledger.quarantine import list_open_rows
+
+    ledger = open_ledger(Settings.from_environment())
+    rows = list(list_open_rows(ledger))
+    told = [
+        {
+            "entry_id": row.entry_id,
+            "recorded_at": row.recorded_at.isoformat().replace("+00:00", "Z"),
+            "batch_id": row.batch_id,
+            "file_name": row.file_name,
+            "line": row.line,
+            "transfer_id": row.transfer_id,
+            "code": row.code,
+            "column": row.column,
+            "value": row.value,
+            "expected": row.expected,
+            "row": row.row,
+        }
+        for row in rows
+    ]
+    if as_json:
+        print_json(told)
+    elif as_csv:
+        print_csv(_harmless(told))
+    else:
+        show_open_rows(rows)
+
+
+@quarantine.command(epilog="Example: points quarantine dismiss 1042 --reason 'sent by mistake'")
+def dismiss(
+    entry_id: Annotated[int, typer.Argument(metavar="ENTRY_ID", help="The row's entry, as listed.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why the row will not come again.")],
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Say why a quarantined row will not come again."""
+    from ledger.database import open_ledger
+    from ledger.quarantine import dismiss as dismiss_row
+
+    ledger = open_ledger(Settings.from_environment())
+    dismissal = dismiss_row(ledger, entry_id, reason)
+    told = {"entry_id": dismissal.entry_id, "quarantined_entry_id": entry_id, "reason": dismissal.reason}
+    if as_json:
+        print_json(told)
+    elif as_csv:
+        print_csv([told])
+    else:
+        typer.echo(f"Quarantined row {entry_id:,} is dismissed: {dismissal.reason}")
+
+
+def _names(pairs: list[str]) -> dict[str, str]:
+    names = {}
+    for pair in pairs:
+        theirs, equals, ours = pair.rpartition("=")
+        if not (theirs and equals and ours):
+            raise typer.BadParameter(f"--map is {pair!r}, but it is written theirs=ours.")
+        names[theirs] = ours
+    return names
+
+
+def _points(text: str | None) -> Decimal | None:
+    if text is not None and not re.fullmatch(r"[0-9]{1,34}(\.[0-9]{1,4})?", text, re.ASCII):
+        raise typer.BadParameter(f"--expect-points is {text!r}, but it is a sum of points, like 1250.5.")
+    return None if text is None else Decimal(text)
+
+
+def _harmless(rows: list[dict]) -> list[dict]:
+    """The same rows, with an apostrophe before what a spreadsheet would take for a formula (R23)."""
+    return [
+        {
+            name: f"'{value}" if str(value).startswith(("=", "+", "-", "@", "\t", "\r")) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]

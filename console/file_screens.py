@@ -1,0 +1,122 @@
+"""What ``points import`` and ``quarantine`` show to people."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ledger.imports import ImportProgress, ImportRefused, ImportResult
+from ledger.quarantine import OpenRow
+
+_BAD_ROWS_SHOWN = 20
+_VALUE_LENGTH = 40
+_TITLES = {"reading": "Reading", "comparing": "Comparing", "adding": "Adding"}
+
+
+@contextmanager
+def import_progress(quiet: bool) -> Iterator[Callable[[ImportProgress], None]]:
+    """A progress bar on a screen, one line a phase; what it yields takes each step."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    ) as progress:
+        task = progress.add_task("", total=None)
+
+        def report(step: ImportProgress) -> None:
+            # What is compared is one statement: how far it is, nobody can tell.
+            total = step.total if step.phase == "adding" else None
+            progress.update(task, description=_TITLES[step.phase], completed=step.done, total=total)
+
+        yield report
+
+
+def show_import(result: ImportResult) -> None:
+    """What an import did, or would do."""
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    if not result.row_count:
+        console.print(f"{result.path} has no rows, so nothing was added.")
+        return
+    table = Table("Rows", "Added", "Duplicates", "Status changes", "Quarantined", "Rows a second")
+    for column in table.columns:
+        column.justify = "right"
+    counts = (
+        *(result.row_count, result.added, result.duplicates, result.status_changes),
+        *(result.quarantined, result.rows_per_second),
+    )
+    table.add_row(*(f"{count:,}" for count in counts))
+    console.print(table)
+    if result.closed_accounts:
+        accounts = "account was" if result.closed_accounts == 1 else "accounts were"
+        console.print(f"{result.closed_accounts:,} {accounts} closed by a transfer of the file.")
+    for warning in result.warnings:
+        console.print(warning, style="yellow")
+    if result.dry_run:
+        console.print("This was a dry run: nothing was recorded.")
+    elif not result.entry_count:
+        console.print(f"Nothing was added: the ledger has every row of {result.path} already.")
+    else:
+        console.print(f"Batch: {result.batch_id}")
+    if result.quarantined:
+        rows = "row is" if result.quarantined == 1 else "rows are"
+        console.print(
+            f"{result.quarantined:,} {rows} set aside and in no balance; `points quarantine` lists them.",
+            style="yellow",
+        )
+
+
+def show_bad_rows(refused: ImportRefused) -> None:
+    """The first of the rows that refuse a file, on standard error as the refusal itself."""
+    console = Console(stderr=True, soft_wrap=True)
+    table = Table("Line", "Transfer", "Code", "Column", "Value", "Expected")
+    table.columns[0].justify = "right"
+    for row in refused.bad_rows[:_BAD_ROWS_SHOWN]:
+        table.add_row(
+            f"{row.line:,}", _plain(row.transfer_id), row.code, row.column, _plain(row.value), row.expected
+        )
+    console.print(table)
+    left = refused.bad_row_count - _BAD_ROWS_SHOWN
+    if left > 0:
+        console.print(f"… and {left:,} more; --csv and --json list them.", highlight=False)
+
+
+def show_open_rows(rows: list[OpenRow]) -> None:
+    """The open quarantined rows, each with the reason."""
+    console = Console(soft_wrap=True)
+    if not rows:
+        console.print("No quarantined row is open.")
+        return
+    table = Table("Entry", "File", "Line", "Transfer", "Code", "Column", "Value", "Expected")
+    for column in (table.columns[0], table.columns[2]):
+        column.justify = "right"
+    for row in rows:
+        table.add_row(
+            f"{row.entry_id}",
+            _plain(row.file_name),
+            f"{row.line:,}",
+            _plain(row.transfer_id),
+            row.code,
+            row.column,
+            _plain(row.value),
+            row.expected,
+        )
+    console.print(table)
+    console.print(
+        f"{len(rows):,} open. Send a row again put right, or say why not:"
+        " `points quarantine dismiss ENTRY --reason TEXT`.",
+        highlight=False,
+    )
+
+
+def _plain(value: str) -> Text:
+    """A value in one line of a table, whatever was sent."""
+    shown = value if len(value) <= _VALUE_LENGTH else f"{value[:_VALUE_LENGTH]}…"
+    return Text("".join(character if character.isprintable() else "·" for character in shown))

@@ -1,0 +1,490 @@
+"""Reads a file that somebody sent into DuckDB, every value as text and as it was sent (CASES.md, F1 to F15).
+
+What cannot be read as rows is refused here, with a sentence; rows that break a rule come through and are told
+apart later (`ledger.row_rules`). `dbt_project/macros/raw_transfers_file.sql` does the same for the models.
+"""
+
+import csv
+import glob
+import hashlib
+import io
+import sys
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from re import fullmatch
+
+import duckdb
+
+from ledger.transfers_file import TransfersFileRefused, blocks, check_file, is_gzip, is_parquet, opened
+
+# DuckDB's reader makes a null of a field that is missing, and of one that is this, which nobody sends.
+_NO_FIELD = "\x01\x02 no field \x02\x01"
+# Fields beyond the header's that DuckDB is told of; rows with more are rewritten first.
+_SURPLUS_FIELDS = 4
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_INTEGERS = (
+    *("tinyint", "smallint", "integer", "bigint", "hugeint"),
+    *("utinyint", "usmallint", "uinteger", "ubigint", "uhugeint"),
+)
+
+
+@dataclass(frozen=True)
+class FileShape:
+    """The columns that a kind of file must have, and those that it may have."""
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.needed + self.optional
+
+
+TRANSFERS_SHAPE = FileShape(
+    needed=("transfer_id", "relation_reference", "style", "points", "reason", "occurred_at"),
+    optional=(
+        *("currency", "status", "status_changed_at", "reverses_transfer_id"),
+        *("external_reference", "comment"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class LoadedFile:
+    """A file whose rows stand in the table `sent_rows`.
+
+    ``columns`` are the shape's that the file has, in the file's order; ``sha256`` (hexadecimal) is that of
+    the file as it stands on disk.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    row_count: int
+    sha256: str
+    _line_count: int = field(repr=False)
+
+    def lines(self, row_numbers: Iterable[int]) -> dict[int, int]:
+        """The line of the file, from 1, at which each of the rows begins; of Parquet, the row's number.
+
+        Reads the file again where a quoted field holds a line break, or a line is blank.
+        """
+        wanted = sorted(set(row_numbers))
+        return dict(zip(wanted, self.lines_in_order(wanted), strict=True))
+
+    def lines_in_order(self, row_numbers: Iterable[int]) -> Iterator[int]:
+        """The same, one by one, for row numbers that ascend."""
+        if is_parquet(self.path):
+            yield from row_numbers
+        elif self._line_count == self.row_count + 1:
+            for number in row_numbers:
+                yield number + 1
+        else:
+            starts = enumerate(_row_starts(self.path))
+            for number in row_numbers:
+                yield next(line for row, line in starts if row == number)
+
+
+def load_rows(
+    database: duckdb.DuckDBPyConnection,
+    path: Path,
+    shape: FileShape,
+    renamed: Mapping[str, str] | None = None,
+    ignored: Collection[str] = (),
+    expected_rows: int | None = None,
+    expected_points: Decimal | None = None,
+) -> LoadedFile:
+    """Read ``path`` (CSV, CSV.gz or Parquet) into the table ``sent_rows`` of ``database``.
+
+    The table has ``row_number`` (from 1, in file order), every column of ``shape`` as text, null where the
+    file has no such column or the row no such field, '' where it is empty; ``has_wrong_field_count``; and
+    ``surplus_fields``, a list of the fields of a row that has too many, else null.
+    ``renamed`` maps the file's names to ours, ``ignored`` are names of the file's that are left out.
+    ``expected_rows``, and ``expected_points`` as the sum over all rows, guard against a file cut short.
+
+    Raises `TransfersFileRefused` with the code that CASES.md gives.
+    """
+    check_file(path)
+    seen = path.stat()
+    with open(path, "rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    database.execute("drop table if exists sent_rows")
+    if is_parquet(path):
+        columns, line_count = _load_parquet(database, path, shape, renamed or {}, ignored), 0
+    else:
+        columns, line_count = _load_csv(database, path, shape, renamed or {}, ignored)
+    now = path.stat()
+    if (seen.st_size, seen.st_mtime_ns) != (now.st_size, now.st_mtime_ns):
+        raise TransfersFileRefused(
+            "NOT_READABLE", str(path), "changed while it was read", "wait until all of it is there"
+        )
+    (row_count,) = database.execute("select count(*) from sent_rows").fetchone()
+    _check_totals(database, path, row_count, expected_rows, expected_points)
+    return LoadedFile(path, columns, row_count, sha256, line_count)
+
+
+def _load_csv(
+    database: duckdb.DuckDBPyConnection,
+    path: Path,
+    shape: FileShape,
+    renamed: Mapping[str, str],
+    ignored: Collection[str],
+) -> tuple[tuple[str, ...], int]:
+    """Load a CSV file and return the columns that it has and the number of its lines."""
+    header = _header(path)
+    ours = _our_columns(path, header, shape, renamed, ignored)
+    text = _scan(path, len(header))
+    try:
+        _read_csv(database, path, is_gzip(path), ours, shape)
+    except (duckdb.InvalidInputException, duckdb.IOException):
+        # Line ends of two kinds, more surplus fields than DuckDB was told of, or no CSV at all.
+        database.execute("drop table if exists sent_rows")
+        with _rewritten(path, len(header)) as plain_file:
+            try:
+                _read_csv(database, plain_file, False, ours, shape)
+            except duckdb.InvalidInputException as error:
+                raise TransfersFileRefused(
+                    "NOT_CSV",
+                    str(path),
+                    f"cannot be read as CSV ({str(error).splitlines()[0].rstrip('.')})",
+                    "write it anew, with commas and double quotes",
+                ) from error
+    if not text.ends_with_line:
+        _check_last_row(database, path, len(header))
+    return tuple(name for name in ours if name), text.line_count
+
+
+def _header(path: Path) -> list[str]:
+    """The names in the first line of a CSV file."""
+    # What is no UTF-8 is refused with its line by `_scan`; a header is only a part of it.
+    with io.TextIOWrapper(opened(path), encoding="utf-8-sig", errors="replace", newline="") as stream:
+        first = stream.readline(1 << 20)
+        if not first.strip("\r\n"):
+            raise TransfersFileRefused(
+                "HEADER", str(path), "begins with a blank line", "begin with the names of the columns"
+            )
+        try:
+            (header,) = csv.reader([first], strict=True)
+        except csv.Error:
+            raise TransfersFileRefused(
+                "HEADER", str(path), "has a quote in line 1 that does not close", "close it or leave it out"
+            ) from None
+    return header
+
+
+def _our_columns(
+    path: Path,
+    header: list[str],
+    shape: FileShape,
+    renamed: Mapping[str, str],
+    ignored: Collection[str],
+) -> list[str]:
+    """Our name of each column of the file, '' of one that is left out; raise where the header is not as it
+    must be (CASES.md, F5 and F6)."""
+
+    def refuse(problem: str, remedy: str) -> None:
+        raise TransfersFileRefused("HEADER", str(path), problem, remedy)
+
+    for delimiter, word in _DELIMITERS.items():
+        if len(header) == 1 and delimiter in header[0]:
+            refuse(f"separates its columns by {word}", "save it with commas")
+    for theirs, name in renamed.items():
+        if name not in shape.columns:
+            refuse(
+                f"is to have its column {theirs!r} read as {name!r}, which is none of ours",
+                f"name one of {', '.join(shape.columns)}",
+            )
+        if theirs not in header:
+            refuse(f"has no column {theirs!r} to be read as {name!r}", "check the name in its first line")
+    ours = ["" if name in ignored else renamed.get(name, name) for name in header]
+    for name in filter(None, ours):
+        if name not in shape.columns:
+            if name.strip().lower() in shape.columns:
+                refuse(f"has a column {name!r}", f"write it {name.strip().lower()!r}")
+            refuse(
+                f"has a column {name!r}, which such a file does not have",
+                f"rename it, or leave it out (--map, --ignore-columns); the columns are"
+                f" {', '.join(shape.columns)}",
+            )
+        if ours.count(name) > 1:
+            refuse(f"has the column {name!r} twice", "leave one of them out")
+    for name in shape.needed:
+        if name not in ours:
+            refuse(f"has no column {name!r}", f"needed are {', '.join(shape.needed)}")
+    return ours
+
+
+@dataclass(frozen=True)
+class _Text:
+    """What one look at every byte of a CSV file finds."""
+
+    line_count: int
+    ends_with_line: bool
+
+
+def _scan(path: Path, column_count: int) -> _Text:
+    """Look at every byte of a CSV file; raise where they are no UTF-8 (F3) or a quote never closes (F8)."""
+    line_ends = quotes = 0
+    rest = block = b""
+    for block in blocks(path):
+        block = rest + block
+        rest = _undecoded_end(path, block, line_ends)
+        block = block[: len(block) - len(rest)]
+        line_ends += block.count(b"\n")
+        quotes += block.count(b'"')
+    if rest:
+        raise _not_utf_8(path, line_ends + rest.count(b"\n") + 1)
+    ends_with_line = block.endswith((b"\n", b"\r"))
+    if quotes % 2:
+        raise _open_quote(path, column_count, ends_with_line)
+    return _Text(line_ends + (not block.endswith(b"\n")), ends_with_line)
+
+
+def _undecoded_end(path: Path, block: bytes, line_ends: int) -> bytes:
+    """The bytes at the end of a block, three at most, that only the next block can complete."""
+    try:
+        block.decode()
+    except UnicodeDecodeError as error:
+        if error.reason != "unexpected end of data":
+            raise _not_utf_8(path, line_ends + block.count(b"\n", 0, error.start) + 1) from None
+        return block[error.start :]
+    return b""
+
+
+def _not_utf_8(path: Path, line: int) -> TransfersFileRefused:
+    return TransfersFileRefused("ENCODING", str(path), f"is not UTF-8 in line {line:,}", "save it as UTF-8")
+
+
+def _open_quote(path: Path, column_count: int, ends_with_line: bool) -> TransfersFileRefused:
+    """Where a quote opens that never closes; at the very end of a file, the file breaks off (F9)."""
+    opened_at = 1
+    line = last_line = 0
+    is_open = False
+    text = ""
+    for line, text in enumerate(_lines(path), 1):
+        if text.count('"') % 2:
+            is_open = not is_open
+            if is_open:
+                opened_at, last_line = line, text
+    if opened_at == line and not ends_with_line:
+        field_count = len(next(csv.reader([last_line])))
+        if field_count < column_count:
+            return _ends_inside_row(path, field_count, column_count)
+    return TransfersFileRefused(
+        "QUOTE",
+        str(path),
+        f"has a quote in line {opened_at:,} that opens and never closes",
+        "close it or double it",
+    )
+
+
+def _ends_inside_row(path: Path, field_count: int, column_count: int) -> TransfersFileRefused:
+    return TransfersFileRefused(
+        "TRUNCATED",
+        str(path),
+        f"ends inside its last row, after {field_count} of {column_count} fields",
+        "send it again, whole",
+    )
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a CSV file with their line ends, quoted or not."""
+    with io.TextIOWrapper(opened(path), encoding="utf-8-sig", newline="") as stream:
+        yield from stream
+
+
+def _row_starts(path: Path) -> Iterator[int]:
+    """The line at which the header begins, and then each row; blank lines are none."""
+    with _fields_of_any_size():
+        rows = csv.reader(_lines(path))
+        end_of_last = 0
+        for row in rows:
+            if row:
+                yield end_of_last + 1
+            end_of_last = rows.line_num
+
+
+@contextmanager
+def _fields_of_any_size() -> Iterator[None]:
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _read_csv(
+    database: duckdb.DuckDBPyConnection, file: Path, compressed: bool, ours: list[str], shape: FileShape
+) -> None:
+    """Make `sent_rows` of a CSV file whose columns are ``ours``.
+
+    Every row is padded to more fields than the header has with what no field can be, so that a row that is
+    too short or too long comes through and can be told (F7). The padding rules out the parallel reader.
+    """
+    names = [f"field_{number}" for number in range(1, len(ours) + _SURPLUS_FIELDS + 1)]
+    fields = dict(zip(ours, names, strict=False))
+    surplus = names[len(ours) :]
+    columns = [
+        f"{fields[name]} as {name}" if name in fields else f"cast(null as varchar) as {name}"
+        for name in shape.columns
+    ]
+    database.execute(
+        f"""
+        create table sent_rows as
+        select
+            row_number() over () as row_number,
+            {", ".join(columns)},
+            {names[len(ours) - 1]} is null or {surplus[0]} is not null as has_wrong_field_count,
+            case when {surplus[0]} is not null then
+                list_filter([{", ".join(surplus)}], sent -> sent is not null)
+            end as surplus_fields
+        from read_csv(
+            $file, auto_detect = false, header = true, delim = ',', quote = '"', escape = '"',
+            columns = {{{", ".join(f"'{name}': 'varchar'" for name in names)}}},
+            nullstr = $no_field, null_padding = true, strict_mode = true, parallel = false,
+            compression = '{"gzip" if compressed else "none"}'
+        )
+        """,
+        {"file": glob.escape(str(file)), "no_field": _NO_FIELD},
+    )
+
+
+@contextmanager
+def _rewritten(path: Path, column_count: int) -> Iterator[Path]:
+    """The same rows in a file that DuckDB's strict reader takes: one kind of line end, few surplus fields.
+
+    Raises `TransfersFileRefused` where a quoted field goes on behind its closing quote.
+    """
+    most = column_count + _SURPLUS_FIELDS
+    with tempfile.TemporaryDirectory(prefix="points_") as folder, _fields_of_any_size():
+        plain_file = Path(folder) / "rows.csv"
+        try:
+            with open(plain_file, "w", encoding="utf-8", newline="") as written:
+                writer = csv.writer(written)
+                rows = csv.reader(_lines(path), strict=True)
+                for row in filter(None, rows):
+                    kept = row[: most - 1]
+                    if len(row) >= most:
+                        kept.append(",".join(row[most - 1 :]))
+                    writer.writerow(kept)
+        except csv.Error:
+            raise TransfersFileRefused(
+                "QUOTE",
+                str(path),
+                f"has a field in line {rows.line_num:,} that goes on behind its closing quote",
+                "double the quotes within it",
+            ) from None
+        yield plain_file
+
+
+def _check_last_row(database: duckdb.DuckDBPyConnection, path: Path, column_count: int) -> None:
+    """A file may lack its last line end, but not the rest of its last row (F9)."""
+    (is_short,) = database.execute(
+        "select coalesce(arg_max(has_wrong_field_count and surplus_fields is null, row_number), false)"
+        " from sent_rows"
+    ).fetchone()
+    if is_short:
+        last_row = ""
+        for line in _lines(path):
+            last_row = line
+        field_count = len(next(csv.reader([last_row])))
+        raise _ends_inside_row(path, field_count, column_count)
+
+
+def _load_parquet(
+    database: duckdb.DuckDBPyConnection,
+    path: Path,
+    shape: FileShape,
+    renamed: Mapping[str, str],
+    ignored: Collection[str],
+) -> tuple[str, ...]:
+    """Load a Parquet file and return the columns that it has (F14)."""
+    file = glob.escape(str(path))
+    try:
+        described = database.execute("describe select * from read_parquet($file)", {"file": file}).fetchall()
+        names = [name for name, *_ in described]
+        ours = _our_columns(path, names, shape, renamed, ignored)
+        texts = {
+            name: _text_of_parquet(path, sent_name, name, sent_type.lower())
+            for name, (sent_name, sent_type, *_) in zip(ours, described, strict=True)
+            if name
+        }
+        columns = [
+            f"coalesce({texts[name]}, '') as {name}" if name in texts else f"cast(null as varchar) as {name}"
+            for name in shape.columns
+        ]
+        database.execute("set TimeZone = 'UTC'")
+        database.execute(
+            f"""
+            create table sent_rows as
+            select
+                file_row_number + 1 as row_number,
+                {", ".join(columns)},
+                false as has_wrong_field_count,
+                cast(null as varchar[]) as surplus_fields
+            from read_parquet($file, file_row_number = true)
+            """,
+            {"file": file},
+        )
+    except (duckdb.InvalidInputException, duckdb.IOException, duckdb.SerializationException) as error:
+        if "No space left" in str(error):
+            raise
+        raise TransfersFileRefused(
+            "PARQUET",
+            str(path),
+            f"is damaged ({str(error).splitlines()[0].rstrip('.')})",
+            "write or transfer it again",
+        ) from error
+    return tuple(filter(None, ours))
+
+
+def _text_of_parquet(path: Path, sent_name: str, name: str, sent_type: str) -> str:
+    """The expression that gives a column's text. Points may be text, an integer or a decimal of at most four
+    places, instants text or timestamps; a float never passes."""
+    column = '"' + sent_name.replace('"', '""') + '"'
+    is_exact = sent_type in _INTEGERS or fullmatch(r"decimal\([0-9]+,[0-4]\)", sent_type)
+    if sent_type.startswith("varchar"):
+        return column
+    if name.endswith("points") and is_exact:
+        return f"cast({column} as varchar)"
+    if name.endswith("_at") and sent_type.startswith("timestamp"):
+        if "time zone" in sent_type:
+            return f"cast(timezone('UTC', {column}) as varchar) || 'Z'"
+        return f"cast(cast({column} as timestamp) as varchar)"
+    raise TransfersFileRefused(
+        "HEADER",
+        str(path),
+        f"has its column {sent_name!r} as {sent_type.upper()}",
+        "points are text, an integer or a decimal of at most four places, instants text or timestamps,"
+        " the others text",
+    )
+
+
+def _check_totals(
+    database: duckdb.DuckDBPyConnection,
+    path: Path,
+    row_count: int,
+    expected_rows: int | None,
+    expected_points: Decimal | None,
+) -> None:
+    """Raise `TransfersFileRefused` where the file holds not what its sender says (F9)."""
+    if expected_rows is not None and row_count != expected_rows:
+        raise TransfersFileRefused(
+            "TRUNCATED", str(path), f"has {row_count:,} rows, not {expected_rows:,}", "send it again, whole"
+        )
+    if expected_points is not None:
+        # What is no number of points is a bad row, and no part of the sum.
+        (total,) = database.execute(
+            "select coalesce(sum(case when regexp_full_match(points, '-?[0-9]{1,14}([.][0-9]{1,4})?')"
+            " then cast(points as decimal(38, 4)) end), 0) from sent_rows"
+        ).fetchone()
+        if total != expected_points:
+            raise TransfersFileRefused(
+                "TRUNCATED",
+                str(path),
+                f"adds up to {total.normalize():f} points, not {expected_points.normalize():f}",
+                "send it again, whole",
+            )

@@ -1,0 +1,494 @@
+"""Imports a file of transfers into the ledger, all of it in one transaction (DESIGN.md, section 5)."""
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+from django.db import connection
+
+from ledger.append import Appender, appending
+from ledger.bulk_insert import copy_rows, insert_columns, insert_rows
+from ledger.database import Ledger
+from ledger.digests import digest_sql
+from ledger.errors import PointsError
+from ledger.fields import to_microseconds
+from ledger.file_rows import TRANSFERS_SHAPE, LoadedFile, load_rows
+from ledger.identifiers import Difference, IdConflict
+from ledger.known_transfers import load_known_transfers
+from ledger.models import AccountEvent, Batch, QuarantinedRow, StatusChange, Transfer
+from ledger.quarantine import Quarantined, rows_to_keep
+from ledger.row_rules import judge_rows
+from ledger.row_verdicts import Counts, decide_rows, find_repeated_ids
+from ledger.rules import check_identifier
+from ledger.work_folders import work_folder
+
+# What DuckDB may use; the rest of an import's memory does not grow with the file.
+MEMORY_LIMIT = "1GB"
+_ROWS_PER_CHUNK = 50_000
+_ROWS_PER_FETCH = 10_000
+_SQLITE_CACHE_KIB = 262_144
+# More are counted, but not listed one by one.
+MOST_BAD_ROWS_LISTED = 100_000
+_LINES_NAMED = 5
+_SHOWN_LENGTH = 60
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that breaks a rule: where it stands, what was sent, and what was expected.
+
+    ``column`` is empty where it is about the row as a whole.
+    """
+
+    line: int
+    transfer_id: str
+    column: str
+    value: str
+    code: str
+    expected: str
+
+    def __str__(self) -> str:
+        what = f"{self.column} is {_shortened(self.value)!r}, " if self.column else ""
+        return f"line {self.line:,}, {self.code}: {what}expected {self.expected}"
+
+
+class ImportRefused(PointsError):
+    """Rows of a file are bad, so nothing of it was added.
+
+    ``bad_rows`` are those that refuse it, in file order: every one, up to `MOST_BAD_ROWS_LISTED`;
+    ``bad_row_count`` counts them all, and ``codes`` has each of their codes.
+    """
+
+    def __init__(
+        self, path: Path, row_count: int, bad_rows: list[BadRow], bad_row_count: int, codes: set[str]
+    ) -> None:
+        self.code = "ID_CONFLICT" if "ID_CONFLICT" in codes else "BAD_ROWS"
+        remedy = (
+            "mend them, or give what is another transfer another transfer_id, and import it again"
+            if self.code == "ID_CONFLICT"
+            else "mend them and import it again, or set them aside with --quarantine"
+        )
+        rows = f"{bad_row_count:,} of its {row_count:,} rows {'is' if bad_row_count == 1 else 'are'} bad"
+        super().__init__(
+            f"{self.code}: nothing of {path} was added, because {rows} (the first: {bad_rows[0]}); {remedy}."
+        )
+        self.path = path
+        self.bad_rows = bad_rows
+        self.bad_row_count = bad_row_count
+        self.codes = codes
+
+
+@dataclass(frozen=True)
+class ImportProgress:
+    """How far an import is: ``phase`` is ``reading``, ``comparing`` or ``adding``.
+
+    ``done`` of ``total`` rows; when they are added, of entries. ``total`` is None where it is not known yet.
+    """
+
+    phase: str
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What an import did, or with ``dry_run`` would do.
+
+    Each of the ``row_count`` rows was ``added`` as a transfer, is one of ``status_changes``, was
+    ``quarantined``, or added nothing (``duplicates``; also a bad row that is kept already).
+    ``closed_accounts`` counts the account closures that took effect. ``batch_id`` is empty where nothing was
+    recorded.
+    """
+
+    path: Path
+    batch_id: str
+    dry_run: bool
+    row_count: int
+    added: int
+    duplicates: int
+    status_changes: int
+    quarantined: int
+    closed_accounts: int
+    warnings: tuple[str, ...]
+    seconds: float
+
+    @property
+    def entry_count(self) -> int:
+        """How many entries the ledger got, but for the batch itself."""
+        return self.added + self.status_changes + self.closed_accounts + self.quarantined
+
+    @property
+    def rows_per_second(self) -> int:
+        return round(self.row_count / self.seconds)
+
+
+def import_file(
+    ledger: Ledger,
+    path: Path | str,
+    *,
+    quarantine: bool = False,
+    renamed: Mapping[str, str] | None = None,
+    ignored: Collection[str] = (),
+    expected_rows: int | None = None,
+    expected_points: Decimal | None = None,
+    dry_run: bool = False,
+    batch_id: str | None = None,
+    report: Callable[[ImportProgress], None] | None = None,
+) -> ImportResult:
+    """Add the transfers and status changes of a file (CSV, CSV.gz or Parquet), or nothing of it.
+
+    With ``quarantine`` the good rows are added and the bad ones kept, raw, with the reason. ``renamed`` maps
+    the file's column names to ours, ``ignored`` are columns of it that are left out. ``expected_rows`` and
+    ``expected_points`` (the sum over all rows) are what the sender says that the file holds. ``batch_id``
+    names what the import adds; it is made where none is given. ``report`` is told how far the import is.
+
+    Raises `TransfersFileRefused` where the file cannot be read as rows, `ImportRefused` for bad rows and for
+    rows whose ``transfer_id`` has other content elsewhere, `ValueRefused` for a bad ``batch_id`` and
+    `IdConflict` for that of another file.
+    """
+    started = time.monotonic()
+    path = Path(path)
+    report = report or (lambda progress: None)
+    if batch_id:
+        check_identifier("BATCH_ID", "batch_id", batch_id)
+    with work_folder(ledger.settings.home) as folder, _workbench(folder) as database:
+        report(ImportProgress("reading", 0, None))
+        loaded = load_rows(
+            database,
+            path,
+            TRANSFERS_SHAPE,
+            renamed,
+            ignored,
+            expected_rows=expected_rows,
+            expected_points=expected_points,
+        )
+        judge_rows(database, ledger.settings)
+        find_repeated_ids(database)
+        report(ImportProgress("comparing", 0, loaded.row_count))
+        with appending(ledger, dry_run) as appender:
+            load_known_transfers(database, folder)
+            counts = decide_rows(database, loaded)
+            _refuse_bad_rows(database, loaded, counts, quarantine)
+            _check_batch_id(batch_id, loaded)
+            kept = rows_to_keep(_quarantined(database, loaded))
+            result = ImportResult(
+                path=path,
+                batch_id=batch_id or f"import-{appender.next_entry_id}",
+                dry_run=dry_run,
+                row_count=loaded.row_count,
+                added=counts.added,
+                duplicates=counts.duplicates + counts.broken + counts.rejected - len(kept),
+                status_changes=counts.status_changes,
+                quarantined=len(kept),
+                closed_accounts=_closure_count(database),
+                warnings=_warnings(database, loaded),
+                seconds=0.0,
+            )
+            if not result.entry_count:
+                result = replace(result, batch_id="")
+            elif not dry_run:
+                _append(appender, database, folder, loaded, result, kept, report)
+    return replace(result, seconds=time.monotonic() - started)
+
+
+@contextmanager
+def _workbench(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory that goes on in ``folder`` where a file is larger than its memory."""
+    with duckdb.connect(":memory:") as database:
+        database.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
+        database.execute("set threads = 2")
+        database.execute("set enable_progress_bar = false")
+        database.execute("set temp_directory = ?", [str(folder)])
+        yield database
+
+
+def _refuse_bad_rows(
+    database: duckdb.DuckDBPyConnection, loaded: LoadedFile, counts: Counts, quarantine: bool
+) -> None:
+    """Raise `ImportRefused` where rows forbid that anything is added: of an id with two contents always, any
+    other bad row unless it is to be kept."""
+    refusing = "code = 'ID_CONFLICT'" if quarantine else "true"
+    if not counts.conflicts and (quarantine or not (counts.broken or counts.rejected)):
+        return
+    codes = dict(
+        database.execute(f"select code, count(*) from bad_rows where {refusing} group by code").fetchall()
+    )
+    rows = database.execute(
+        f"""
+        select row_number, coalesce(sent_rows.transfer_id, ''), column_name, value, code, expected
+        from bad_rows
+        inner join sent_rows using (row_number)
+        where {refusing}
+        order by row_number
+        limit {MOST_BAD_ROWS_LISTED}
+        """
+    ).fetchall()
+    lines = loaded.lines(row_number for row_number, *_ in rows)
+    bad_rows = [BadRow(lines[row_number], *values) for row_number, *values in rows]
+    raise ImportRefused(loaded.path, loaded.row_count, bad_rows, sum(codes.values()), set(codes))
+
+
+def _check_batch_id(batch_id: str | None, loaded: LoadedFile) -> None:
+    """Raise `IdConflict` where the batch of that id is known, and of another file."""
+    known = Batch.objects.filter(batch_id=batch_id).first() if batch_id else None
+    if known and known.file_sha256 != loaded.sha256:
+        raise IdConflict(batch_id, [Difference("file_sha256", known.file_sha256 or "empty", loaded.sha256)])
+
+
+def _quarantined(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Iterator[Quarantined]:
+    """The bad rows as they are kept, in file order."""
+    numbers = _fetched(database.cursor().execute("select row_number from bad_rows order by row_number"))
+    lines = loaded.lines_in_order(row_number for (row_number,) in numbers)
+    rows = database.cursor().execute(
+        f"""
+        select
+            bad_rows.row_number,
+            bad_rows.code,
+            bad_rows.column_name,
+            bad_rows.expected,
+            sent_rows.surplus_fields,
+            {", ".join(f"sent_rows.{name}" for name in loaded.columns)}
+        from bad_rows
+        inner join sent_rows on bad_rows.row_number = sent_rows.row_number
+        order by bad_rows.row_number
+        """
+    )
+    for line, (row_number, code, column, expected, surplus_fields, *values) in zip(
+        lines, _fetched(rows), strict=True
+    ):
+        sent = {name: value for name, value in zip(loaded.columns, values, strict=True) if value is not None}
+        if surplus_fields:
+            sent["surplus_fields"] = surplus_fields
+        transfer_id, text = sent.get("transfer_id", ""), json.dumps(sent, ensure_ascii=False)
+        yield Quarantined(row_number, line, transfer_id, text, code, column, expected)
+
+
+def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[tuple]:
+    """The rows of a result, some at a time."""
+    while rows := result.fetchmany(_ROWS_PER_FETCH):
+        yield from rows
+
+
+def _closures(columns: str) -> str:
+    """A query over the account closures that take effect with this file, by a new transfer or by approval."""
+    return f"""
+        select {columns}
+        from judged_rows
+        left join verdicts on judged_rows.row_number = verdicts.row_number
+        where
+            judged_rows.broken_rule is null
+            and judged_rows.reason = 'account_closure'
+            and judged_rows.status = 'approved'
+            and coalesce(verdicts.verdict, 'transfer') in ('transfer', 'status_change')
+    """
+
+
+def _closure_count(database: duckdb.DuckDBPyConnection) -> int:
+    return database.execute(_closures("count(*)")).fetchone()[0]
+
+
+def _warnings(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> tuple[str, ...]:
+    """What somebody should know though it refuses nothing (CASES.md, R20)."""
+    undated = (
+        " from judged_rows inner join verdicts using (row_number)"
+        " where verdict = 'status_change' and status_changed_at is null"
+    )
+    (count,) = database.execute("select count(*)" + undated).fetchone()
+    if not count:
+        return ()
+    first = database.execute(f"select row_number {undated} order by row_number limit {_LINES_NAMED}")
+    lines = loaded.lines(row_number for (row_number,) in first.fetchall())
+    named = ", ".join(f"{line:,}" for line in lines.values()) + (", …" if count > len(lines) else "")
+    noun = "row changes a status and does" if count == 1 else "rows change a status and do"
+    return (f"{count:,} {noun} not say status_changed_at, so now is taken for it: line {named}.",)
+
+
+def _append(
+    appender: Appender,
+    database: duckdb.DuckDBPyConnection,
+    folder: Path,
+    loaded: LoadedFile,
+    result: ImportResult,
+    kept: set[int],
+    report: Callable[[ImportProgress], None],
+) -> None:
+    """Append everything: the batch, transfers in file order, status changes, closed accounts, bad rows."""
+    appender.append(
+        Batch(
+            batch_id=result.batch_id,
+            origin="import",
+            file_name=_printable(loaded.path.name),
+            file_sha256=loaded.sha256,
+            last_entry_id=appender.next_entry_id + result.entry_count,
+            row_count=result.row_count,
+            added_count=result.added,
+            duplicate_count=result.duplicates,
+            status_change_count=result.status_changes,
+            quarantined_count=result.quarantined,
+        )
+    )
+    report(ImportProgress("adding", 0, result.entry_count))
+    for done in _append_transfers(appender, database, folder, loaded.row_count, result.batch_id):
+        report(ImportProgress("adding", done, result.entry_count))
+    appender.append_rows(StatusChange, _status_changes(appender, database, result.batch_id))
+    appender.append_rows(AccountEvent, _closed_accounts(appender, database, result.batch_id))
+    appender.append_rows(
+        QuarantinedRow,
+        (
+            (result.batch_id, row.line, row.known_id, row.row, row.code, row.column, row.expected)
+            for row in (_quarantined(database, loaded) if kept else ())
+            if row.row_number in kept
+        ),
+    )
+    report(ImportProgress("adding", result.entry_count, result.entry_count))
+
+
+def _append_transfers(
+    appender: Appender, database: duckdb.DuckDBPyConnection, folder: Path, row_count: int, batch_id: str
+) -> Iterator[int]:
+    """Append the transfers chunk by chunk, and give how many are there after each."""
+    done = 0
+    with _larger_cache():
+        chunks = _transfer_chunks(appender, database, folder, row_count, batch_id)
+        for digests, rows in _one_ahead(chunks):
+            if isinstance(rows, Path):
+                copy_rows(Transfer, rows)
+            else:
+                insert_rows(Transfer, rows)
+            appender.note_digests(digests)
+            done += len(digests)
+            yield done
+
+
+def _transfer_chunks(
+    appender: Appender, database: duckdb.DuckDBPyConnection, folder: Path, row_count: int, batch_id: str
+) -> Iterator[tuple[list[bytes], list[tuple] | Path]]:
+    """The digests of the transfers to add, and their rows in the order of `insert_columns`: tuples for
+    SQLite, for PostgreSQL a CSV file, which stays until the next chunk but one is asked for."""
+    cursor = database.cursor()
+    columns = insert_columns(Transfer)
+    transfers = f"""
+        select {", ".join(name for name in columns if name != "digest")}, {digest_sql(Transfer)} as digest
+        from (
+            select
+                judged_rows.*,
+                $next_entry_id + row_number() over (order by judged_rows.row_number) - 1 as entry_id,
+                $recorded_at as recorded_at,
+                $recorded_by as recorded_by,
+                $batch_id as batch_id
+            from judged_rows
+            left join verdicts on judged_rows.row_number = verdicts.row_number
+            where
+                judged_rows.row_number between $first and $last
+                and judged_rows.broken_rule is null
+                and coalesce(verdicts.verdict, 'transfer') = 'transfer'
+        )
+    """
+    values = {
+        "next_entry_id": appender.next_entry_id,
+        "recorded_at": to_microseconds(appender.recorded_at),
+        "recorded_by": appender.ledger.user,
+        "batch_id": batch_id,
+    }
+    for first in range(1, row_count + 1, _ROWS_PER_CHUNK):
+        values |= {"first": first, "last": first + _ROWS_PER_CHUNK - 1}
+        if connection.vendor == "postgresql":
+            cursor.execute(f"create or replace temp table chunk as {transfers}", values)
+            file = folder / f"chunk_{first // _ROWS_PER_CHUNK % 2}.csv"
+            as_text = [r"'\x' || hex(digest)" if name == "digest" else name for name in columns]
+            cursor.execute(
+                f"copy (select {', '.join(as_text)} from chunk) to '{_escaped(file)}'"
+                " (format csv, header false)"
+            )
+            found = cursor.execute("select digest from chunk order by entry_id").fetchall()
+            digests = [digest for (digest,) in found]
+            rows: list[tuple] | Path = file
+        else:
+            rows = cursor.execute(f"select {', '.join(columns)} from ({transfers})", values).fetchall()
+            rows.sort()  # by entry_id, and nearly always in that order already
+            position = columns.index("digest")
+            digests = [row[position] for row in rows]
+        if digests:
+            values["next_entry_id"] += len(digests)
+            yield digests, rows
+
+
+def _one_ahead(chunks: Iterable) -> Iterator:
+    """The same chunks, each made while the one before it is being inserted."""
+    chunks = iter(chunks)
+    with ThreadPoolExecutor(max_workers=1) as producer:
+        coming = producer.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = producer.submit(next, chunks, None)
+            yield chunk
+
+
+@contextmanager
+def _larger_cache() -> Iterator[None]:
+    """Let SQLite hold more of its indexes in memory: ids come in no order of theirs."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with connection.cursor() as cursor:
+        (before,) = cursor.execute("pragma cache_size").fetchone()
+        cursor.execute(f"pragma cache_size = -{_SQLITE_CACHE_KIB}")
+        try:
+            yield
+        finally:
+            cursor.execute(f"pragma cache_size = {before}")
+
+
+def _status_changes(
+    appender: Appender, database: duckdb.DuckDBPyConnection, batch_id: str
+) -> Iterator[tuple]:
+    """The rows of `StatusChange`, in the order in which the statuses changed."""
+    changes = database.cursor().execute(
+        """
+        select transfer_id, status, coalesce(status_changed_at, $now), $batch_id, ''
+        from judged_rows
+        inner join verdicts on judged_rows.row_number = verdicts.row_number
+        where verdicts.verdict = 'status_change'
+        order by verdicts.change_number
+        """,
+        {"now": to_microseconds(appender.recorded_at), "batch_id": batch_id},
+    )
+    yield from _fetched(changes)
+
+
+def _closed_accounts(
+    appender: Appender, database: duckdb.DuckDBPyConnection, batch_id: str
+) -> Iterator[tuple]:
+    """The rows of `AccountEvent`, in the order of the entries that made the closures effective."""
+    took_effect_at = (
+        "case when verdicts.verdict = 'status_change' then"
+        " greatest(judged_rows.occurred_at, coalesce(judged_rows.status_changed_at, $now))"
+        " else judged_rows.occurred_at end"
+    )
+    columns = (
+        "'close-of-' || judged_rows.transfer_id, judged_rows.relation_reference, 'close',"
+        f" {took_effect_at}, '', $batch_id, ''"
+    )
+    closures = database.cursor().execute(
+        _closures(columns) + " order by verdicts.change_number nulls first, judged_rows.row_number",
+        {"now": to_microseconds(appender.recorded_at), "batch_id": batch_id},
+    )
+    yield from _fetched(closures)
+
+
+def _printable(name: str) -> str:
+    """A file's name as a ledger may keep it, whatever its file system allows."""
+    return "".join(character if character.isprintable() else "?" for character in name)
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= _SHOWN_LENGTH else f"{value[:_SHOWN_LENGTH]}…"
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("'", "''")

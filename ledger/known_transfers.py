@@ -1,0 +1,100 @@
+"""What the ledger already has of the transfers in a file, brought into DuckDB to be compared there."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import duckdb
+from django.db import connection
+
+from ledger.models import WAITING, StatusChange, Transfer
+
+# Each group of ids is one query through the unique index, in the index's own order.
+_IDS_PER_QUERY = 10_000
+# The columns whose values make the content of a transfer, and their types (DESIGN.md, section 5).
+CONTENT_COLUMNS = {
+    "relation_reference": "varchar",
+    "currency": "varchar",
+    "style": "varchar",
+    "points": "bigint",
+    "reason": "varchar",
+    "occurred_at": "bigint",
+    "reverses_transfer_id": "varchar",
+    "external_reference": "varchar",
+}
+_TRANSFER_COLUMNS = {"transfer_id": "varchar", "status": "varchar", **CONTENT_COLUMNS}
+_CHANGE_COLUMNS = {
+    "entry_id": "bigint",
+    "transfer_id": "varchar",
+    "status": "varchar",
+    "changed_at": "bigint",
+}
+
+
+def load_known_transfers(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Make the tables ``known_transfers`` and ``known_changes`` of the transfers in `judged_rows`.
+
+    They hold what the ledger has of them at this moment, as it keeps it; ``folder`` is for files on the way.
+    """
+    transfers_file, changes_file = folder / "known_transfers.csv", folder / "known_changes.csv"
+    with (
+        open(transfers_file, "w", encoding="utf-8", newline="") as transfers,
+        open(changes_file, "w", encoding="utf-8", newline="") as changes,
+    ):
+        if Transfer.objects.exists():
+            write_transfer, write_change = csv.writer(transfers).writerow, csv.writer(changes).writerow
+            for ids in _groups(_sent_ids(database)):
+                waiting = []
+                for transfer in _rows_of(Transfer, _TRANSFER_COLUMNS, ids):
+                    write_transfer(transfer)
+                    if transfer[1] in WAITING:
+                        waiting.append(transfer[0])
+                for change in _rows_of(StatusChange, _CHANGE_COLUMNS, waiting) if waiting else ():
+                    write_change(change)
+    _read(database, "known_transfers", transfers_file, _TRANSFER_COLUMNS)
+    _read(database, "known_changes", changes_file, _CHANGE_COLUMNS)
+
+
+def _sent_ids(database: duckdb.DuckDBPyConnection) -> Iterator[str]:
+    result = database.cursor().execute(
+        "select distinct transfer_id from judged_rows where broken_rule is null order by transfer_id"
+    )
+    while rows := result.fetchmany(_IDS_PER_QUERY):
+        for (transfer_id,) in rows:
+            yield transfer_id
+
+
+def _groups(ids: Iterable[str]) -> Iterator[list[str]]:
+    ids = iter(ids)
+    while group := list(islice(ids, _IDS_PER_QUERY)):
+        yield group
+
+
+def _rows_of(model: type[Transfer | StatusChange], columns: Iterable[str], ids: list[str]) -> list[tuple]:
+    """The entries of these transfers, as the database keeps them."""
+    select = f"select {', '.join(columns)} from {model._meta.db_table} where transfer_id"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # Right after a large import the planner knows nothing of the table and would read it whole.
+            cursor.execute("set local enable_seqscan = off")
+            cursor.execute(f"{select} = any(%s)", [ids])
+        else:
+            cursor.execute(f"{select} in (select value from json_each(%s))", [json.dumps(ids)])
+        return cursor.fetchall()
+
+
+def _read(database: duckdb.DuckDBPyConnection, table: str, file: Path, columns: dict[str, str]) -> None:
+    types = ", ".join(f"'{name}': '{type_name}'" for name, type_name in columns.items())
+    database.execute(
+        f"""
+        create or replace table {table} as
+        select * from read_csv(
+            $file, auto_detect = false, header = false, delim = ',', quote = '"', escape = '"',
+            columns = {{{types}}}, nullstr = '\x01', parallel = false
+        )
+        """,
+        {"file": str(file)},
+    )
+    file.unlink()

@@ -1,0 +1,286 @@
+"""What becomes of each good row of a file: a transfer, a repetition, a status change, or neither.
+
+The rules are DESIGN.md's, section 5 (import file). Within one file they are those of the models, in
+`stg_points__repeated_rows`; what the ledger has comes before whatever the file says.
+"""
+
+from dataclasses import dataclass
+
+import duckdb
+
+from ledger.file_rows import LoadedFile
+from ledger.known_transfers import CONTENT_COLUMNS
+from ledger.models import WAITING
+from ledger.row_rules import ID_CONFLICT, STATUS_TRANSITION, Rule, row_rules
+
+_WAITING = f"({', '.join(repr(status) for status in WAITING)})"
+_EARLIEST, _LATEST = -(2**62), 2**62
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows became what; ``conflicts`` and ``rejected`` are bad though they keep the row rules."""
+
+    added: int
+    duplicates: int
+    status_changes: int
+    conflicts: int
+    rejected: int
+    broken: int
+
+
+def find_repeated_ids(database: duckdb.DuckDBPyConnection) -> None:
+    """Make the table ``repeated_hashes``: those of the ids that stand more than once in `judged_rows`.
+
+    Two ids may share a hash; then their rows are looked at together, and told apart there.
+    """
+    database.execute(
+        """
+        create or replace table repeated_hashes as
+        select hash(transfer_id) as id_hash
+        from judged_rows
+        where broken_rule is null
+        group by hash(transfer_id)
+        having count(*) > 1
+        """
+    )
+
+
+def decide_rows(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Counts:
+    """Decide on every row; `judged_rows`, `repeated_hashes` and `known_transfers` are there.
+
+    Makes the tables ``verdicts`` (``row_number``, ``verdict``) of the good rows that do not stand for
+    themselves: ``transfer``, ``duplicate``, ``status_change`` with its ``change_number`` in the order in
+    which changes are recorded, ``rejected`` or ``conflict``. Every other good row is a transfer. And
+    ``bad_rows``: ``row_number``, ``code``, ``column_name``, ``value`` and ``expected``.
+    """
+    _find_conflicts(database, loaded)
+    _decide_statuses(database, "status" in loaded.columns)
+    _list_bad_rows(database)
+    verdicts = dict(database.execute("select verdict, count(*) from verdicts group by verdict").fetchall())
+    good, broken = database.execute(
+        "select count(*) filter (where broken_rule is null), count(broken_rule) from judged_rows"
+    ).fetchone()
+    return Counts(
+        added=good - sum(verdicts.values()) + verdicts.get("transfer", 0),
+        duplicates=verdicts.get("duplicate", 0),
+        status_changes=verdicts.get("status_change", 0),
+        conflicts=verdicts.get("conflict", 0),
+        rejected=verdicts.get("rejected", 0),
+        broken=broken,
+    )
+
+
+def _find_conflicts(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> None:
+    """Make the table ``conflicts`` of the rows whose id has other content elsewhere, and in which columns.
+
+    Content is compared by value; the comment and the columns that the file has not do not count.
+    """
+    compared = [name for name in CONTENT_COLUMNS if name in loaded.columns]
+    from_known = ", ".join(
+        f"case when judged_rows.{name} <> known_transfers.{name} then '{name}' end" for name in compared
+    )
+    from_others = ", ".join(f"case when min({name}) <> max({name}) then '{name}' end" for name in compared)
+    database.execute(
+        f"""
+        create or replace table conflicts as
+        with against_ledger as (
+            select judged_rows.row_number, concat_ws(', ', {from_known}) as differing
+            from judged_rows
+            inner join known_transfers on judged_rows.transfer_id = known_transfers.transfer_id
+            where judged_rows.broken_rule is null
+        ),
+        within_file as (
+            select transfer_id, concat_ws(', ', {from_others}) as differing
+            from judged_rows
+            where broken_rule is null and hash(transfer_id) in (select id_hash from repeated_hashes)
+            group by transfer_id
+        ),
+        found as (
+            select * from against_ledger
+            union all
+            select judged_rows.row_number, within_file.differing
+            from judged_rows
+            inner join within_file on judged_rows.transfer_id = within_file.transfer_id
+            where judged_rows.broken_rule is null
+        )
+        select row_number, max(differing) as differing
+        from found
+        where differing <> ''
+        group by row_number
+        """
+    )
+
+
+def _decide_statuses(database: duckdb.DuckDBPyConnection, says_status: bool) -> None:
+    """Make the table ``verdicts``.
+
+    What the ledger's transfer already held says nothing new unless it is dated after its last change. Of
+    what is new, each status counts once, in the order of when it was; what no row dates comes first, unless
+    it ends the waiting; among equals the final status is last.
+    """
+    database.execute(
+        f"""
+        create or replace table verdicts as
+        with histories as (
+            select
+                transfer_id,
+                arg_max(status, entry_id) as last_status,
+                max(changed_at) as last_changed_at,
+                list(distinct status) as changed_to
+            from known_changes
+            group by transfer_id
+        ),
+        known as (
+            select
+                known_transfers.transfer_id,
+                coalesce(histories.last_status, known_transfers.status) as current_status,
+                histories.last_changed_at,
+                list_append(coalesce(histories.changed_to, []), known_transfers.status) as held
+            from known_transfers
+            left join histories on known_transfers.transfer_id = histories.transfer_id
+        ),
+        statements as (
+            select
+                judged_rows.row_number,
+                judged_rows.transfer_id,
+                judged_rows.status,
+                judged_rows.status_changed_at,
+                judged_rows.status not in {_WAITING} as is_final,
+                known.current_status,
+                known.current_status is not null and (
+                    not {says_status}
+                    or judged_rows.status = known.current_status
+                    or list_contains(known.held, judged_rows.status)
+                    and coalesce(judged_rows.status_changed_at <= known.last_changed_at, true)
+                ) as is_old
+            from judged_rows
+            left join known on judged_rows.transfer_id = known.transfer_id
+            where
+                judged_rows.broken_rule is null
+                and (
+                    known.transfer_id is not null
+                    or hash(judged_rows.transfer_id) in (select id_hash from repeated_hashes)
+                )
+        ),
+        news as (
+            select
+                *,
+                row_number() over (
+                    partition by transfer_id, status, status_changed_at order by row_number
+                ) as copy_number,
+                case
+                    when status_changed_at is not null then status_changed_at
+                    when
+                        is_final
+                        and (
+                            current_status in {_WAITING}
+                            or bool_or(not is_final) over (partition by transfer_id)
+                        )
+                        then {_LATEST}
+                    else {_EARLIEST}
+                end as order_at
+            from statements
+            where not is_old
+        ),
+        followed as (
+            select
+                *,
+                row_number() over in_order as position,
+                coalesce(lag(status) over in_order, current_status) as status_before,
+                coalesce(current_status not in {_WAITING}, false)
+                or coalesce(
+                    bool_or(is_final) over (
+                        partition by transfer_id
+                        order by order_at, is_final, status, row_number
+                        rows between unbounded preceding and 1 preceding
+                    ),
+                    false
+                ) as is_after_final
+            from news
+            where copy_number = 1
+            window in_order as (partition by transfer_id order by order_at, is_final, status, row_number)
+        ),
+        decided as (
+            select row_number, 'duplicate' as verdict, null as order_at, null as is_final, null as status
+            from statements
+            where is_old
+            union all
+            select row_number, 'duplicate', null, null, null
+            from news
+            where copy_number > 1
+            union all
+            select
+                row_number,
+                case
+                    when current_status is null and position = 1 then 'transfer'
+                    when status = status_before then 'duplicate'
+                    when is_after_final then 'rejected'
+                    else 'status_change'
+                end,
+                order_at,
+                is_final,
+                status
+            from followed
+        )
+        select
+            decided.row_number,
+            case when conflicts.row_number is null then decided.verdict else 'conflict' end as verdict,
+            case when decided.verdict = 'status_change' then
+                row_number() over (
+                    partition by decided.verdict
+                    order by decided.order_at, decided.is_final, decided.status, decided.row_number
+                )
+            end as change_number
+        from decided
+        left join conflicts on decided.row_number = conflicts.row_number
+        """
+    )
+
+
+def _list_bad_rows(database: duckdb.DuckDBPyConnection) -> None:
+    """Make the table ``bad_rows``, each with the first rule that it breaks and what was sent."""
+    rules = row_rules()
+
+    def by_rule(texts: list[str]) -> str:
+        whens = " ".join(f"when {number} then {text}" for number, text in enumerate(texts))
+        return f"case judged_rows.broken_rule {whens} end"
+
+    def quoted(text: str) -> str:
+        return "'" + text.replace("'", "''") + "'"
+
+    def together(rule: Rule, verdict: str, expected: str) -> str:
+        return f"""
+            select
+                verdicts.row_number,
+                '{rule.code}',
+                '{rule.column}',
+                coalesce(sent_rows.{rule.column}, ''),
+                {expected}
+            from verdicts
+            inner join sent_rows on verdicts.row_number = sent_rows.row_number
+            left join conflicts on verdicts.row_number = conflicts.row_number
+            where verdicts.verdict = '{verdict}'
+        """
+
+    in_conflict = f"{quoted(ID_CONFLICT.expected + '; other: ')} || conflicts.differing"
+    database.execute(
+        f"""
+        create or replace table bad_rows as
+        select
+            judged_rows.row_number,
+            {by_rule([quoted(rule.code) for rule in rules])} as code,
+            {by_rule([quoted(rule.column) for rule in rules])} as column_name,
+            coalesce(
+                {by_rule([f"sent_rows.{rule.column}" if rule.column else "''" for rule in rules])}, ''
+            ) as value,
+            {by_rule([quoted(rule.expected) for rule in rules])} as expected
+        from judged_rows
+        inner join sent_rows on judged_rows.row_number = sent_rows.row_number
+        where judged_rows.broken_rule is not null
+        union all
+        {together(STATUS_TRANSITION, "rejected", quoted(STATUS_TRANSITION.expected))}
+        union all
+        {together(ID_CONFLICT, "conflict", in_conflict)}
+        """
+    )

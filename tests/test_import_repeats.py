@@ -1,0 +1,398 @@
+"""Rows that the ledger knows, from a file or otherwise; imports that are killed, and imports at once."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.db import connections
+
+from ledger.append import appending
+from ledger.database import sqlite_file
+from ledger.identifiers import IdConflict
+from ledger.imports import ImportRefused, import_file
+from ledger.models import ENTRY_MODELS, AccountEvent, Batch, StatusChange, Transfer
+from ledger.verification import verify
+from tests.conftest import NEEDED, PROJECT_ROOT, LedgerHome, transfer, write_transfers
+from tests.test_import_rows import OPTIONAL, STATUS_ROWS
+from tests.test_ledger import a_transfer
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+def statuses() -> dict[str, list[tuple[str, datetime | None]]]:
+    """Each transfer's statuses in the order of their entries, and when each came about."""
+    found = {row.transfer_id: [(row.status, None)] for row in Transfer.objects.order_by("entry_id")}
+    for change in StatusChange.objects.order_by("entry_id"):
+        found[change.transfer_id].append((change.status, change.changed_at))
+    return found
+
+
+def said(status: str, changed_at: str = "", transfer_id: str = "T-1") -> dict[str, str]:
+    return transfer(transfer_id, status=status, status_changed_at=changed_at)
+
+
+def day(number: int) -> datetime:
+    return datetime(2026, 4, number, tzinfo=UTC)
+
+
+@pytest.fixture
+def take(ledger_home, tmp_path):
+    """Import rows, or the files of them one after the other, and give the last result."""
+    ledger = ledger_home.open(clock=lambda: NOW)
+
+    def import_rows(*rows: dict[str, str], columns: list[str] | None = None, **options):
+        path = write_transfers(tmp_path / "rows.csv", rows, columns or NEEDED + OPTIONAL)
+        return import_file(ledger, path, **options)
+
+    return import_rows
+
+
+def test_the_same_content_is_added_once_within_a_file_and_over_files(take):
+    """CASES.md, R2 and F10."""
+    first = take(transfer("T-1"), transfer("T-2"), transfer("T-1"))
+    assert (first.added, first.duplicates) == (2, 1)
+    again = take(transfer("T-2"), transfer("T-3"))
+    assert (again.added, again.duplicates) == (1, 1)
+    assert Transfer.objects.count() == 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"points": "10.0000"},
+        {"points": "0010"},
+        {"occurred_at": "2026-03-10T17:30:00+05:30"},
+        {"occurred_at": "2026-03-10 12:00:00.000"},
+        {"comment": "another"},
+        {"currency": "POINTS", "status": "approved"},
+        {"status_changed_at": "2026-05-01T00:00:00Z"},
+    ],
+)
+def test_the_same_values_in_other_words_are_the_same_content(take, other):
+    """CASES.md, R18."""
+    take(transfer("T-1", points="10", comment="first"))
+    result = take(transfer("T-1", **{"points": "10"} | other))
+    assert (result.added, result.duplicates) == (0, 1)
+    within = take(transfer("T-2", points="10"), transfer("T-2", **{"points": "10"} | other))
+    assert (within.added, within.duplicates) == (1, 1)
+    assert set(Transfer.objects.values_list("comment", flat=True)) == {"first", ""}
+
+
+def test_a_column_that_the_file_lacks_does_not_count(take):
+    """CASES.md, R18: neither as content, nor as a status."""
+    take(
+        transfer(
+            "T-1",
+            currency="MILES",
+            status="pending",
+            external_reference="order-1",
+            reason="revocation",
+            reverses_transfer_id="T-0",
+        )
+    )
+    result = take(transfer("T-1", reason="revocation"), columns=NEEDED)
+    assert (result.added, result.duplicates) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"points": "100.0001"},
+        {"relation_reference": "C-2"},
+        {"style": "deduct", "reason": "redemption"},
+        {"reason": "tier_bonus"},
+        {"occurred_at": "2026-03-10T12:00:00.000001Z"},
+        {"currency": "MILES"},
+        {"external_reference": "order-2"},
+        {"reverses_transfer_id": "T-0"},
+    ],
+)
+@pytest.mark.parametrize("quarantine", [False, True])
+def test_other_content_under_a_known_id_refuses_the_file(take, other, quarantine):
+    """CASES.md, R3: known to the ledger, or from another row of the same file."""
+    take(transfer("T-1"))
+    with pytest.raises(ImportRefused) as refused:
+        take(transfer("T-0"), transfer("T-1", **other), quarantine=quarantine)
+    assert refused.value.code == "ID_CONFLICT"
+    (row,) = refused.value.bad_rows
+    assert (row.line, row.transfer_id, row.code, row.column) == (3, "T-1", "ID_CONFLICT", "transfer_id")
+    assert row.expected.endswith(f"; other: {', '.join(other)}")
+    with pytest.raises(ImportRefused) as refused:
+        take(transfer("T-2"), transfer("T-2", **other), transfer("T-2"), quarantine=quarantine)
+    assert [row.line for row in refused.value.bad_rows] == [2, 3, 4]
+    assert [row.transfer_id for row in Transfer.objects.all()] == ["T-1"]
+
+
+def test_a_conflict_is_told_beside_every_other_bad_row(take):
+    """CASES.md, R3; with --quarantine it alone refuses the file."""
+    take(transfer("T-1"))
+    rows = [transfer("T-1", points="7"), transfer("T-2", points="x"), said("pending")]
+    with pytest.raises(ImportRefused) as refused:
+        take(*rows)
+    assert refused.value.codes == {"ID_CONFLICT", "POINTS"}
+    with pytest.raises(ImportRefused) as refused:
+        take(*rows, quarantine=True)
+    assert refused.value.codes == {"ID_CONFLICT"}
+
+
+def test_a_row_that_differs_in_its_status_alone_is_a_status_change(take):
+    """DESIGN.md, section 5."""
+    take(said("pending"))
+    result = take(said("on_hold", "2026-04-01T00:00:00Z"))
+    assert (result.added, result.status_changes, result.warnings) == (0, 1, ())
+    take(said("pending", "2026-04-02T00:00:00Z"), said("approved", "2026-04-03T00:00:00Z"))
+    assert statuses() == {
+        "T-1": [("pending", None), ("on_hold", day(1)), ("pending", day(2)), ("approved", day(3))]
+    }
+    assert {change.batch_id for change in StatusChange.objects.all()} == {"import-3", "import-5"}
+
+
+def test_a_status_change_that_no_row_dates_counts_from_now_and_says_so(take):
+    """CASES.md, R20."""
+    take(said("pending"), said("pending", transfer_id="T-2"))
+    result = take(said("approved"), said("cancelled", "2026-04-01T00:00:00Z", transfer_id="T-2"))
+    assert statuses()["T-1"] == [("pending", None), ("approved", NOW)]
+    (warning,) = result.warnings
+    assert "line 2" in warning
+    assert "status_changed_at" in warning
+
+
+def test_a_status_that_the_transfer_already_held_is_a_duplicate(take):
+    """CASES.md, R19: the approval stays, whoever gave it."""
+    file = [said("pending", "2026-04-01T00:00:00Z"), said("pending", transfer_id="T-2")]
+    take(*file)
+    take(said("approved", "2026-04-03T00:00:00Z"), said("on_hold", "2026-04-03T00:00:00Z", "T-2"))
+    result = take(*file)
+    assert (result.duplicates, result.status_changes, result.batch_id) == (2, 0, "")
+    # Dated after its last change, it is a change again.
+    assert take(said("pending", "2026-04-04T00:00:00Z", "T-2")).status_changes == 1
+    with pytest.raises(ImportRefused):
+        take(said("pending", "2026-04-04T00:00:00Z"))
+
+
+def test_the_approval_of_a_person_stays_when_the_file_comes_again(take, ledger_home):
+    """CASES.md, R19."""
+    take(said("pending"))
+    with appending(ledger_home.open(user="grace")) as appender:
+        appender.append(StatusChange(transfer_id="T-1", status="approved", changed_at=NOW))
+    assert take(said("pending")).duplicates == 1
+    assert statuses() == {"T-1": [("pending", None), ("approved", NOW)]}
+
+
+@pytest.mark.parametrize("final", ["approved", "cancelled"])
+@pytest.mark.parametrize("then", ["pending", "on_hold", "approved", "cancelled"])
+def test_no_status_follows_a_final_one(take, final, then):
+    """DESIGN.md, section 5; CASES.md, C6 as it comes by file: a bad row, which a quarantine keeps."""
+    take(said(final))
+    rows = [said(then, "2026-05-01T00:00:00Z")]
+    if then == final:
+        assert take(*rows).duplicates == 1
+        return
+    with pytest.raises(ImportRefused) as refused:
+        take(*rows)
+    (row,) = refused.value.bad_rows
+    assert (row.code, row.column, row.value) == ("STATUS_TRANSITION", "status", then)
+    assert take(*rows, quarantine=True).quarantined == 1
+    assert take(*rows, quarantine=True).duplicates == 1
+    assert statuses() == {"T-1": [(final, None)]}
+
+
+def test_statuses_within_a_file_come_in_the_order_of_when_they_changed(take):
+    """As in the models, whatever the order of the rows: what is undated first, unless it ends the waiting."""
+    take(
+        *(
+            said(*statement, transfer_id=transfer_id)
+            for transfer_id, statements in STATUS_ROWS.items()
+            for statement in reversed(statements)
+        ),
+        *(said("approved", transfer_id="ENDED"), said("on_hold", "2026-04-02T00:00:00Z", "ENDED")),
+        quarantine=True,
+    )
+    assert statuses() == {
+        "REOPENED": [("approved", None)],
+        "UNDONE": [("pending", None), ("cancelled", day(1))],
+        "SWAYED": [
+            *(("pending", None), ("on_hold", day(2)), ("pending", day(3))),
+            *(("on_hold", day(3).replace(hour=12)), ("approved", day(4))),
+        ],
+        "ENDED": [("on_hold", None), ("approved", NOW)],
+    }
+
+
+@pytest.mark.parametrize("transfer_id", [*STATUS_ROWS, "UNDATED"])
+def test_a_file_with_changes_of_status_adds_nothing_the_second_time(take, transfer_id):
+    """CASES.md, F10 and R19."""
+    statements = STATUS_ROWS.get(transfer_id, [("approved", ""), ("on_hold", ""), ("pending", "")])
+    rows = [said(*statement, transfer_id=transfer_id) for statement in statements]
+    take(*rows, quarantine=True)
+    before = statuses()
+    again = take(*rows, quarantine=True)
+    assert (again.duplicates, again.batch_id) == (len(rows), "")
+    assert statuses() == before
+
+
+def test_a_batch_id_belongs_to_one_file(take):
+    take(transfer("T-1"), batch_id="march")
+    assert take(transfer("T-1"), batch_id="march").batch_id == ""
+    with pytest.raises(IdConflict):
+        take(transfer("T-2"), batch_id="march")
+
+
+def test_what_was_given_by_hand_is_known_to_a_file(take, ledger_home):
+    """CASES.md, R2 and R3."""
+    with appending(ledger_home.open()) as appender:
+        appender.append(a_transfer("T-1", "100"))
+    assert take(transfer("T-1")).duplicates == 1
+
+
+def test_a_dry_run_finds_what_an_import_would_and_records_nothing(take):
+    take(said("pending"))
+    rows = [said("approved"), transfer("T-2"), transfer("T-3", points="x")]
+    with pytest.raises(ImportRefused):
+        take(*rows, dry_run=True)
+    tried = take(*rows, dry_run=True, quarantine=True)
+    assert (tried.added, tried.status_changes, tried.quarantined) == (1, 1, 1)
+    assert Batch.objects.count() == 1
+    done = take(*rows, quarantine=True)
+    assert (done.added, done.status_changes, done.quarantined) == (1, 1, 1)
+
+
+# More rows than one chunk of an import, so that several are on their way.
+MANY = 120_000
+
+
+def write_many(path: Path, first: int, last: int) -> Path:
+    columns = [*NEEDED, "status"]
+    rows = (
+        transfer(f"T-{number:07}", relation_reference=f"C-{number % 977}", status="approved")
+        for number in range(first, last)
+    )
+    return write_transfers(path, rows, columns)
+
+
+def test_an_import_of_many_chunks_is_chained_and_in_file_order(ledger_home, tmp_path):
+    """Repeated and bad rows among them, at the seams of the chunks too."""
+    path = write_many(tmp_path / "many.csv", 0, MANY)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for seam in (1, 49_999, 50_000, 50_001, 100_000, MANY):
+        lines[seam] = lines[seam].replace(",100,", ",1e2,")
+    lines.insert(50_001, lines[3])
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ledger = ledger_home.open()
+    result = import_file(ledger, path, quarantine=True)
+    assert (result.added, result.duplicates, result.quarantined) == (MANY - 6, 1, 6)
+    found = Transfer.objects.order_by("entry_id").values_list("entry_id", "transfer_id")
+    assert [transfer_id for _, transfer_id in found] == sorted(
+        {line.split(",")[0] for line in lines[1:] if ",1e2," not in line}
+    )
+    assert [entry_id for entry_id, _ in found] == list(range(2, MANY - 4))
+    verify(ledger.settings)
+
+
+KILLED = """
+import os
+import signal
+import sys
+from pathlib import Path
+from ledger.database import open_ledger
+from ledger.imports import import_file
+from ledger.settings import Settings
+
+def report(progress):
+    if progress.phase == "adding" and progress.done >= 50_000:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+import_file(open_ledger(Settings.from_environment(), create=True), Path(sys.argv[1]), report=report)
+"""
+
+
+def start(home: LedgerHome, code: str, path: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(path)],
+        env={**os.environ, "POINTS_HOME": str(home.home), **home.environment},
+        cwd=PROJECT_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_an_import_that_is_killed_leaves_no_row_and_then_works_once(ledger_home, tmp_path):
+    """CASES.md, X1."""
+    path = write_many(tmp_path / "many.csv", 0, MANY)
+    ledger_home.open()
+    connections.close_all()
+    killed = start(ledger_home, KILLED, path)
+    killed.communicate(timeout=300)
+    assert killed.returncode == -9
+    work = [folder for folder in (ledger_home.home / ".imports").iterdir() if folder.is_dir()]
+    assert len(work) == 1
+    if not ledger_home.environment:
+        journal = sqlite_file(ledger_home.settings())
+        assert journal.with_name(f"{journal.name}-journal").exists()
+    ledger = ledger_home.open()
+    assert not any(model.objects.exists() for model in ENTRY_MODELS)
+    assert import_file(ledger, path).added == MANY
+    assert not work[0].exists()
+    assert import_file(ledger, path).duplicates == MANY
+    assert (Batch.objects.count(), Transfer.objects.count()) == (1, MANY)
+    verify(ledger.settings)
+
+
+IMPORT = """
+import sys
+from pathlib import Path
+from ledger.database import open_ledger
+from ledger.imports import import_file
+from ledger.settings import Settings
+
+ledger = open_ledger(Settings.from_environment(), create=True)
+print("ready", flush=True)
+sys.stdin.readline()
+result = import_file(ledger, Path(sys.argv[1]))
+print(result.added, result.duplicates)
+"""
+
+
+def test_overlapping_files_imported_at_once_add_each_transfer_once(ledger_home, tmp_path):
+    """Two processes: what one adds, the other finds, whichever is first."""
+    files = [
+        write_many(tmp_path / "a.csv", 0, 30_000),
+        write_many(tmp_path / "b.csv", 20_000, 50_000),
+        write_many(tmp_path / "c.csv", 10_000, 40_000),
+    ]
+    ledger_home.open()
+    connections.close_all()
+    processes = [start(ledger_home, IMPORT, path) for path in files]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = []
+    for process in processes:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0
+        told.append(tuple(map(int, output.split())))
+    assert sum(added for added, _ in told) == 50_000
+    assert all(added + duplicates == 30_000 for added, duplicates in told)
+    ledger = ledger_home.open()
+    assert Transfer.objects.count() == 50_000
+    verify(ledger.settings)
+
+
+def test_the_airline_programme_imported_twice_is_there_once(airline, ledger_home):
+    """CASES.md, F10, with real input: 288,336 transfers, 57 closures that give among them."""
+    ledger = ledger_home.open()
+    first = import_file(ledger, airline / "transfers.csv.gz")
+    assert (first.row_count, first.added, first.duplicates) == (288_336, 288_336, 0)
+    closures = Transfer.objects.filter(reason="account_closure")
+    assert closures.filter(style="give").count() == 57
+    assert first.closed_accounts == closures.count() == AccountEvent.objects.count()
+    again = import_file(ledger, airline / "transfers.csv.gz")
+    assert (again.added, again.duplicates, again.batch_id) == (0, 288_336, "")
+    assert (Batch.objects.count(), Transfer.objects.count()) == (1, 288_336)
+    verify(ledger.settings)
