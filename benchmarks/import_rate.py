@@ -22,10 +22,10 @@ from pathlib import Path
 import duckdb
 
 from ledger.database import open_ledger
-from ledger.imports import import_file
+from ledger.files.imports import import_file
 from ledger.models import Transfer
 from ledger.settings import Settings, transfer_patterns
-from ledger.verification import verify
+from ledger.upkeep.verification import verify
 
 SECONDS = 94_608_000  # of 36 months
 

@@ -28,12 +28,12 @@ import duckdb
 from django.db import connection
 
 from ledger.append import appending
-from ledger.balance_lists import list_balances
 from ledger.cut import freeze
 from ledger.database import Ledger, open_ledger
+from ledger.lists.balance_lists import list_balances
+from ledger.lists.transfer_lists import list_transfers
 from ledger.models import ChainLink, Transfer
 from ledger.settings import PROJECT_ROOT, Settings
-from ledger.transfer_lists import list_transfers
 
 FIRST_MICROSECOND = 1_672_531_200_000_000  # 2023-01-01
 MICROSECONDS = 94_608_000_000_000  # of 36 months

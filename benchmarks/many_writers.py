@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ledger.acts.transfers import give
 from ledger.database import open_ledger
 from ledger.models import ENTRY_MODELS, Transfer
 from ledger.settings import Settings
-from ledger.transfers import give
 
 MOST_SECONDS = 180
 

@@ -8,8 +8,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ledger.imports import ImportProgress, ImportRefused, ImportResult
-from ledger.quarantine import OpenRow
+from ledger.files.imports import ImportProgress, ImportRefused, ImportResult
+from ledger.files.quarantine import OpenRow
 
 _BAD_ROWS_SHOWN = 20
 _VALUE_LENGTH = 40

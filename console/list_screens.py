@@ -11,9 +11,9 @@ from rich.text import Text
 
 from console.tables import print_whole
 from ledger.amounts import points_text
-from ledger.customer_balances import CustomerBalance
-from ledger.transfer_details import TransferDetails
-from ledger.transfer_lists import ListedTransfer
+from ledger.lists.customer_balances import CustomerBalance
+from ledger.lists.transfer_details import TransferDetails
+from ledger.lists.transfer_lists import ListedTransfer
 
 
 def show_balances(balances: Sequence[CustomerBalance], next_cursor: str | None) -> None:

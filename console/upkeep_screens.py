@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from ledger.backup import Backup
-from ledger.verification import Verification
+from ledger.upkeep.backup import Backup
+from ledger.upkeep.verification import Verification
 from orchestration.doctor import Examination
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}

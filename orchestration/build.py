@@ -15,9 +15,9 @@ from ledger.anchors import Head, write_anchor
 from ledger.cut import freeze
 from ledger.database import Ledger, LedgerEmpty, open_ledger
 from ledger.errors import PointsError
-from ledger.quarantine import open_quarantined_rows
+from ledger.files.quarantine import open_quarantined_rows
+from ledger.files.transfers_file import check_transfers
 from ledger.settings import Settings, check_month
-from ledger.transfers_file import check_transfers
 from orchestration.dbt_run import hand_on_parsed_project, run_dbt
 from orchestration.month_files import MonthFiles, write_months
 from orchestration.provisional import (

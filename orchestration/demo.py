@@ -22,7 +22,7 @@ from typing import TypeVar
 from ledger.append import ledger_head
 from ledger.database import LedgerEmpty, open_ledger, sqlite_file
 from ledger.errors import PointsError
-from ledger.imports import import_file
+from ledger.files.imports import import_file
 from ledger.models import Batch
 from ledger.settings import Settings
 

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ledger.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
 from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings
+from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
 
 PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb", "dagster", "dagster-dbt", "django", "psycopg")
 _LITTLE_SPACE = 1_000_000_000

@@ -15,7 +15,7 @@ from django.db import connection
 
 from ledger.database import Ledger, open_ledger
 from ledger.errors import PointsError
-from ledger.imports import ImportRefused, ImportResult, import_file
+from ledger.files.imports import ImportRefused, ImportResult, import_file
 from ledger.settings import Settings
 from orchestration.run_lock import run_lock
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ledger.anchors import read_anchor
-from ledger.list_requests import parse_month
-from ledger.transfer_finding import Postings
-from ledger.transfer_lists import BuildNeeded
+from ledger.lists.list_requests import parse_month
+from ledger.lists.transfer_finding import Postings
+from ledger.lists.transfer_lists import BuildNeeded
 from orchestration.reports import MonthNotBuilt
 
 FILTERS_OF_A_BUILD = ("bucket", "posted_month")

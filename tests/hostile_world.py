@@ -14,21 +14,21 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 
-from ledger.accounts import close_account, open_account
+from ledger.acts.accounts import close_account, open_account
+from ledger.acts.comments import add_comment
+from ledger.acts.decisions import approve, cancel, hold
+from ledger.acts.mass import mass_rows, record_mass
+from ledger.acts.revocations import revoke, unrevoked_points
+from ledger.acts.transfer_requests import TransferRequest
+from ledger.acts.transfers import deduct, give
 from ledger.balances import balances_of
-from ledger.comments import add_comment
 from ledger.database import Ledger
-from ledger.decisions import approve, cancel, hold
 from ledger.errors import PointsError
-from ledger.imports import import_file
-from ledger.mass import mass_rows, record_mass
+from ledger.files.imports import import_file
 from ledger.models import ENTRY_MODELS, StatusChange, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import closed_references
-from ledger.revocations import revoke, unrevoked_points
 from ledger.statuses import current_statuses
-from ledger.transfer_requests import TransferRequest
-from ledger.transfers import deduct, give
 from tests.plain_ledger import PlainLedger, PlainTransfer
 
 RELATIONS = ("C-1", "C-2", "C-3")

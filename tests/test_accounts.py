@@ -6,16 +6,16 @@ from decimal import Decimal
 
 import pytest
 
-from ledger.accounts import AccountInUse, close_account, open_account
+from ledger.acts.accounts import AccountInUse, close_account, open_account
+from ledger.acts.revocations import revoke
+from ledger.acts.transfers import deduct, give
 from ledger.append import appending, ledger_head
 from ledger.balances import balances_of
 from ledger.identifiers import IdConflict
 from ledger.models import AccountEvent, Batch, Transfer
 from ledger.relations import AccountClosed, UnknownRelation, closed_references, known_references
-from ledger.revocations import revoke
 from ledger.rules import ValueRefused
 from ledger.statuses import current_statuses
-from ledger.transfers import deduct, give
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 

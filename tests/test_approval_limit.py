@@ -5,19 +5,19 @@ from decimal import Decimal
 
 import pytest
 
-from ledger.accounts import AccountInUse, RequestSettled, close_account, open_account
+from ledger.acts.accounts import AccountInUse, RequestSettled, close_account, open_account
+from ledger.acts.approval import ApprovalByItsAuthor
+from ledger.acts.decisions import RequestCannotBeHeld, approve, cancel, hold
+from ledger.acts.mass import mass_rows, record_mass
+from ledger.acts.revocations import RevocationTooLarge, TransferAlreadyRevoked, revoke
+from ledger.acts.transfer_requests import TransferRequest
+from ledger.acts.transfers import deduct, give
 from ledger.append import ledger_head
-from ledger.approval import ApprovalByItsAuthor
 from ledger.balances import balances_of
-from ledger.decisions import RequestCannotBeHeld, approve, cancel, hold
 from ledger.identifiers import IdConflict
-from ledger.mass import mass_rows, record_mass
 from ledger.models import AccountEvent, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import AccountClosed, closed_references
-from ledger.revocations import RevocationTooLarge, TransferAlreadyRevoked, revoke
-from ledger.transfer_requests import TransferRequest
-from ledger.transfers import deduct, give
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 

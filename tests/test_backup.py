@@ -11,9 +11,12 @@ from decimal import Decimal
 import pytest
 from django.db import connection
 
+from ledger.acts.transfers import give
 from ledger.anchors import LedgerReplaced, write_anchor
 from ledger.append import ledger_head
-from ledger.backup import (
+from ledger.balances import balances_of
+from ledger.database import LedgerEmpty, open_ledger
+from ledger.upkeep.backup import (
     BackupExists,
     BackupNotWritten,
     BackupOutdated,
@@ -23,10 +26,7 @@ from ledger.backup import (
     back_up,
     restore,
 )
-from ledger.balances import balances_of
-from ledger.database import LedgerEmpty, open_ledger
-from ledger.transfers import give
-from ledger.verification import verify
+from ledger.upkeep.verification import verify
 from tests.conftest import LedgerHome, new_postgresql_database
 
 
@@ -82,7 +82,7 @@ def test_a_backup_is_no_easier_to_read_than_the_ledger(sqlite_home, tmp_path):
 @pytest.mark.parametrize("writes", [1, 1_000])
 def test_writers_go_on_while_a_backup_is_made(sqlite_home, other_home, tmp_path, monkeypatch, writes):
     """One write makes SQLite begin anew; writes without end, and the copy is made in one piece."""
-    monkeypatch.setattr("ledger.backup._PAGES_PER_PIECE", 2)
+    monkeypatch.setattr("ledger.upkeep.backup._PAGES_PER_PIECE", 2)
     ledger = sqlite_home.open()
     give(ledger, "C-1", "1", new=True)
     written = []

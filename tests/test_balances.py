@@ -8,12 +8,12 @@ from decimal import Decimal
 
 import pytest
 
-from ledger import balance_snapshots
 from ledger.append import appending, ledger_head
-from ledger.balance_lists import AMOUNTS, SORTS, every_listed_balance, list_balances, selected_balances
 from ledger.balances import balances_of
 from ledger.cut import freeze
-from ledger.list_requests import CursorInvalid, FilterInvalid, FilterUnknown, SortUnknown
+from ledger.lists import balance_snapshots
+from ledger.lists.balance_lists import AMOUNTS, SORTS, every_listed_balance, list_balances, selected_balances
+from ledger.lists.list_requests import CursorInvalid, FilterInvalid, FilterUnknown, SortUnknown
 from ledger.models import AccountEvent, StatusChange, Transfer
 from ledger.relations import UnknownRelation
 

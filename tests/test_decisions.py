@@ -6,17 +6,17 @@ from decimal import Decimal
 
 import pytest
 
+from ledger.acts.approval import ApprovalByItsAuthor
+from ledger.acts.decisions import StatusTransitionRefused, approve, cancel, hold, release
+from ledger.acts.revocations import UnknownTransfer, revoke
+from ledger.acts.spendable import NotEnoughPoints
+from ledger.acts.transfers import deduct, give
 from ledger.append import appending, ledger_head
-from ledger.approval import ApprovalByItsAuthor
 from ledger.balances import balances_of
-from ledger.decisions import StatusTransitionRefused, approve, cancel, hold, release
 from ledger.models import AccountEvent, Batch, StatusChange, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import AccountClosed
-from ledger.revocations import UnknownTransfer, revoke
-from ledger.spendable import NotEnoughPoints
 from ledger.statuses import current_statuses
-from ledger.transfers import deduct, give
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 

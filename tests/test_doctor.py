@@ -11,11 +11,11 @@ import psycopg
 import pytest
 from django.db import connection
 
+from ledger.acts.transfers import give
 from ledger.anchors import write_anchor
 from ledger.append import appending, ledger_head
-from ledger.health import examine_ledger
 from ledger.models import QuarantineDismissal, QuarantinedRow
-from ledger.transfers import give
+from ledger.upkeep.health import examine_ledger
 from orchestration.doctor import examine
 from orchestration.run_lock import run_lock
 
@@ -52,7 +52,7 @@ def test_a_sound_ledger_has_nothing_wrong(ledger):
 
 
 def test_what_waited_and_was_decided_waits_no_more(ledger):
-    from ledger.decisions import cancel
+    from ledger.acts.decisions import cancel
     from ledger.models import Transfer
 
     cancel(ledger, [Transfer.objects.get(status="pending").transfer_id])

@@ -6,17 +6,17 @@ from decimal import Decimal
 
 import pytest
 
+from ledger.acts.comments import LONGEST_COMMENT, CommentInvalid, add_comment
+from ledger.acts.revocations import UnknownTransfer
+from ledger.acts.spendable import NotEnoughPoints
+from ledger.acts.transfer_requests import ReasonNotByHand
+from ledger.acts.transfers import deduct, give
 from ledger.append import ledger_head
 from ledger.balances import balances_of
-from ledger.comments import LONGEST_COMMENT, CommentInvalid, add_comment
 from ledger.identifiers import IdConflict
 from ledger.models import Comment, Transfer
 from ledger.relations import UnknownRelation
-from ledger.revocations import UnknownTransfer
 from ledger.rules import ValueRefused, check_identifier
-from ledger.spendable import NotEnoughPoints
-from ledger.transfer_requests import ReasonNotByHand
-from ledger.transfers import deduct, give
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 

@@ -12,10 +12,10 @@ from decimal import Decimal
 import duckdb
 import pytest
 
-from ledger.file_rows import TRANSFERS_SHAPE, load_rows
-from ledger.imports import ImportRefused, import_file
+from ledger.files.file_rows import TRANSFERS_SHAPE, load_rows
+from ledger.files.imports import ImportRefused, import_file
+from ledger.files.transfers_file import TransfersFileRefused
 from ledger.models import ENTRY_MODELS, Batch, QuarantinedRow, Transfer
-from ledger.transfers_file import TransfersFileRefused
 from tests.conftest import (
     NEEDED,
     PROJECT_ROOT,
@@ -365,13 +365,13 @@ def test_an_import_leaves_no_files_of_its_own_behind(ledger_home, tmp_path):
 SMALL_MEMORY = """
 import sys
 from pathlib import Path
-import ledger.imports
+import ledger.files.imports
 from ledger.database import open_ledger
 from ledger.settings import Settings
 
-ledger.imports.MEMORY_LIMIT = "150MB"
+ledger.files.imports.MEMORY_LIMIT = "150MB"
 opened = open_ledger(Settings.from_environment(), create=True)
-print(ledger.imports.import_file(opened, Path(sys.argv[1])).added)
+print(ledger.files.imports.import_file(opened, Path(sys.argv[1])).added)
 """
 
 

@@ -11,10 +11,10 @@ from django.db import connections
 
 from ledger.append import appending
 from ledger.database import sqlite_file
+from ledger.files.imports import ImportRefused, import_file
 from ledger.identifiers import IdConflict
-from ledger.imports import ImportRefused, import_file
 from ledger.models import ENTRY_MODELS, AccountEvent, Batch, StatusChange, Transfer
-from ledger.verification import verify
+from ledger.upkeep.verification import verify
 from tests.conftest import NEEDED, PROJECT_ROOT, LedgerHome, transfer, write_transfers
 from tests.test_import_rows import OPTIONAL, STATUS_ROWS
 from tests.test_ledger import a_transfer
@@ -298,7 +298,7 @@ import signal
 import sys
 from pathlib import Path
 from ledger.database import open_ledger
-from ledger.imports import import_file
+from ledger.files.imports import import_file
 from ledger.settings import Settings
 
 def report(progress):
@@ -346,7 +346,7 @@ IMPORT = """
 import sys
 from pathlib import Path
 from ledger.database import open_ledger
-from ledger.imports import import_file
+from ledger.files.imports import import_file
 from ledger.settings import Settings
 
 ledger = open_ledger(Settings.from_environment(), create=True)

@@ -9,15 +9,15 @@ import duckdb
 import pytest
 
 from ledger.balances import balances_of
-from ledger.imports import ImportRefused, import_file
-from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, Transfer
-from ledger.quarantine import (
+from ledger.files.imports import ImportRefused, import_file
+from ledger.files.quarantine import (
     QuarantinedRowSettled,
     QuarantinedRowUnknown,
     ReasonMissing,
     dismiss,
     list_open_rows,
 )
+from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, Transfer
 from tests.conftest import NEEDED, transfer, write_transfers
 from tests.test_raw_rows import BAD_ROWS
 

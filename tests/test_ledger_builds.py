@@ -18,7 +18,7 @@ from ledger.anchors import LedgerReplaced, read_anchor
 from ledger.append import ledger_head
 from ledger.cut import freeze
 from ledger.database import LedgerMissing, open_ledger, sqlite_file
-from ledger.imports import import_file
+from ledger.files.imports import import_file
 from ledger.models import AccountEvent, Close, StatusChange
 from orchestration import build, dbt_run
 from orchestration.build import BuildProgress, build_months

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from ledger.append import appending
-from ledger.balance_lists import every_listed_balance
-from ledger.customer_balances import BALANCE_COLUMNS
-from ledger.list_exports import value_text, write_csv, write_xml
+from ledger.lists.balance_lists import every_listed_balance
+from ledger.lists.customer_balances import BALANCE_COLUMNS
+from ledger.lists.list_exports import value_text, write_csv, write_xml
+from ledger.lists.transfer_lists import TRANSFER_COLUMNS, every_listed_transfer, selected_transfers
 from ledger.models import Transfer
 from ledger.settings import PROJECT_ROOT
-from ledger.transfer_lists import TRANSFER_COLUMNS, every_listed_transfer, selected_transfers
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SCHEMA = "{http://www.w3.org/2001/XMLSchema}"
@@ -189,7 +189,7 @@ class Schema:
 
 
 def test_xml_is_valid_by_its_schema_and_the_schema_can_refuse(ledger_home):
-    schema = Schema(PROJECT_ROOT / "ledger" / "schemas" / "lists.xsd")
+    schema = Schema(PROJECT_ROOT / "ledger" / "lists" / "schemas" / "lists.xsd")
     ledger = a_ledger(
         ledger_home,
         a_transfer("T1", "0.0001", status="on_hold", batch_id="B", external_reference="x", comment="y"),

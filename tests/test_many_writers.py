@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from ledger import writers_queue
-from ledger.accounts import close_account
+from ledger.acts.accounts import close_account
+from ledger.acts.revocations import revoke, unrevoked_points
+from ledger.acts.transfers import give
 from ledger.database import Ledger, open_ledger
 from ledger.errors import PointsError
 from ledger.models import ENTRY_MODELS, AccountEvent, ChainLink, Transfer
-from ledger.revocations import revoke, unrevoked_points
 from ledger.settings import Settings
-from ledger.transfers import give
 
 WRITERS = 32
 OWN_TRANSFERS = 3

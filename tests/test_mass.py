@@ -8,15 +8,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from ledger.acts.mass import mass_rows, read_mass_file, record_mass
+from ledger.acts.transfer_requests import TransferRequest
+from ledger.acts.transfers import give
 from ledger.append import ledger_head
 from ledger.balances import balances_of
+from ledger.files.transfers_file import TransfersFileRefused
 from ledger.identifiers import IdConflict
-from ledger.mass import mass_rows, read_mass_file, record_mass
 from ledger.models import Batch, ChainLink, Transfer
 from ledger.refusals import SeveralRefused
-from ledger.transfer_requests import TransferRequest
-from ledger.transfers import give
-from ledger.transfers_file import TransfersFileRefused
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 ANY = TransferRequest("", "", "")

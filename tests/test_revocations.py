@@ -6,12 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from ledger.append import appending, ledger_head
-from ledger.decisions import approve, cancel
-from ledger.identifiers import IdConflict
-from ledger.models import Transfer
-from ledger.refusals import SeveralRefused
-from ledger.revocations import (
+from ledger.acts.decisions import approve, cancel
+from ledger.acts.revocations import (
     RevocationAmbiguous,
     RevocationOfUnapproved,
     RevocationTooLarge,
@@ -20,8 +16,12 @@ from ledger.revocations import (
     revoke,
     unrevoked_points,
 )
-from ledger.spendable import NotEnoughPoints
-from ledger.transfers import deduct, give
+from ledger.acts.spendable import NotEnoughPoints
+from ledger.acts.transfers import deduct, give
+from ledger.append import appending, ledger_head
+from ledger.identifiers import IdConflict
+from ledger.models import Transfer
+from ledger.refusals import SeveralRefused
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 

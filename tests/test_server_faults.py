@@ -16,11 +16,11 @@ import pytest
 from django.db import DatabaseError, connection
 
 from console import points as command
+from ledger.acts.transfers import give
 from ledger.append import appending
 from ledger.database import LedgerNotReached, open_ledger
 from ledger.models import Transfer
-from ledger.transfers import give
-from ledger.verification import verify
+from ledger.upkeep.verification import verify
 from tests.conftest import LedgerHome, new_postgresql_database
 
 
@@ -166,7 +166,7 @@ def test_verify_says_that_the_server_is_gone_and_names_no_entry(server, postgres
     ledger = postgresql_home.open()
     give(ledger, "C-1", "10", new=True)
     give(ledger, "C-1", "10")
-    monkeypatch.setattr("ledger.verification._IDS_PER_READ", 1)
+    monkeypatch.setattr("ledger.upkeep.verification._IDS_PER_READ", 1)
     with pytest.raises(LedgerNotReached):
         verify(ledger.settings, lambda done, total: server.die() if done == 1 else None)
     server.come_back()

@@ -8,21 +8,21 @@ from itertools import product
 import duckdb
 import pytest
 
-from ledger import transfer_finding, transfer_lists
+from ledger.acts.revocations import UnknownTransfer
 from ledger.anchors import write_anchor
 from ledger.append import appending, ledger_head
 from ledger.cut import freeze
-from ledger.list_requests import CursorInvalid, FilterInvalid, FilterUnknown, SortUnknown
-from ledger.models import Batch, Comment, StatusChange, Transfer
-from ledger.revocations import UnknownTransfer
-from ledger.transfer_details import read_transfer
-from ledger.transfer_finding import SORTS
-from ledger.transfer_lists import (
+from ledger.lists import transfer_finding, transfer_lists
+from ledger.lists.list_requests import CursorInvalid, FilterInvalid, FilterUnknown, SortUnknown
+from ledger.lists.transfer_details import read_transfer
+from ledger.lists.transfer_finding import SORTS
+from ledger.lists.transfer_lists import (
     BuildNeeded,
     every_listed_transfer,
     list_transfers,
     selected_transfers,
 )
+from ledger.models import Batch, Comment, StatusChange, Transfer
 from orchestration.reports import MonthNotBuilt
 from orchestration.transfer_postings import find_postings
 

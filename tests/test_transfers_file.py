@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ledger.transfers_file import TransfersFileRefused, check_transfers
+from ledger.files.transfers_file import TransfersFileRefused, check_transfers
 from tests.conftest import NEEDED, read_rows, transfer, write_transfers
 
 HEADER = ",".join(NEEDED)

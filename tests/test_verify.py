@@ -16,7 +16,7 @@ from ledger.database import LedgerEmpty, LedgerMissing, LedgerNotReached
 from ledger.digests import digest_columns, entry_digest, link_digest
 from ledger.errors import PointsError
 from ledger.models import AccountEvent, Comment, StatusChange, Transfer
-from ledger.verification import (
+from ledger.upkeep.verification import (
     EntryAltered,
     EntryRemoved,
     EntrySlippedIn,
@@ -324,23 +324,12 @@ def test_a_value_of_another_type_is_named(ledger, tamper, assignment, told):
     assert told in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("entry_id", "told"),
-    [
-        ("'seven'", "entry 7 was removed"),
-        ("x'07'", "entry 7 was removed"),
-        ("6.5", "its entry_id is float 6.5"),
-    ],
-)
-def test_a_number_of_another_type_is_named(ledger, tamper, entry_id, told):
+@pytest.mark.parametrize("entry_id", ["'seven'", "x'07'", "6.5"])
+def test_an_entry_cannot_be_given_a_number_of_another_type(ledger, tamper, entry_id):
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL's columns are typed.")
-    tamper(f"update account_events set entry_id = {entry_id}")
-    with pytest.raises(LedgerDamaged, match=told):
-        verify(ledger.settings)
-    tamper(f"update chain_links set last_entry_id = {entry_id} where last_entry_id = 3")
-    with pytest.raises(LedgerDamaged):
-        verify(ledger.settings)
+    with pytest.raises(sqlite3.IntegrityError, match="datatype mismatch"):
+        tamper(f"update account_events set entry_id = {entry_id}")
 
 
 def test_a_text_that_was_moved_to_another_column_is_named(ledger, tamper):
@@ -392,8 +381,8 @@ def test_what_is_appended_meanwhile_is_no_finding(ledger):
 
 def test_reading_in_parts_finds_the_same(ledger, tamper, monkeypatch):
     """Parts of two entries, pages of one link: what ends in one and begins in another is whole."""
-    monkeypatch.setattr("ledger.verification._IDS_PER_READ", 2)
-    monkeypatch.setattr("ledger.verification._LINKS_PER_READ", 1)
+    monkeypatch.setattr("ledger.upkeep.verification._IDS_PER_READ", 2)
+    monkeypatch.setattr("ledger.upkeep.verification._LINKS_PER_READ", 1)
     done = []
     assert verify(ledger.settings, lambda *counts: done.append(counts)).links == 3
     assert done == [(2, 7), (4, 7), (6, 7), (7, 7)]

@@ -10,23 +10,23 @@ import typer
 
 from console.output import AsCsv, AsJson, print_csv, print_json
 from console.tables import error_console
-from ledger.accounts import AccountOutcome, close_account, open_account
+from ledger.acts.accounts import AccountOutcome, close_account, open_account
+from ledger.acts.comments import add_comment
+from ledger.acts.decisions import Decision
+from ledger.acts.decisions import approve as approve_waiting
+from ledger.acts.decisions import cancel as cancel_waiting
+from ledger.acts.decisions import hold as hold_waiting
+from ledger.acts.decisions import release as release_held
+from ledger.acts.mass import mass_rows, read_mass_file, record_mass
+from ledger.acts.revocations import RevocationAmbiguous
+from ledger.acts.revocations import revoke as revoke_transfers
+from ledger.acts.transfer_requests import DEFAULT_REASON, TransferRequest
+from ledger.acts.transfers import RecordedTransfer, record_transfer
 from ledger.amounts import points_text
-from ledger.comments import add_comment
 from ledger.database import Ledger, open_ledger
-from ledger.decisions import Decision
-from ledger.decisions import approve as approve_waiting
-from ledger.decisions import cancel as cancel_waiting
-from ledger.decisions import hold as hold_waiting
-from ledger.decisions import release as release_held
-from ledger.mass import mass_rows, read_mass_file, record_mass
 from ledger.models import STYLES
 from ledger.refusals import SeveralRefused
-from ledger.revocations import RevocationAmbiguous
-from ledger.revocations import revoke as revoke_transfers
 from ledger.settings import Settings
-from ledger.transfer_requests import DEFAULT_REASON, TransferRequest
-from ledger.transfers import RecordedTransfer, record_transfer
 
 app = typer.Typer()
 account = typer.Typer(help="Open and close customers' accounts.", no_args_is_help=True)

@@ -50,7 +50,7 @@ def import_transfers(
     """Add a file of transfers: all of it, or nothing."""
     from console.file_screens import import_progress, show_bad_rows, show_import
     from ledger.database import open_ledger
-    from ledger.imports import ImportRefused, import_file
+    from ledger.files.imports import ImportRefused, import_file
 
     names, points = _names(renamed or []), _points(expected_points)
     ledger = open_ledger(Settings.from_environment(), create=True)
@@ -104,7 +104,7 @@ def list_quarantined(context: typer.Context, as_json: AsJson = False, as_csv: As
         return
     from console.file_screens import show_open_rows
     from ledger.database import open_ledger
-    from ledger.quarantine import list_open_rows
+    from ledger.files.quarantine import list_open_rows
 
     ledger = open_ledger(Settings.from_environment())
     rows = list(list_open_rows(ledger))
@@ -141,7 +141,7 @@ def dismiss(
 ) -> None:
     """Say why a quarantined row will not come again."""
     from ledger.database import open_ledger
-    from ledger.quarantine import dismiss as dismiss_row
+    from ledger.files.quarantine import dismiss as dismiss_row
 
     ledger = open_ledger(Settings.from_environment())
     dismissal = dismiss_row(ledger, entry_id, reason)

@@ -9,12 +9,12 @@ import typer
 from console.output import AsJson, print_json
 from console.tables import error_console
 from ledger.database import Ledger, open_ledger
-from ledger.list_requests import MAX_PAGE_SIZE, Page
+from ledger.lists.list_requests import MAX_PAGE_SIZE, Page
 from ledger.settings import Settings
 
 if TYPE_CHECKING:
-    from ledger.transfer_details import TransferDetails
-    from ledger.transfer_finding import Postings
+    from ledger.lists.transfer_details import TransferDetails
+    from ledger.lists.transfer_finding import Postings
 
 app = typer.Typer()
 
@@ -76,8 +76,8 @@ def transfers(
     as_xml: AsXml = False,
 ) -> None:
     """List transfers, or show one whole."""
-    from ledger.transfer_details import read_transfer
-    from ledger.transfer_lists import (
+    from ledger.lists.transfer_details import read_transfer
+    from ledger.lists.transfer_lists import (
         TRANSFER_COLUMNS,
         every_listed_transfer,
         list_transfers,
@@ -162,8 +162,8 @@ def balances(
     as_xml: AsXml = False,
 ) -> None:
     """List what customers have and may spend, as of this moment."""
-    from ledger.balance_lists import every_listed_balance, list_balances, selected_balances
-    from ledger.customer_balances import BALANCE_COLUMNS
+    from ledger.lists.balance_lists import every_listed_balance, list_balances, selected_balances
+    from ledger.lists.customer_balances import BALANCE_COLUMNS
 
     filters = {
         "relation": relation,
@@ -220,7 +220,7 @@ def _freeze(ledger: Ledger) -> None:
 
 def _export(rows: Iterable, columns: Sequence[str], element: str, as_csv: bool) -> None:
     """Print all ``rows``, as CSV or as XML elements, while they are read."""
-    from ledger.list_exports import write_csv, write_xml
+    from ledger.lists.list_exports import write_csv, write_xml
 
     if as_csv:
         write_csv(rows, columns, sys.stdout.buffer)
@@ -230,7 +230,7 @@ def _export(rows: Iterable, columns: Sequence[str], element: str, as_csv: bool) 
 
 def _told(row: object, columns: Sequence[str]) -> dict:
     """A row for JSON: exact points and instants as text."""
-    from ledger.list_exports import value_text
+    from ledger.lists.list_exports import value_text
 
     values = {column: getattr(row, column) for column in columns}
     return {
@@ -240,7 +240,7 @@ def _told(row: object, columns: Sequence[str]) -> dict:
 
 
 def _show_transfer(details: "TransferDetails", time_zone: str, as_json: bool) -> None:
-    from ledger.transfer_lists import TRANSFER_COLUMNS
+    from ledger.lists.transfer_lists import TRANSFER_COLUMNS
 
     if not as_json:
         from console.list_screens import show_transfer

@@ -10,7 +10,7 @@ from console.output import AsJson, print_json
 from ledger.settings import Settings
 
 if TYPE_CHECKING:
-    from ledger.backup import Backup
+    from ledger.upkeep.backup import Backup
 
 app = typer.Typer()
 
@@ -20,8 +20,8 @@ def verify(as_json: AsJson = False) -> None:
     """Look at every entry of the ledger: name the first that was altered, removed or slipped in."""
     from console.upkeep_screens import counting_progress, show_verification
     from ledger.errors import PointsError
-    from ledger.verification import LedgerDamaged, LedgerUnguarded
-    from ledger.verification import verify as verify_ledger
+    from ledger.upkeep.verification import LedgerDamaged, LedgerUnguarded
+    from ledger.upkeep.verification import verify as verify_ledger
 
     settings = Settings.from_environment()
     try:
@@ -96,8 +96,8 @@ def backup(
 ) -> None:
     """Copy the ledger into one file, as of now, while others go on writing."""
     from console.upkeep_screens import counting_progress, show_backup
-    from ledger.backup import back_up
     from ledger.database import open_ledger
+    from ledger.upkeep.backup import back_up
 
     ledger = open_ledger(Settings.from_environment())
     with counting_progress("Pages", quiet=as_json) as report:
@@ -115,7 +115,7 @@ def restore(
 ) -> None:
     """Make a backup the ledger of a home that has none."""
     from console.upkeep_screens import counting_progress, show_backup
-    from ledger.backup import restore as restore_ledger
+    from ledger.upkeep.backup import restore as restore_ledger
 
     with counting_progress("Pages", quiet=as_json) as report:
         made = restore_ledger(Settings.from_environment(), file, report)

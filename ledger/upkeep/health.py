@@ -13,11 +13,11 @@ from ledger.anchors import LedgerReplaced, anchored_folders, check_anchors, read
 from ledger.append import ledger_head
 from ledger.database import Ledger, LedgerEmpty, sqlite_file
 from ledger.errors import PointsError
-from ledger.guards import find_unguarded
-from ledger.inspection import LEDGER_TABLES, first_line, open_as_it_stands
 from ledger.models import ENTRY_MODELS, WAITING, AccountEvent, QuarantinedRow, StatusChange, Transfer
 from ledger.models import QuarantineDismissal as Dismissal
 from ledger.settings import Settings
+from ledger.upkeep.guards import find_unguarded
+from ledger.upkeep.inspection import LEDGER_TABLES, first_line, open_as_it_stands
 
 OK = "ok"
 WARNING = "warning"

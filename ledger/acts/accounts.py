@@ -7,8 +7,10 @@ from decimal import Decimal
 
 from django.db.models import Q
 
+from ledger.acts.approval import check_approver, exceeds_limit
+from ledger.acts.transfer_requests import checked_note
+from ledger.acts.transfers import RecordedTransfer, recorded
 from ledger.append import Appender, appending
-from ledger.approval import check_approver, exceeds_limit
 from ledger.balances import Balance, balances_of
 from ledger.database import Ledger
 from ledger.errors import PointsError
@@ -24,8 +26,6 @@ from ledger.models import WAITING, AccountEvent, Batch, StatusChange, Transfer
 from ledger.relations import UnknownRelation, account_history, closed_references, known_references
 from ledger.rules import check_identifier
 from ledger.statuses import current_standings
-from ledger.transfer_requests import checked_note
-from ledger.transfers import RecordedTransfer, recorded
 
 # The most that one transfer can hold; a larger balance is closed by several.
 _LARGEST_POINTS = Decimal("99999999999999.9999")

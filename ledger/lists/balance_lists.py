@@ -2,7 +2,7 @@
 
 Every row that is handed out is added up from the ledger when it is asked for. In the order of relation
 references the ledger itself knows what comes next; in an order, or with a filter, of amounts, a snapshot says
-where to look (`ledger.balance_snapshots`).
+where to look (`ledger.lists.balance_snapshots`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +11,10 @@ from itertools import islice
 
 from django.db import connection
 
-from ledger.customer_balances import CustomerBalance, customer_balances
-from ledger.cut_reading import Freeze
 from ledger.database import Ledger
-from ledger.list_requests import (
+from ledger.lists.customer_balances import CustomerBalance, customer_balances
+from ledger.lists.cut_reading import Freeze
+from ledger.lists.list_requests import (
     Condition,
     FilterInvalid,
     Page,
@@ -235,7 +235,7 @@ def _through_snapshot(
     wanted: int | None,
 ) -> Iterator[tuple[_Key, CustomerBalance]]:
     # It needs DuckDB, which one customer's balance does without.
-    from ledger.balance_snapshots import every_balance
+    from ledger.lists.balance_snapshots import every_balance
 
     now = ledger.clock()
     key_columns = [*([order.field] if order.field in AMOUNTS else []), "relation_reference", "currency"]

@@ -9,7 +9,7 @@ from importlib import import_module
 
 from django.db import connection
 
-from ledger.inspection import LEDGER_TABLES
+from ledger.upkeep.inspection import LEDGER_TABLES
 
 _MAKING_THEM = "ledger.migrations.0002_append_only"
 # PostgreSQL's pg_trigger.tgtype of a trigger before update, delete or truncate, for each statement.

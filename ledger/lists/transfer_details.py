@@ -6,8 +6,8 @@ from datetime import datetime
 from django.db import connection
 
 from ledger.database import Ledger
+from ledger.lists.transfer_lists import ListedTransfer, read_transfers, selected_transfers
 from ledger.models import Comment, StatusChange
-from ledger.transfer_lists import ListedTransfer, read_transfers, selected_transfers
 
 # Where files made a circle, `union` ends it: each transfer comes once.
 _REVOKED = """

@@ -6,17 +6,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Unpack
 
+from ledger.acts.approval import hold_back
+from ledger.acts.spendable import NotEnoughPoints, SpendablePoints
+from ledger.acts.transfer_requests import TransferDetails, TransferRequest, checked_transfer, differences_from
 from ledger.append import Appender, appending
-from ledger.approval import hold_back
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.identifiers import Difference, IdConflict, known_events, known_transfers, new_id
 from ledger.models import WAITING, Transfer
 from ledger.refusals import Problem, refuse
 from ledger.relations import AccountClosed, UnknownRelation, closed_references, known_references
-from ledger.spendable import NotEnoughPoints, SpendablePoints
 from ledger.statuses import current_statuses
-from ledger.transfer_requests import TransferDetails, TransferRequest, checked_transfer, differences_from
 
 
 @dataclass(frozen=True)

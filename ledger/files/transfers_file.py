@@ -48,7 +48,7 @@ def check_transfers(location: str) -> list[Path]:
 
 def check_file(file: Path) -> None:
     """Raise `TransfersFileRefused` where ``file`` is no file that can be read, or not of the kind that its
-    name says. What stands in it is for the reader to judge (`ledger.file_rows`)."""
+    name says. What stands in it is for the reader to judge (`ledger.files.file_rows`)."""
     if not os.path.lexists(file):
         raise TransfersFileRefused("NOT_FOUND", str(file), "is not there", "check its name")
     if file.is_dir():

@@ -8,11 +8,12 @@ from itertools import islice
 
 from django.db import connection
 
-from ledger.cut_reading import Freeze
+from ledger.acts.revocations import UnknownTransfer, unrevoked_points
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.fields import from_microseconds, from_units
-from ledger.list_requests import (
+from ledger.lists.cut_reading import Freeze
+from ledger.lists.list_requests import (
     Condition,
     Page,
     Sort,
@@ -31,10 +32,9 @@ from ledger.list_requests import (
     prefix_conditions,
     yes_or_no,
 )
+from ledger.lists.transfer_finding import SORTS, Key, Postings, Question, find_keys
 from ledger.models import STATUSES, STYLES, Batch
-from ledger.revocations import UnknownTransfer, unrevoked_points
 from ledger.rules import currencies, reasons
-from ledger.transfer_finding import SORTS, Key, Postings, Question, find_keys
 
 FILTERS = (
     "relation",
@@ -140,7 +140,7 @@ def list_transfers(
 
     ``filters`` are text by name (`FILTERS`); a date alone in ``from`` and ``to`` is its whole day in the
     programme's zone, an instant in ``to`` is the first one left out. ``sort`` is one of
-    `ledger.transfer_finding.SORTS`, with a ``-`` before it for the largest first. ``postings`` are a build's,
+    `transfer_finding.SORTS`, with a ``-`` before it for the largest first. ``postings`` are a build's,
     needed by ``bucket`` and ``posted_month``. ``freeze`` brings the cut of a large ledger up to date; without
     it, what the cut lacks is looked for in the ledger. Raises `FilterUnknown`, `FilterInvalid`,
     `SortUnknown`, `CursorInvalid` and `BuildNeeded`.

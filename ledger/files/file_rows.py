@@ -1,7 +1,8 @@
 """Reads a file that somebody sent into DuckDB, every value as text and as it was sent (CASES.md, F1 to F15).
 
-What cannot be read as rows is refused here, with a sentence; rows that break a rule come through and are told
-apart later (`ledger.row_rules`). `dbt_project/macros/raw_transfers_file.sql` does the same for the models.
+What cannot be read as rows is refused here, with a sentence; rows that break a rule come through and are
+told apart later (`ledger.files.row_rules`). `dbt_project/macros/raw_transfers_file.sql` does the same for the
+models.
 """
 
 import csv
@@ -19,7 +20,7 @@ from re import fullmatch
 
 import duckdb
 
-from ledger.transfers_file import TransfersFileRefused, blocks, check_file, is_gzip, is_parquet, opened
+from ledger.files.transfers_file import TransfersFileRefused, blocks, check_file, is_gzip, is_parquet, opened
 
 # DuckDB's reader makes a null of a field that is missing, and of one that is this, which nobody sends.
 _NO_FIELD = "\x01\x02 no field \x02\x01"

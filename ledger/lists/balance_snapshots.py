@@ -22,10 +22,10 @@ from django.db import connection
 from ledger.anchors import Head
 from ledger.append import ledger_head
 from ledger.balances import Balance, balances_of
-from ledger.customer_balances import with_opened
-from ledger.cut_reading import CutFiles, Freeze, add_rows, create_table, duckdb_of, find_cut, literal
 from ledger.database import Ledger
 from ledger.fields import to_microseconds
+from ledger.lists.customer_balances import with_opened
+from ledger.lists.cut_reading import CutFiles, Freeze, add_rows, create_table, duckdb_of, find_cut, literal
 from ledger.models import ChainLink
 from ledger.relations import closed_references
 

@@ -6,19 +6,19 @@ What waits is a pending or held transfer, or the opening or closing of an accoun
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ledger.accounts import AccountOutcome, approve_request, decline_request
+from ledger.acts.accounts import AccountOutcome, approve_request, decline_request
+from ledger.acts.approval import check_approver
+from ledger.acts.revocations import UnknownTransfer
+from ledger.acts.spendable import SpendablePoints
+from ledger.acts.transfer_requests import checked_note
 from ledger.append import Appender, appending
-from ledger.approval import check_approver
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.identifiers import known_events, known_transfers
 from ledger.models import WAITING, AccountEvent, StatusChange, Transfer
 from ledger.refusals import Problem, refuse
 from ledger.relations import AccountClosed, closed_references
-from ledger.revocations import UnknownTransfer
-from ledger.spendable import SpendablePoints
 from ledger.statuses import current_statuses
-from ledger.transfer_requests import checked_note
 
 
 class StatusTransitionRefused(PointsError):

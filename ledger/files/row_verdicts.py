@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import duckdb
 
-from ledger.file_rows import LoadedFile
-from ledger.known_transfers import CONTENT_COLUMNS
+from ledger.files.file_rows import LoadedFile
+from ledger.files.known_transfers import CONTENT_COLUMNS
+from ledger.files.row_rules import ID_CONFLICT, STATUS_TRANSITION, Rule, row_rules
 from ledger.models import WAITING
-from ledger.row_rules import ID_CONFLICT, STATUS_TRANSITION, Rule, row_rules
 
 _WAITING = f"({', '.join(repr(status) for status in WAITING)})"
 _EARLIEST, _LATEST = -(2**62), 2**62

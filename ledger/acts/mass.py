@@ -5,6 +5,13 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+from ledger.acts.transfer_requests import TransferRequest, checked_transfer
+from ledger.acts.transfers import (
+    JudgedTransfers,
+    RecordedTransfer,
+    append_transfers,
+    judge_transfers,
+)
 from ledger.append import Appender, appending
 from ledger.database import Ledger
 from ledger.errors import PointsError
@@ -12,13 +19,6 @@ from ledger.identifiers import Difference, IdConflict, given_or_new_id, known_ev
 from ledger.models import Batch, Transfer
 from ledger.refusals import Problem, SeveralRefused
 from ledger.rules import check_identifier
-from ledger.transfer_requests import TransferRequest, checked_transfer
-from ledger.transfers import (
-    JudgedTransfers,
-    RecordedTransfer,
-    append_transfers,
-    judge_transfers,
-)
 
 _NEEDED = ("relation_reference", "points")
 _OPTIONAL = (
@@ -99,7 +99,7 @@ def read_mass_file(path: Path, defaults: TransferRequest) -> MassFile:
     # A single transfer must not wait for DuckDB to be imported.
     import duckdb
 
-    from ledger.file_rows import FileShape, load_rows
+    from ledger.files.file_rows import FileShape, load_rows
 
     needed = _NEEDED if defaults.style else (*_NEEDED, "style")
     shape = FileShape(needed, tuple(name for name in _OPTIONAL if name not in needed))

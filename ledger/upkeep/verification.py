@@ -25,10 +25,10 @@ from ledger.digests import (
     link_digest,
 )
 from ledger.errors import PointsError
-from ledger.guards import GuardFinding, find_unguarded
-from ledger.inspection import LEDGER_TABLES, first_line, open_as_it_stands, refuse_as_empty
 from ledger.models import ENTRY_MODELS, ChainLink, Entry, Transfer
 from ledger.settings import Settings
+from ledger.upkeep.guards import GuardFinding, find_unguarded
+from ledger.upkeep.inspection import LEDGER_TABLES, first_line, open_as_it_stands, refuse_as_empty
 
 _IDS_PER_READ = 10_000
 _LINKS_PER_READ = 10_000

@@ -18,15 +18,15 @@ from ledger.database import Ledger
 from ledger.digests import digest_sql
 from ledger.errors import PointsError
 from ledger.fields import to_microseconds
-from ledger.file_rows import TRANSFERS_SHAPE, LoadedFile, load_rows
+from ledger.files.file_rows import TRANSFERS_SHAPE, LoadedFile, load_rows
+from ledger.files.known_transfers import load_known_transfers
+from ledger.files.quarantine import Quarantined, rows_to_keep
+from ledger.files.row_rules import judge_rows
+from ledger.files.row_verdicts import Counts, decide_rows, find_repeated_ids
+from ledger.files.work_folders import work_folder
 from ledger.identifiers import Difference, IdConflict
-from ledger.known_transfers import load_known_transfers
 from ledger.models import AccountEvent, Batch, QuarantinedRow, StatusChange, Transfer
-from ledger.quarantine import Quarantined, rows_to_keep
-from ledger.row_rules import judge_rows
-from ledger.row_verdicts import Counts, decide_rows, find_repeated_ids
 from ledger.rules import check_identifier
-from ledger.work_folders import work_folder
 
 # What DuckDB may use; the rest of an import's memory does not grow with the file.
 MEMORY_LIMIT = "1GB"

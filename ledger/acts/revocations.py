@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
+from ledger.acts.transfer_requests import checked_note, differences_from
+from ledger.acts.transfers import RecordedTransfer, append_transfers, judge_transfers, recorded
 from ledger.amounts import points_text
 from ledger.append import appending
 from ledger.database import Ledger
@@ -12,8 +14,6 @@ from ledger.models import Transfer
 from ledger.refusals import Problem, refuse
 from ledger.rules import check_identifier, parse_points
 from ledger.statuses import current_statuses
-from ledger.transfer_requests import checked_note, differences_from
-from ledger.transfers import RecordedTransfer, append_transfers, judge_transfers, recorded
 
 _OPPOSITE = {"give": "deduct", "deduct": "give"}
 # Fewer than SQLite's limit on the parameters of a query.

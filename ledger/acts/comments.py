@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from ledger.acts.revocations import UnknownTransfer
+from ledger.acts.transfer_requests import checked_note
 from ledger.append import appending
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.models import Comment, Transfer
-from ledger.revocations import UnknownTransfer
-from ledger.transfer_requests import checked_note
 
 LONGEST_COMMENT = 4_000
 

@@ -1,7 +1,7 @@
 """Finds transfers for a list: which entries match, in which order, from any place on.
 
-Only keys are found here; the rows behind them are read from the ledger (`ledger.transfer_lists`). What an
-index of the ledger answers, the ledger answers, and so it does for all of a small one. Of a large one the
+Only keys are found here; the rows behind them are read from the ledger (`transfer_lists`). What an index of
+the ledger answers, the ledger answers, and so it does for all of a small one. Of a large one the
 entries in the cut are looked through as Parquet, the newest in the ledger, and the two are put together; what
 bucket and month transfers posted to, the files of a build know.
 """
@@ -18,10 +18,18 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from ledger.append import ledger_head
-from ledger.cut_reading import CutFiles, Freeze, add_rows, create_table, duckdb_of, find_cut, read_parquet
 from ledger.database import Ledger
 from ledger.fields import to_microseconds, to_units
-from ledger.list_requests import Condition, Sort
+from ledger.lists.cut_reading import (
+    CutFiles,
+    Freeze,
+    add_rows,
+    create_table,
+    duckdb_of,
+    find_cut,
+    read_parquet,
+)
+from ledger.lists.list_requests import Condition, Sort
 
 if TYPE_CHECKING:
     import duckdb

@@ -1,0 +1,1 @@
+"""What people do to the ledger by hand: give, deduct, decide, revoke, note, open and close."""

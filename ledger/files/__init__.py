@@ -1,0 +1,1 @@
+"""Files of transfers: read, judged row by row, and imported all or not at all."""

@@ -1,0 +1,1 @@
+"""Transfers and balances as people look for them: filters, sort, pages, exports."""
