@@ -11,6 +11,8 @@ from pathlib import Path
 
 import duckdb
 
+from ledger.amounts import points_text
+
 
 @dataclass(frozen=True)
 class MonthFiles:
@@ -109,7 +111,7 @@ def _prepared_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyCo
     cursor.execute("set TimeZone = 'UTC'")
     # Up to 18 digits DuckDB prints a decimal four times as fast.
     cursor.execute(
-        "create temp macro plain_points(points) as rtrim(rtrim("
+        "create temp macro points_text(points) as rtrim(rtrim("
         " case when points between -99999999999999 and 99999999999999"
         " then cast(cast(points as decimal(18, 4)) as varchar) else cast(points as varchar) end"
         ", '0'), '.')"
@@ -134,12 +136,6 @@ def _write_month(
     return _sum_up(connection, folder, month, default_currency)
 
 
-def plain_points(points: object) -> str:
-    """A decimal as files and screens show it, without trailing zeros: ``100``, ``12.5``, ``0``, ``-3``."""
-    text = f"{points:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def _write_csvs(
     connection: duckdb.DuckDBPyConnection, folder: Path, month: str, default_currency: str
 ) -> None:
@@ -158,7 +154,7 @@ def _write_csvs(
             ("points_roll_forward", ROLL_FORWARD_COLUMNS),
         ):
             fields = ["relation_reference"] + [
-                f"plain_points({column})" for column in columns.values() if column != "relation_reference"
+                f"points_text({column})" for column in columns.values() if column != "relation_reference"
             ]
             _copy_csv(
                 connection,
@@ -206,7 +202,7 @@ def _programme_lines(where: str) -> str:
         f"select {10 + part}, '{name}', '', cast({count} as varchar), {points} {programme}"
         for part, (name, count, points) in enumerate(controls)
     ]
-    fields = ["name", "reason", "transfers", "coalesce(plain_points(points), '')"]
+    fields = ["name", "reason", "transfers", "coalesce(points_text(points), '')"]
     return f"select {_line(fields)} as line from ({' union all '.join(parts)}) order by part, reason"
 
 
@@ -273,7 +269,7 @@ def _sum_up(
         " where report_month = ? and currency = ?",
         [_first_day(month), default_currency],
     ).fetchone()
-    return MonthFiles(month, folder, relations, transfers, plain_points(closing))
+    return MonthFiles(month, folder, relations, transfers, points_text(closing))
 
 
 def _first_day(month: str) -> str:

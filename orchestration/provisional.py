@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 
+from ledger.lists.list_exports import harmless_text
 from orchestration.month_files import PARQUET_FILES
 
 DATABASE_NAME = "provisional.duckdb"
@@ -50,14 +51,9 @@ def write_quarantine(build: Path, path: Path) -> int:
             writer = csv.writer(file)
             writer.writerow(names)
             while batch := result.fetchmany(10_000):
-                writer.writerows([_harmless(value) for value in row] for row in batch)
+                writer.writerows([harmless_text(value or "") for value in row] for row in batch)
                 rows += len(batch)
     return rows
-
-
-def _harmless(value: str | None) -> str:
-    text = value or ""
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def swap_in(home: Path, folder: Path) -> None:

@@ -87,7 +87,7 @@ def cut(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
 @app.command(epilog="Example: points months --json")
 def months(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the months with their totals, one line a currency."""
-    from orchestration.month_files import plain_points
+    from ledger.amounts import points_text
     from orchestration.reports import list_months
 
     settings = Settings.from_environment()
@@ -97,7 +97,7 @@ def months(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
         return
     rows = [
         {
-            name: plain_points(value) if name.endswith("_points") else value
+            name: points_text(value) if name.endswith("_points") else value
             for name, value in vars(summary).items()
             if name != "folder"
         }
@@ -118,7 +118,7 @@ def report(
     as_csv: AsCsv = False,
 ) -> None:
     """Show a month's report, or print it whole: --csv gives the very bytes of its file."""
-    from orchestration.month_files import plain_points
+    from ledger.amounts import points_text
     from orchestration.reports import read_report
 
     settings = Settings.from_environment()
@@ -133,7 +133,7 @@ def report(
                 "currency": found.summary.currency,
                 "rows": [
                     {
-                        name: plain_points(value) if name.endswith("_points") else value
+                        name: points_text(value) if name.endswith("_points") else value
                         for name, value in vars(row).items()
                     }
                     for row in found.rows()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from console.output import AsCsv, AsJson, print_csv, print_json
+from ledger.lists.list_exports import harmless_text
 from ledger.settings import Settings
 
 app = typer.Typer()
@@ -173,9 +174,6 @@ def _points(text: str | None) -> Decimal | None:
 def _harmless(rows: list[dict]) -> list[dict]:
     """The same rows, with an apostrophe before what a spreadsheet would take for a formula (R23)."""
     return [
-        {
-            name: f"'{value}" if str(value).startswith(("=", "+", "-", "@", "\t", "\r")) else value
-            for name, value in row.items()
-        }
+        {name: harmless_text(value) if isinstance(value, str) else value for name, value in row.items()}
         for row in rows
     ]

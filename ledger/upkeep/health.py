@@ -13,8 +13,8 @@ from ledger.anchors import LedgerReplaced, anchored_folders, check_anchors, read
 from ledger.append import ledger_head
 from ledger.database import Ledger, LedgerEmpty, sqlite_file
 from ledger.errors import PointsError
-from ledger.models import ENTRY_MODELS, WAITING, AccountEvent, QuarantinedRow, StatusChange, Transfer
-from ledger.models import QuarantineDismissal as Dismissal
+from ledger.files.quarantine import open_quarantined_rows
+from ledger.models import ENTRY_MODELS, WAITING, AccountEvent, StatusChange, Transfer
 from ledger.settings import Settings
 from ledger.upkeep.guards import find_unguarded
 from ledger.upkeep.inspection import LEDGER_TABLES, first_line, open_as_it_stands
@@ -305,9 +305,7 @@ def _waiting() -> Iterator[Finding]:
 
 
 def _quarantine() -> Iterator[Finding]:
-    accepted = Transfer.objects.filter(transfer_id=OuterRef("transfer_id"), entry_id__gt=OuterRef("entry_id"))
-    dismissed = Dismissal.objects.filter(quarantined_entry_id=OuterRef("entry_id"))
-    rows = QuarantinedRow.objects.filter(~Exists(dismissed), ~Exists(accepted)).count()
+    rows = open_quarantined_rows().count()
     if rows:
         yield Finding(
             "quarantine",

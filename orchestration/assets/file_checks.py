@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 
+from ledger.amounts import points_text
 from ledger.settings import Settings
 from orchestration.assets.month_files import (
     OUTSTANDING_POINTS,
@@ -23,7 +24,6 @@ from orchestration.month_files import (
     PROGRAMME_COLUMNS,
     REPORT_COLUMNS,
     ROLL_FORWARD_COLUMNS,
-    plain_points,
 )
 from orchestration.reports import Report, list_months, read_report
 
@@ -132,7 +132,7 @@ def _last_column_total(path: Path, report: Report) -> Finding:
         (total,) = lines.aggregate(
             f'coalesce(sum(cast("{lines.columns[-1]}" as decimal(38, 4))), 0)'
         ).fetchone()
-    return Finding(plain_points(report.summary.closing_points), plain_points(total))
+    return Finding(points_text(report.summary.closing_points), points_text(total))
 
 
 def _rows_in_database(path: Path, report: Report) -> Finding:

@@ -10,8 +10,9 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from ledger.amounts import points_text
 from orchestration.build import Build
-from orchestration.month_files import MonthFiles, plain_points
+from orchestration.month_files import MonthFiles
 from orchestration.provisional import DATABASE_NAME
 
 KEY_PREFIX = "provisional"
@@ -186,7 +187,7 @@ def _markdown_table(headings: list[str], rows: list[tuple]) -> str:
 
 def _cell(value: object) -> str:
     """A value as one line of plain text: what was sent may hold markup (CASES.md, R23)."""
-    shown = plain_points(value) if isinstance(value, Decimal) else "" if value is None else value
+    shown = points_text(value) if isinstance(value, Decimal) else "" if value is None else value
     text = " ".join(str(shown).split())
     if len(text) > PREVIEW_CELL_LENGTH:
         text = text[: PREVIEW_CELL_LENGTH - 1] + "…"
