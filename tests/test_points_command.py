@@ -9,16 +9,30 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from console.points import app
 from ledger.settings import SettingInvalid, Settings
 from orchestration.run_lock import RunInProgress, run_lock
 from tests.conftest import transfer, write_transfers
 
 
-@pytest.mark.parametrize("command", ["build", "cut", "months", "report", "demo"])
-def test_every_command_explains_itself_with_an_example(points, tmp_path, command):
-    result = points(command, "--help", home=tmp_path / "home")
-    assert result.returncode == 0
+def every_command(group, *names: str) -> list[str]:
+    """Each command of the program by its words, those of groups as well."""
+    found = []
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found += every_command(command, *names, name)
+        else:
+            found.append(" ".join((*names, name)))
+    return found
+
+
+@pytest.mark.parametrize("command", every_command(typer.main.get_command(app)))
+def test_every_command_explains_itself_with_an_example(command):
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0
     assert "Example: " in result.stdout
     assert f"points {command}" in result.stdout.split("Example: ")[1]
 
