@@ -1,6 +1,8 @@
 # Everything is installed into .venv and nothing outside it. A bare `make` explains the targets.
 
 PYTHON ?= python3.11
+# Test files that run at a time.
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_HOME := var/demo
@@ -29,7 +31,7 @@ report: setup  ## make the demo programme, build its months, show the newest rep
 	@$(DEMO) $(BIN)/points build
 
 test: setup  ## run the tests; slow ones only in CI
-	$(BIN)/python -m pytest $(if $(CI),,-m "not slow") $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(if $(CI),,-m "not slow") $(TESTS)
 
 lint: setup  ## check Python and SQL
 	$(BIN)/ruff check .

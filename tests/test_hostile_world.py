@@ -63,7 +63,7 @@ def test_random_acts_agree_with_the_rules_in_plain_python(new_home):
     run_state_machine_as_test(
         Days,
         settings=settings(
-            max_examples=25 if os.environ.get("CI") else 8,
+            max_examples=15 if os.environ.get("CI") else 8,
             stateful_step_count=30,
             deadline=None,
             print_blob=True,
