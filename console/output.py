@@ -7,6 +7,19 @@ from typing import Annotated
 
 import typer
 
+from ledger.lists.list_exports import harmless_text
+
+_WRITTEN_BY_PEOPLE = {
+    "comment",
+    "external_reference",
+    "text",
+    "reason",
+    "value",
+    "row",
+    "transfer_id",
+    "file",
+}
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, points as exact text.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
@@ -18,8 +31,15 @@ def print_json(value: object) -> None:
 
 
 def print_csv(rows: list[dict]) -> None:
-    """Print ``rows``, whose keys are the header, as CSV."""
+    """Print ``rows``, whose keys are the header, as CSV; what people wrote is never a formula (R23)."""
     if rows:
         writer = csv.DictWriter(sys.stdout, list(rows[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(map(_harmless, rows))
+
+
+def _harmless(row: dict) -> dict:
+    return {
+        name: harmless_text(value) if name in _WRITTEN_BY_PEOPLE and isinstance(value, str) else value
+        for name, value in row.items()
+    }

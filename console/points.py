@@ -26,6 +26,9 @@ for commands in (builds, acts, upkeep, files, lists):
 def main() -> None:
     """Run the command; a refusal is one sentence and exit status 1."""
     load_dotenv(find_dotenv(usecwd=True))
+    for stream in (sys.stdout, sys.stderr):
+        # Whatever the machine's locale: an answer must not be lost after the work is done.
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         app()
     except PointsError as error:
@@ -71,7 +74,10 @@ def _ledger_sentence(error: DatabaseError) -> str:
 
 def _operating_system_sentence(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
-        return "The disk is full; make room and run the same command again."
+        return (
+            "The disk is full, and an answer may have been lost after the work was done; make room, and run"
+            " the same again where you gave an --id or a file, or first look whether it is in."
+        )
     where = f" {error.filename}" if error.filename else ""
     return f"The operating system refused{where}: {error.strerror}; mend that and run the same again."
 

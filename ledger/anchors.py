@@ -60,7 +60,7 @@ class Head:
 def write_anchor(folder: Path, head: Head) -> None:
     """Remember in ``folder`` that it was made from the ledger up to ``head``; whole or not at all."""
     text = json.dumps({"entry_id": head.entry_id, "chain_digest": head.chain_digest.hex()}) + "\n"
-    unfinished = folder / f".{ANCHOR_NAME}"
+    unfinished = folder / f".{ANCHOR_NAME}.{os.getpid()}"
     with open(unfinished, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -81,7 +81,8 @@ def read_anchor(folder: Path) -> Head | None:
 
 def anchored_folders(home: Path) -> list[Path]:
     """The folders of ``home`` that remember a ledger."""
-    return [folder for folder in (home / "cut", home / "provisional") if (folder / ANCHOR_NAME).exists()]
+    folders = (home, home / "cut", home / "provisional")
+    return [folder for folder in folders if (folder / ANCHOR_NAME).exists()]
 
 
 def first_trace(home: Path) -> Path | None:

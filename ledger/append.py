@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 
 from django.db import connection, transaction
 
-from ledger.anchors import Head
+from ledger.anchors import Head, read_anchor, write_anchor
 from ledger.bulk_insert import insert_rows
 from ledger.database import Ledger
 from ledger.digests import ENTRIES_PER_LINK, NO_LINK, digest_of, entry_digest, link_digest
@@ -97,15 +98,23 @@ def appending(ledger: Ledger, dry_run: bool = False) -> Iterator[Appender]:
 
     With ``dry_run`` everything is tried and nothing kept. Raises `LedgerBusy`.
     """
-    with writers_queue(ledger), transaction.atomic(durable=True):
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("select pg_advisory_xact_lock(%s)", [_WRITERS_LOCK])
-        appender = Appender(ledger, ledger_head())
-        yield appender
-        appender.write_link()
-        if dry_run:
-            transaction.set_rollback(True)
+    with writers_queue(ledger):
+        with transaction.atomic(durable=True):
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute("select pg_advisory_xact_lock(%s)", [_WRITERS_LOCK])
+            appender = Appender(ledger, ledger_head())
+            yield appender
+            appender.write_link()
+            if dry_run:
+                transaction.set_rollback(True)
+        _remember_beginning(ledger.settings.home)
+
+
+def _remember_beginning(home: Path) -> None:
+    """Leave in ``home`` that it has a ledger, so that a lost one is missed even before a build."""
+    if read_anchor(home) is None and (head := ledger_head()).entry_id:
+        write_anchor(home, head)
 
 
 def ledger_head() -> Head:

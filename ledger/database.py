@@ -13,6 +13,7 @@ from pathlib import Path
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, ProgrammingError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.exceptions import MigrationSchemaMissing
 from django.db.migrations.executor import MigrationExecutor
 
 from ledger.anchors import check_anchors, first_trace
@@ -202,7 +203,7 @@ def _migrate(settings: Settings) -> None:
                 executor.migrate(targets)
             if settings.database_owner_url:
                 _grant_to_application(owner, connection.settings_dict["USER"])
-    except ProgrammingError as error:
+    except (ProgrammingError, MigrationSchemaMissing) as error:
         if "permission denied" not in str(error) and "must be owner" not in str(error):
             raise
         raise LedgerSchemaOutdated(ledger_place(settings)) from error

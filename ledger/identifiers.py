@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ledger.errors import PointsError
 from ledger.models import AccountEvent, Batch, Transfer
-from ledger.rules import check_identifier
+from ledger.rules import check_identifier, is_identifier
 
 # Crockford's: no two of them look alike.
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -56,7 +56,7 @@ def given_or_new_id(given: str, prefix: str) -> str:
 
 def known_transfers(transfer_ids: Iterable[str]) -> dict[str, Transfer]:
     """Those of the transfers that the ledger has, by ``transfer_id``."""
-    wanted = list(dict.fromkeys(transfer_ids))
+    wanted = list(filter(is_identifier, dict.fromkeys(transfer_ids)))
     known: dict[str, Transfer] = {}
     for start in range(0, len(wanted), _IDS_PER_QUERY):
         found = Transfer.objects.filter(transfer_id__in=wanted[start : start + _IDS_PER_QUERY])
@@ -66,7 +66,7 @@ def known_transfers(transfer_ids: Iterable[str]) -> dict[str, Transfer]:
 
 def known_events(event_ids: Iterable[str]) -> dict[str, AccountEvent]:
     """Those of the account events that the ledger has, by ``event_id``."""
-    wanted = list(dict.fromkeys(event_ids))
+    wanted = list(filter(is_identifier, dict.fromkeys(event_ids)))
     known: dict[str, AccountEvent] = {}
     for start in range(0, len(wanted), _IDS_PER_QUERY):
         found = AccountEvent.objects.filter(event_id__in=wanted[start : start + _IDS_PER_QUERY])

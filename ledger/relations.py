@@ -5,6 +5,7 @@ from datetime import datetime
 
 from ledger.errors import PointsError
 from ledger.models import AccountEvent, Transfer
+from ledger.rules import is_identifier
 from ledger.statuses import current_standings
 
 _REFERENCES_PER_QUERY = 500
@@ -39,7 +40,7 @@ class AccountClosed(PointsError):
 def known_references(references: Iterable[str]) -> set[str]:
     """Those of the relation ``references`` that have a transfer or an account event."""
     known: set[str] = set()
-    for chunk in _chunks(references):
+    for chunk in _chunks(filter(is_identifier, references)):
         for model in (Transfer, AccountEvent):
             found = model.objects.filter(relation_reference__in=chunk).order_by()
             known.update(found.values_list("relation_reference", flat=True).distinct())

@@ -57,9 +57,14 @@ def currencies() -> tuple[str, ...]:
         return tuple(row["currency"] for row in csv.DictReader(file))
 
 
+def is_identifier(text: str) -> bool:
+    """Whether ``text`` may be a transfer_id or relation reference; only then a database is asked for it."""
+    return re.fullmatch(transfer_patterns()["identifier"], text) is not None
+
+
 def check_identifier(code: str, column: str, text: str) -> str:
     """Return ``text`` where it may be a transfer_id or relation reference; raise `ValueRefused`."""
-    if not re.fullmatch(transfer_patterns()["identifier"], text):
+    if not is_identifier(text):
         raise ValueRefused(
             code, column, text, "1 to 128 letters, digits or ._:@/#+=~&|-, a letter or digit first"
         )

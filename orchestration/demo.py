@@ -107,6 +107,7 @@ _HOME_NAMES = {
     "ledger.sqlite3",
     "ledger.sqlite3-journal",
     "ledger.lock",
+    "ledger_head.json",
     "cut",
     "runs",
     "run.lock",

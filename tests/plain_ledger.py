@@ -340,6 +340,8 @@ class PlainLedger:
                 continue
             elif known.status not in FINAL:
                 moves.append((known, row.status, at))
+                if row.status == "approved" and known.author == row.author and not known.by_file:
+                    broken.add("OWN_TRANSFER")
             elif not quarantine:
                 broken.add("STATUS_TRANSITION")
         if broken or is_refused:

@@ -14,10 +14,12 @@ from ledger.acts.transfer_requests import TransferRequest
 from ledger.acts.transfers import deduct, give
 from ledger.append import ledger_head
 from ledger.balances import balances_of
+from ledger.files.imports import import_file
 from ledger.identifiers import IdConflict
 from ledger.models import AccountEvent, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import AccountClosed, closed_references
+from tests.conftest import transfer, write_transfers
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -231,3 +233,16 @@ def test_the_command_says_that_it_waits(points, ledger_home, unlimited):
     )
     assert run("ada", "approve", "A-1").returncode == 1
     assert run("bob", "approve", "A-1").stdout.startswith("The account of C-1 is now closed, event A-")
+
+
+def test_a_file_is_no_way_around_another_person(ada, bob, tmp_path):
+    """CASES.md, C11: who entered a transfer may not approve it by importing it as approved either."""
+    give(ada, "C-1", "5000", transfer_id="T-1", reason="manual_credit", new=True)
+    row = transfer("T-1", points="5000", reason="manual_credit", occurred_at=NOW.isoformat())
+    path = write_transfers(tmp_path / "a.csv", [{**row, "status": "approved"}])
+    for quarantine in (False, True):
+        with pytest.raises(ApprovalByItsAuthor):
+            import_file(ada, path, quarantine=quarantine)
+    assert approved_points("C-1") == 0
+    import_file(bob, path)
+    assert approved_points("C-1") == 5000

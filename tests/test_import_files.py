@@ -12,6 +12,7 @@ from decimal import Decimal
 import duckdb
 import pytest
 
+from ledger.errors import PointsError
 from ledger.files.file_rows import TRANSFERS_SHAPE, load_rows
 from ledger.files.imports import ImportRefused, import_file
 from ledger.files.transfers_file import TransfersFileRefused
@@ -416,3 +417,36 @@ def test_who_imports_and_when_is_recorded(ledger_home, tmp_path):
     ledger = replace(ledger_home.open(user="ada"), user="the inbox")
     import_file(ledger, write_transfers(tmp_path / "a.csv", [transfer("T-1")]))
     assert {entry.recorded_by for entry in (Transfer.objects.get(), Batch.objects.get())} == {"the inbox"}
+
+
+@pytest.mark.parametrize(
+    ("column", "expression"),
+    [("points", "['10']"), ("comment", "['a', 'b']"), ("occurred_at", "[timestamp '2026-03-10 12:00:00']")],
+)
+def test_parquet_of_lists_is_refused_naming_the_column(refusing_home, tmp_path, column, expression):
+    """CASES.md, F14."""
+    values = {name: f"'{value}'" for name, value in transfer("T-1").items()} | {column: expression}
+    select = ", ".join(f"{value} as {name}" for name, value in values.items())
+    duckdb.sql(f"select {select}").write_parquet(str(tmp_path / "a.parquet"))
+    with pytest.raises(TransfersFileRefused, match=f"'{column}'"):
+        import_file(refusing_home.open(), tmp_path / "a.parquet")
+
+
+def test_parquet_with_a_damaged_byte_is_never_anything_but_refused_or_read(refusing_home, tmp_path):
+    """CASES.md, F14: wherever the damage is. A bad row is one way to be refused."""
+    duckdb.sql(
+        "select 'P-' || i as transfer_id, 'C-1' as relation_reference, 'give' as style, '10' as points,"
+        " 'rule_credit' as reason, '2026-03-10T12:00:00Z' as occurred_at from range(50) as numbers (i)"
+    ).write_parquet(str(tmp_path / "whole.parquet"))
+    whole = (tmp_path / "whole.parquet").read_bytes()
+    ledger = refusing_home.open()
+    refused = 0
+    for position in range(5, len(whole) - 8, max(1, len(whole) // 40)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0xFF
+        (tmp_path / "a.parquet").write_bytes(damaged)
+        try:
+            import_file(ledger, tmp_path / "a.parquet", dry_run=True)
+        except PointsError:
+            refused += 1
+    assert refused > 5

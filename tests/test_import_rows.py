@@ -380,3 +380,22 @@ def test_a_quarantined_id_may_be_whatever_was_sent(ledger_home, tmp_path):
     import_file(ledger, write_transfers(tmp_path / "a.csv", rows), quarantine=True)
     assert [row.transfer_id for row in list_open_rows(ledger)] == sent
     assert set(QuarantinedRow.objects.values_list("transfer_id", flat=True)) == {""}
+
+
+def test_a_quarantined_row_is_resolved_by_a_row_that_says_what_is_known(ledger_home, tmp_path):
+    """CASES.md, R21: also where the ledger had the transfer before, or from the same file (F10)."""
+    ledger = ledger_home.open()
+    good, bad = transfer("T-1"), transfer("T-1", points="x")
+    import_file(ledger, write_transfers(tmp_path / "good.csv", [good]))
+    import_file(ledger, write_transfers(tmp_path / "bad.csv", [bad]), quarantine=True)
+    assert len(list(list_open_rows(ledger))) == 1
+    resolving = import_file(ledger, tmp_path / "good.csv")
+    assert (resolving.duplicates, resolving.resolved) == (1, 1)
+    assert list(list_open_rows(ledger)) == []
+    assert import_file(ledger, tmp_path / "good.csv").batch_id == ""
+    both = write_transfers(tmp_path / "both.csv", [transfer("T-2"), transfer("T-2", points="x")])
+    import_file(ledger, both, quarantine=True)
+    assert import_file(ledger, both, quarantine=True).batch_id == ""
+    assert len(list(list_open_rows(ledger))) == 1
+    import_file(ledger, write_transfers(tmp_path / "good.csv", [transfer("T-2")]))
+    assert list(list_open_rows(ledger)) == []

@@ -12,7 +12,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from ledger.append import appending, ledger_head
-from ledger.database import LedgerEmpty, open_ledger
+from ledger.database import LedgerEmpty, LedgerMissing, LedgerSchemaOutdated, open_ledger
 from ledger.digests import digest_columns, digest_of, digest_sql, entry_digest
 from ledger.models import ENTRY_MODELS, ChainLink, Transfer
 from tests.conftest import PROJECT_ROOT
@@ -187,3 +187,23 @@ def test_digests_in_duckdb_are_those_of_python(ledger_home):
         selected = ", ".join(f'? as "{name}"' for name in columns)
         found = duckdb.execute(f"select {digest_sql(model)} from (select {selected})", values).fetchone()[0]
         assert found == entry_digest(model.kind, values[0], values[1:]), model
+
+
+def test_a_ledger_that_was_lost_before_anything_was_built_is_missed(ledger_home):
+    """CASES.md, X12: never silently begun anew."""
+    ledger = ledger_home.open()
+    if connection.vendor != "sqlite":
+        pytest.skip("The database of a team is not in the home.")
+    with appending(ledger) as appender:
+        appender.append(a_transfer("T1"))
+    (ledger_home.home / "ledger.sqlite3").unlink()
+    with pytest.raises(LedgerMissing):
+        ledger_home.open()
+
+
+def test_tables_that_the_application_may_not_make_are_asked_of_their_owner(ledger_home):
+    settings = ledger_home.settings(POINTS_DATABASE_OWNER_URL="")
+    if not settings.database_url:
+        pytest.skip("SQLite has no users.")
+    with pytest.raises(LedgerSchemaOutdated, match="POINTS_DATABASE_OWNER_URL"):
+        open_ledger(settings, create=True)

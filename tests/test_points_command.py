@@ -152,3 +152,39 @@ def _wait_for_child(parent: int) -> int:
             return int(found[0])
         time.sleep(0.1)
     raise AssertionError("dbt did not start")
+
+
+@pytest.mark.parametrize(
+    "command", ["transfers", "balances", "revoke", "approve", "hold", "cancel", "comment"]
+)
+def test_an_id_that_is_no_text_is_unknown_and_no_traceback(points, tmp_path, command):
+    home = tmp_path / "home"
+    assert points("give", "C-1", "1", "--new", home=home).returncode == 0
+    text = ["a note"] if command == "comment" else []
+    result = points(command, b"C\xe9", *text, home=home)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_answer_is_told_whatever_the_locale_writes(points, tmp_path):
+    """CASES.md, X17."""
+    told = points(
+        "give",
+        "C-1",
+        "1",
+        "--new",
+        "--comment",
+        "😀",
+        "--json",
+        home=tmp_path / "home",
+        PYTHONIOENCODING="latin-1",
+    )
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["comment"] == "😀"
+
+
+def test_csv_of_an_act_carries_no_formula(points, tmp_path):
+    """CASES.md, R23."""
+    told = points("give", "C-1", "1", "--new", "--comment", "=1+1", "--csv", home=tmp_path / "home")
+    assert "'=1+1" in told.stdout

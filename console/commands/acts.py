@@ -29,7 +29,11 @@ from ledger.refusals import SeveralRefused
 from ledger.settings import Settings
 
 app = typer.Typer()
-account = typer.Typer(help="Open and close customers' accounts.", no_args_is_help=True)
+account = typer.Typer(
+    help="Open and close customers' accounts.",
+    no_args_is_help=True,
+    epilog="Example: points account close C-1042",
+)
 app.add_typer(account, name="account")
 
 Relation = Annotated[str, typer.Argument(metavar="RELATION", help="The customer's relation reference.")]

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from console.output import AsCsv, AsJson, print_csv, print_json
-from ledger.lists.list_exports import harmless_text
 from ledger.settings import Settings
 
 app = typer.Typer()
@@ -74,7 +73,7 @@ def import_transfers(
         if as_json:
             print_json({"code": refused.code, "bad_row_count": refused.bad_row_count, "bad_rows": rows})
         elif as_csv:
-            print_csv(_harmless(rows))
+            print_csv(rows)
         else:
             show_bad_rows(refused)
         raise
@@ -128,7 +127,7 @@ def list_quarantined(context: typer.Context, as_json: AsJson = False, as_csv: As
     if as_json:
         print_json(told)
     elif as_csv:
-        print_csv(_harmless(told))
+        print_csv(told)
     else:
         show_open_rows(rows)
 
@@ -169,11 +168,3 @@ def _points(text: str | None) -> Decimal | None:
     if text is not None and not re.fullmatch(r"[0-9]{1,34}(\.[0-9]{1,4})?", text, re.ASCII):
         raise typer.BadParameter(f"--expect-points is {text!r}, but it is a sum of points, like 1250.5.")
     return None if text is None else Decimal(text)
-
-
-def _harmless(rows: list[dict]) -> list[dict]:
-    """The same rows, with an apostrophe before what a spreadsheet would take for a formula (R23)."""
-    return [
-        {name: harmless_text(value) if isinstance(value, str) else value for name, value in row.items()}
-        for row in rows
-    ]

@@ -7,7 +7,8 @@ from ledger.acts.transfer_requests import checked_note
 from ledger.append import appending
 from ledger.database import Ledger
 from ledger.errors import PointsError
-from ledger.models import Comment, Transfer
+from ledger.identifiers import known_transfers
+from ledger.models import Comment
 
 LONGEST_COMMENT = 4_000
 
@@ -44,7 +45,7 @@ def add_comment(ledger: Ledger, transfer_id: str, text: str, *, dry_run: bool = 
     if not 0 < len(text.strip()) <= LONGEST_COMMENT:
         raise CommentInvalid(len(text.strip()))
     with appending(ledger, dry_run) as appender:
-        if not Transfer.objects.filter(transfer_id=transfer_id).exists():
+        if not known_transfers([transfer_id]):
             raise UnknownTransfer(transfer_id)
         last = Comment.objects.filter(transfer_id=transfer_id).order_by("-entry_id").first()
         was_known = last is not None and (last.text, last.recorded_by) == (text, ledger.user)

@@ -430,8 +430,9 @@ def _load_parquet(
             """,
             {"file": file},
         )
-    except (duckdb.InvalidInputException, duckdb.IOException, duckdb.SerializationException) as error:
-        if "No space left" in str(error):
+    except duckdb.Error as error:
+        # What is damaged shows as errors of any kind.
+        if "No space left" in str(error) or isinstance(error, duckdb.OutOfMemoryException):
             raise
         raise TransfersFileRefused(
             "PARQUET",
@@ -447,11 +448,11 @@ def _text_of_parquet(path: Path, sent_name: str, name: str, sent_type: str) -> s
     places, instants text or timestamps; a float never passes."""
     column = '"' + sent_name.replace('"', '""') + '"'
     is_exact = sent_type in _INTEGERS or fullmatch(r"decimal\([0-9]+,[0-4]\)", sent_type)
-    if sent_type.startswith("varchar"):
+    if sent_type == "varchar":
         return column
     if name.endswith("points") and is_exact:
         return f"cast({column} as varchar)"
-    if name.endswith("_at") and sent_type.startswith("timestamp"):
+    if name.endswith("_at") and sent_type.startswith("timestamp") and not sent_type.endswith("]"):
         if "time zone" in sent_type:
             return f"cast(timezone('UTC', {column}) as varchar) || 'Z'"
         return f"cast(cast({column} as timestamp) as varchar)"

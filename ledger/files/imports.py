@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 from django.db import connection
 
+from ledger.acts.approval import check_approver
 from ledger.append import Appender, appending
 from ledger.bulk_insert import copy_rows, insert_columns, insert_rows
 from ledger.database import Ledger
@@ -20,12 +21,12 @@ from ledger.errors import PointsError
 from ledger.fields import to_microseconds
 from ledger.files.file_rows import TRANSFERS_SHAPE, LoadedFile, load_rows
 from ledger.files.known_transfers import load_known_transfers
-from ledger.files.quarantine import Quarantined, rows_to_keep
+from ledger.files.quarantine import Quarantined, open_quarantined_rows, rows_to_keep
 from ledger.files.row_rules import judge_rows
 from ledger.files.row_verdicts import Counts, decide_rows, find_repeated_ids
 from ledger.files.work_folders import work_folder
-from ledger.identifiers import Difference, IdConflict
-from ledger.models import AccountEvent, Batch, QuarantinedRow, StatusChange, Transfer
+from ledger.identifiers import Difference, IdConflict, known_transfers
+from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, StatusChange, Transfer
 from ledger.rules import check_identifier
 
 # What DuckDB may use; the rest of an import's memory does not grow with the file.
@@ -102,8 +103,8 @@ class ImportResult:
 
     Each of the ``row_count`` rows was ``added`` as a transfer, is one of ``status_changes``, was
     ``quarantined``, or added nothing (``duplicates``; also a bad row that is kept already).
-    ``closed_accounts`` counts the account closures that took effect. ``batch_id`` is empty where nothing was
-    recorded.
+    ``closed_accounts`` counts the account closures that took effect, ``resolved`` the quarantined rows whose
+    transfer the file sent as the ledger has it. ``batch_id`` is empty where nothing was recorded.
     """
 
     path: Path
@@ -115,13 +116,14 @@ class ImportResult:
     status_changes: int
     quarantined: int
     closed_accounts: int
+    resolved: int
     warnings: tuple[str, ...]
     seconds: float
 
     @property
     def entry_count(self) -> int:
         """How many entries the ledger got, but for the batch itself."""
-        return self.added + self.status_changes + self.closed_accounts + self.quarantined
+        return self.added + self.status_changes + self.closed_accounts + self.quarantined + self.resolved
 
     @property
     def rows_per_second(self) -> int:
@@ -176,6 +178,8 @@ def import_file(
             counts = decide_rows(database, loaded)
             _refuse_bad_rows(database, loaded, counts, quarantine)
             _check_batch_id(batch_id, loaded)
+            _check_approvers(ledger, database)
+            resolved = _resolved_rows(database)
             kept = rows_to_keep(_quarantined(database, loaded))
             result = ImportResult(
                 path=path,
@@ -187,13 +191,14 @@ def import_file(
                 status_changes=counts.status_changes,
                 quarantined=len(kept),
                 closed_accounts=_closure_count(database),
+                resolved=len(resolved),
                 warnings=_warnings(database, loaded),
                 seconds=0.0,
             )
             if not result.entry_count:
                 result = replace(result, batch_id="")
             elif not dry_run:
-                _append(appender, database, folder, loaded, result, kept, report)
+                _append(appender, database, folder, loaded, result, kept, resolved, report)
     return replace(result, seconds=time.monotonic() - started)
 
 
@@ -239,6 +244,37 @@ def _check_batch_id(batch_id: str | None, loaded: LoadedFile) -> None:
     known = Batch.objects.filter(batch_id=batch_id).first() if batch_id else None
     if known and known.file_sha256 != loaded.sha256:
         raise IdConflict(batch_id, [Difference("file_sha256", known.file_sha256 or "empty", loaded.sha256)])
+
+
+def _check_approvers(ledger: Ledger, database: duckdb.DuckDBPyConnection) -> None:
+    """Raise `ApprovalByItsAuthor` where the file approves what its importer entered by hand: a file is no way
+    around another person (CASES.md, C11)."""
+    approved = database.cursor().execute(
+        "select distinct transfer_id from judged_rows inner join verdicts using (row_number)"
+        " where verdict = 'status_change' and status = 'approved'"
+    )
+    while ids := approved.fetchmany(_ROWS_PER_FETCH):
+        for transfer in known_transfers(transfer_id for (transfer_id,) in ids).values():
+            check_approver(ledger, transfer, transfer.transfer_id)
+
+
+def _resolved_rows(database: duckdb.DuckDBPyConnection) -> list[int]:
+    """The entries of open quarantined rows whose transfer the file sends as the ledger has it (R21).
+
+    Not where the file has a bad row of that transfer too: sent again, it would add something every time.
+    """
+    open_rows = dict(open_quarantined_rows().exclude(transfer_id="").values_list("entry_id", "transfer_id"))
+    if not open_rows:
+        return []
+    sent = database.execute(
+        "select distinct transfer_id from judged_rows inner join verdicts using (row_number)"
+        " where verdict = 'duplicate' and list_contains($ids, transfer_id)"
+        " and not exists (select 1 from bad_rows inner join sent_rows using (row_number)"
+        " where sent_rows.transfer_id = judged_rows.transfer_id)",
+        {"ids": sorted(set(open_rows.values()))},
+    )
+    known = {transfer_id for (transfer_id,) in sent.fetchall()}
+    return [entry_id for entry_id, transfer_id in sorted(open_rows.items()) if transfer_id in known]
 
 
 def _quarantined(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Iterator[Quarantined]:
@@ -316,9 +352,11 @@ def _append(
     loaded: LoadedFile,
     result: ImportResult,
     kept: set[int],
+    resolved: list[int],
     report: Callable[[ImportProgress], None],
 ) -> None:
-    """Append everything: the batch, transfers in file order, status changes, closed accounts, bad rows."""
+    """Append everything: the batch, transfers in file order, status changes, closed accounts, bad rows, and
+    what resolves earlier ones."""
     appender.append(
         Batch(
             batch_id=result.batch_id,
@@ -345,6 +383,9 @@ def _append(
             for row in (_quarantined(database, loaded) if kept else ())
             if row.row_number in kept
         ),
+    )
+    appender.append_rows(
+        QuarantineDismissal, ((entry_id, f"known, said {result.batch_id}") for entry_id in resolved)
     )
     report(ImportProgress("adding", result.entry_count, result.entry_count))
 

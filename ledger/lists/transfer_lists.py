@@ -34,7 +34,7 @@ from ledger.lists.list_requests import (
 )
 from ledger.lists.transfer_finding import SORTS, Key, Postings, Question, find_keys
 from ledger.models import STATUSES, STYLES, Batch
-from ledger.rules import currencies, reasons
+from ledger.rules import currencies, is_identifier, reasons
 
 FILTERS = (
     "relation",
@@ -180,7 +180,7 @@ def selected_transfers(transfer_ids: Sequence[str]) -> list[ListedTransfer]:
 
 def read_transfers(column: str, values: Iterable[object]) -> list[ListedTransfer]:
     """The transfers whose ``column``, `entry_id` or `transfer_id`, is one of ``values``, in no order."""
-    wanted = list(values)
+    wanted = list(filter(is_identifier, values) if column == "transfer_id" else values)
     found: list[ListedTransfer] = []
     for start in range(0, len(wanted), _ROWS_PER_READ):
         chunk = wanted[start : start + _ROWS_PER_READ]
