@@ -81,7 +81,7 @@ def read_anchor(folder: Path) -> Head | None:
 
 def anchored_folders(home: Path) -> list[Path]:
     """The folders of ``home`` that remember a ledger."""
-    folders = (home, home / "cut", home / "provisional")
+    folders = (home / "cut", home / "provisional", home)
     return [folder for folder in folders if (folder / ANCHOR_NAME).exists()]
 
 

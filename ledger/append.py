@@ -114,6 +114,7 @@ def appending(ledger: Ledger, dry_run: bool = False) -> Iterator[Appender]:
 def _remember_beginning(home: Path) -> None:
     """Leave in ``home`` that it has a ledger, so that a lost one is missed even before a build."""
     if read_anchor(home) is None and (head := ledger_head()).entry_id:
+        home.mkdir(parents=True, exist_ok=True)
         write_anchor(home, head)
 
 
