@@ -204,6 +204,9 @@ class PlainLedger:
                     broken.add("NOT_ENOUGH")
         if not broken:
             self.move(transfer, status, now)
+            if status == "approved" and transfer.reason == "account_closure":
+                # It came in a file and waited; approved, it closes the account too.
+                self.events.append(PlainEvent(transfer.relation, "close", transfer.effective_at, user))
         return broken
 
     def _add_event(self, relation: str, event: str, user: str, now: datetime) -> None:
@@ -294,7 +297,7 @@ class PlainLedger:
 
     def _carry_out_closing(self, relation: str, user: str, now: datetime, event_id: str) -> None:
         for transfer in self.obstacles_to_closing(relation, now):
-            transfer.status = "cancelled"
+            self.move(transfer, "cancelled", now)
         for pair in sorted(self.pairs()):
             balance = self.balance(*pair, now)
             if pair[0] == relation and balance:
