@@ -66,6 +66,8 @@ def test_random_acts_agree_with_the_rules_in_plain_python(new_home):
             max_examples=15 if os.environ.get("CI") else 8,
             stateful_step_count=30,
             deadline=None,
+            # CI plays the same days every time, and fails for what was changed; elsewhere they are new.
+            derandomize=bool(os.environ.get("CI")),
             print_blob=True,
             suppress_health_check=list(HealthCheck),
         ),
