@@ -7,18 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ledger.lists.list_exports import harmless_text
+from ledger.lists.list_exports import FREE_TEXTS, harmless_text
 
-_WRITTEN_BY_PEOPLE = {
-    "comment",
-    "external_reference",
-    "text",
-    "reason",
-    "value",
-    "row",
-    "transfer_id",
-    "file",
-}
+# Besides the columns of lists: those of answers, and of rows that were quarantined as they came.
+_FREE_TEXTS = {*FREE_TEXTS, "text", "reason", "value", "row", "transfer_id", "file"}
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, points as exact text.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
@@ -40,6 +32,6 @@ def print_csv(rows: list[dict]) -> None:
 
 def _harmless(row: dict) -> dict:
     return {
-        name: harmless_text(value) if name in _WRITTEN_BY_PEOPLE and isinstance(value, str) else value
+        name: harmless_text(value) if name in _FREE_TEXTS and isinstance(value, str) else value
         for name, value in row.items()
     }

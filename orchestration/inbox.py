@@ -17,6 +17,7 @@ from ledger.database import Ledger, open_ledger
 from ledger.errors import PointsError
 from ledger.files.imports import ImportRefused, ImportResult, import_file
 from ledger.settings import Settings
+from ledger.writers_queue import LedgerBusy
 from orchestration.run_lock import run_lock
 
 # A file that was written to more recently may still be on its way.
@@ -61,7 +62,8 @@ def import_inbox(
 
     A file is taken once it has not changed for `SETTLED_SECONDS`, or since it stood in ``waiting``, which
     the tick before returned. A refused file stops no other. Raises `PointsError` where the ledger cannot be
-    opened, and `RunInProgress` where another process looks at the inbox; every file is then still there.
+    opened, `LedgerBusy` where another process writes to it for long, and `RunInProgress` where one looks at
+    the inbox; every file that was not imported is then still there.
     """
     inbox = inbox_folder(settings.home)
     if not inbox.is_dir():
@@ -98,6 +100,8 @@ def _look(inbox: Path, waiting: Mapping[str, Stamp], now: float) -> tuple[list[P
 def _import(ledger: Ledger, path: Path) -> InboxFile:
     try:
         imported = import_file(ledger, path)
+    except LedgerBusy:
+        raise  # nothing is wrong with the file
     except PointsError as refusal:
         target = _free_path(path.parent / "refused", path.name)
         bad_rows = refusal.bad_rows if isinstance(refusal, ImportRefused) else []

@@ -8,11 +8,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from ledger.database import Ledger, open_ledger
+from ledger.models import Transfer
 from ledger.settings import Settings
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -133,6 +136,21 @@ def transfer(transfer_id: str, **values: str) -> dict[str, str]:
         "occurred_at": "2026-03-10T12:00:00Z",
         **values,
     }
+
+
+def ledger_transfer(transfer_id: str, **values) -> Transfer:
+    """A transfer as an appender takes it, of C-1, but for the values named; ``points`` may be text."""
+    defaults = {
+        "relation_reference": "C-1",
+        "currency": "POINTS",
+        "style": "give",
+        "points": "1.5",
+        "reason": "admin_adjustment",
+        "status": "approved",
+        "occurred_at": datetime(2026, 3, 10, 12, tzinfo=UTC),
+    }
+    values = {**defaults, **values}
+    return Transfer(transfer_id=transfer_id, **{**values, "points": Decimal(values["points"])})
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

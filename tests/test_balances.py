@@ -16,25 +16,15 @@ from ledger.lists.balance_lists import AMOUNTS, SORTS, every_listed_balance, lis
 from ledger.lists.list_requests import CursorInvalid, FilterInvalid, FilterUnknown, SortUnknown
 from ledger.models import AccountEvent, StatusChange, Transfer
 from ledger.relations import UnknownRelation
+from tests.conftest import ledger_transfer
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LARGEST = "99999999999999.9999"
 
 
 def a_transfer(transfer_id: str, relation: str, points: str, style: str = "give", **values) -> Transfer:
-    return Transfer(
-        **{
-            "transfer_id": transfer_id,
-            "relation_reference": relation,
-            "currency": "POINTS",
-            "style": style,
-            "points": Decimal(points),
-            "reason": "admin_adjustment",
-            "status": "approved",
-            "occurred_at": NOON - timedelta(days=1),
-            **values,
-        }
-    )
+    values = {"occurred_at": NOON - timedelta(days=1), **values}
+    return ledger_transfer(transfer_id, relation_reference=relation, points=points, style=style, **values)
 
 
 def a_change(transfer_id: str, status: str, changed_at: datetime = NOON) -> StatusChange:

@@ -9,6 +9,7 @@ import pytest
 from ledger.append import ledger_head
 from ledger.database import LedgerMissing
 from ledger.models import Transfer
+from ledger.writers_queue import LedgerBusy
 from orchestration import inbox
 from orchestration.inbox import InboxTick, import_inbox
 from orchestration.run_lock import run_lock
@@ -194,3 +195,17 @@ def test_the_sensor_fails_loudly_where_the_ledger_cannot_be_opened(tmp_path):
     ):
         define_inbox_sensor(home.settings())(dg.build_sensor_context(instance=instance))
     assert path.exists()
+
+
+def test_a_busy_ledger_refuses_no_file(ledger_home, monkeypatch):
+    path = drop(ledger_home.home, "a.csv", "T1")
+
+    def import_nothing(ledger, path):
+        raise LedgerBusy(ledger.place)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("orchestration.inbox.import_file", import_nothing)
+        with pytest.raises(LedgerBusy):
+            look(ledger_home)
+    assert path.exists()
+    assert look(ledger_home).files[0].imported.added == 1

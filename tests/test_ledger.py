@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import duckdb
@@ -15,41 +14,25 @@ from ledger.append import appending, ledger_head
 from ledger.database import LedgerEmpty, LedgerMissing, LedgerSchemaOutdated, open_ledger
 from ledger.digests import digest_columns, digest_of, digest_sql, entry_digest
 from ledger.models import ENTRY_MODELS, ChainLink, Transfer
-from tests.conftest import PROJECT_ROOT
-
-
-def a_transfer(transfer_id: str, points: str = "1.5", **values) -> Transfer:
-    return Transfer(
-        **{
-            "transfer_id": transfer_id,
-            "relation_reference": "C-1",
-            "currency": "POINTS",
-            "style": "give",
-            "points": Decimal(points),
-            "reason": "rule_credit",
-            "status": "approved",
-            "occurred_at": datetime(2026, 3, 10, 12, tzinfo=UTC),
-            **values,
-        }
-    )
+from tests.conftest import PROJECT_ROOT, ledger_transfer
 
 
 def append_all(appender, *transfer_ids: str) -> None:
     for transfer_id in transfer_ids:
-        appender.append(a_transfer(transfer_id))
+        appender.append(ledger_transfer(transfer_id))
 
 
 def test_entries_are_numbered_without_gaps_in_commit_order(ledger_home):
     ledger = ledger_home.open()
     with appending(ledger) as appender:
-        appender.append(a_transfer("T1"))
-        appender.append(a_transfer("T2"))
+        appender.append(ledger_transfer("T1"))
+        appender.append(ledger_transfer("T2"))
     with pytest.raises(DatabaseError), appending(ledger) as appender:
         append_all(appender, "lost", "lost")
     with appending(ledger, dry_run=True) as appender:
-        appender.append(a_transfer("tried"))
+        appender.append(ledger_transfer("tried"))
     with appending(ledger) as appender:
-        appender.append(a_transfer("T3"))
+        appender.append(ledger_transfer("T3"))
     assert list(Transfer.objects.order_by("entry_id").values_list("entry_id", "transfer_id")) == [
         (1, "T1"),
         (2, "T2"),
@@ -68,7 +51,7 @@ def test_entries_are_numbered_without_gaps_in_commit_order(ledger_home):
 def test_points_are_kept_exactly(ledger_home, points):
     ledger = ledger_home.open()
     with appending(ledger) as appender:
-        appender.append(a_transfer("T1", points))
+        appender.append(ledger_transfer("T1", points=points))
     found = Transfer.objects.get(transfer_id="T1")
     assert found.points == Decimal(points)
     assert digest_of(found) == bytes(found.digest)
@@ -80,7 +63,7 @@ def test_points_are_kept_exactly(ledger_home, points):
 def test_the_database_refuses_whatever_is_not_an_append(ledger_home):
     ledger = ledger_home.open()
     with appending(ledger) as appender:
-        appender.append(a_transfer("T1"))
+        appender.append(ledger_transfer("T1"))
     statements = ["update transfers set points = points + 1", "delete from transfers"]
     for model in (*ENTRY_MODELS, ChainLink):
         statements.append(f"delete from {model._meta.db_table} where 1 = 1")
@@ -170,13 +153,13 @@ def test_an_owner_cut_off_before_the_grants_is_made_good_by_the_next_command(led
         owner.execute("revoke all on all tables in schema public from points_application")
     ledger = ledger_home.open()
     with appending(ledger) as appender:
-        appender.append(a_transfer("T1"))
+        appender.append(ledger_transfer("T1"))
 
 
 def test_a_text_that_could_give_two_entries_one_digest_is_not_recorded(ledger_home):
     ledger = ledger_home.open()
     with pytest.raises(ValueError, match="unit separator"), appending(ledger) as appender:
-        appender.append(a_transfer("T1", comment="a\x1fb"))
+        appender.append(ledger_transfer("T1", comment="a\x1fb"))
     assert not Transfer.objects.exists()
 
 
@@ -195,7 +178,7 @@ def test_a_ledger_that_was_lost_before_anything_was_built_is_missed(ledger_home)
     if connection.vendor != "sqlite":
         pytest.skip("The database of a team is not in the home.")
     with appending(ledger) as appender:
-        appender.append(a_transfer("T1"))
+        appender.append(ledger_transfer("T1"))
     (ledger_home.home / "ledger.sqlite3").unlink()
     with pytest.raises(LedgerMissing):
         ledger_home.open()

@@ -19,6 +19,7 @@ from ledger.lists.list_exports import value_text, write_csv, write_xml
 from ledger.lists.transfer_lists import TRANSFER_COLUMNS, every_listed_transfer, selected_transfers
 from ledger.models import Transfer
 from ledger.settings import PROJECT_ROOT
+from tests.conftest import ledger_transfer
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SCHEMA = "{http://www.w3.org/2001/XMLSchema}"
@@ -39,19 +40,7 @@ HOSTILE_TEXTS = {
 
 
 def a_transfer(transfer_id: str, points: str = "100", **values) -> Transfer:
-    return Transfer(
-        **{
-            "transfer_id": transfer_id,
-            "relation_reference": "C-1",
-            "currency": "POINTS",
-            "style": "give",
-            "points": Decimal(points),
-            "reason": "admin_adjustment",
-            "status": "approved",
-            "occurred_at": NOON,
-            **values,
-        }
-    )
+    return ledger_transfer(transfer_id, points=points, **values)
 
 
 def a_ledger(ledger_home, *transfers: Transfer):

@@ -25,24 +25,13 @@ from ledger.lists.transfer_lists import (
 from ledger.models import Batch, Comment, StatusChange, Transfer
 from orchestration.reports import MonthNotBuilt
 from orchestration.transfer_postings import find_postings
+from tests.conftest import ledger_transfer
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
 def a_transfer(transfer_id: str, relation: str, points: str, style: str = "give", **values) -> Transfer:
-    return Transfer(
-        **{
-            "transfer_id": transfer_id,
-            "relation_reference": relation,
-            "currency": "POINTS",
-            "style": style,
-            "points": Decimal(points),
-            "reason": "admin_adjustment",
-            "status": "approved",
-            "occurred_at": NOON,
-            **values,
-        }
-    )
+    return ledger_transfer(transfer_id, relation_reference=relation, points=points, style=style, **values)
 
 
 def a_revocation(transfer_id: str, original: str, points: str, style: str = "deduct", **values) -> Transfer:

@@ -26,24 +26,9 @@ from ledger.upkeep.verification import (
     LinkBroken,
     verify,
 )
+from tests.conftest import ledger_transfer
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
-
-
-def a_transfer(transfer_id: str, **values) -> Transfer:
-    return Transfer(
-        **{
-            "transfer_id": transfer_id,
-            "relation_reference": "C-1",
-            "currency": "POINTS",
-            "style": "give",
-            "points": Decimal("1.5"),
-            "reason": "rule_credit",
-            "status": "approved",
-            "occurred_at": NOON,
-            **values,
-        }
-    )
 
 
 @pytest.fixture
@@ -51,13 +36,13 @@ def ledger(ledger_home):
     """Seven entries in three commits: 1 to 3, 4 to 6, and 7."""
     ledger = ledger_home.open(clock=lambda: NOON)
     with appending(ledger) as appender:
-        appender.append(a_transfer("T1"))
-        appender.append(a_transfer("T2", points=Decimal(20)))
-        appender.append(a_transfer("T3", status="pending"))
+        appender.append(ledger_transfer("T1"))
+        appender.append(ledger_transfer("T2", points=Decimal(20)))
+        appender.append(ledger_transfer("T3", status="pending"))
     with appending(ledger) as appender:
         appender.append(StatusChange(transfer_id="T3", status="approved", changed_at=NOON))
         appender.append(Comment(transfer_id="T1", text="Asked for by phone"))
-        appender.append(a_transfer("T6"))
+        appender.append(ledger_transfer("T6"))
     with appending(ledger) as appender:
         appender.append(AccountEvent(event_id="E7", relation_reference="C-1", event="open", occurred_at=NOON))
     return ledger
@@ -373,7 +358,7 @@ def test_what_is_appended_meanwhile_is_no_finding(ledger):
     def append(done: int, total: int) -> None:
         assert (done, total) == (7, 7)
         with appending(ledger) as appender:
-            appender.append(a_transfer("T8"))
+            appender.append(ledger_transfer("T8"))
 
     assert verify(ledger.settings, append).entries == 7
     assert verify(ledger.settings).entries == 8
@@ -394,7 +379,7 @@ def test_reading_in_parts_finds_the_same(ledger, tamper, monkeypatch):
 def test_many_entries_of_one_commit_are_in_links_of_a_thousand(ledger):
     with appending(ledger) as appender:
         for number in range(2_500):
-            appender.append(a_transfer(f"M{number}"))
+            appender.append(ledger_transfer(f"M{number}"))
     found = verify(ledger.settings)
     assert (found.entries, found.links) == (2_507, 6)
 
