@@ -19,6 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from ledger.anchors import check_anchors, first_trace
 from ledger.errors import PointsError
 from ledger.models import ENTRY_MODELS, ChainLink
+from ledger.seals import check_seals
 from ledger.settings import Settings
 
 # An import of millions of rows holds the only writer's place in SQLite; others wait as long as people would.
@@ -111,27 +112,40 @@ def open_ledger(settings: Settings, create: bool = False) -> Ledger:
     """Connect this process to the ledger of ``settings`` and return it.
 
     ``create`` begins one where there is none yet. Raises `LedgerEmpty` where there is none and none is to be
-    begun; `LedgerMissing` and `LedgerReplaced` where the home was built on another; `LedgerSchemaOutdated`
-    and `LedgerNotReached`.
+    begun; `LedgerMissing` and `LedgerReplaced` where the home was built on another; `SealBroken` where a
+    setting is not what the first close sealed; `LedgerSchemaOutdated` and `LedgerNotReached`.
     """
     place = ledger_place(settings)
     try:
         connect(settings)
-        if _is_half_made(settings):
+        try:
+            _begin(settings, create)
+        except ProgrammingError:
+            if not settings.database_owner_url:
+                raise
+            # The owner has made the tables, but the application may not read them yet: another first command
+            # is about to say so, or was cut off.
             _migrate(settings)
-        if not _is_begun(settings):
-            trace = first_trace(settings.home)
-            if trace:
-                raise LedgerMissing(place, trace)
-            if not create:
-                raise LedgerEmpty(place)
-            settings.home.mkdir(parents=True, exist_ok=True)
-        if _lacks_migrations():
-            _migrate(settings)
+            _begin(settings, create)
         check_anchors(settings.home, place)
+        check_seals(settings)
     except DatabaseError as error:
         raise LedgerNotReached(place, first_line(error)) from error
     return Ledger(settings, settings.user)
+
+
+def _begin(settings: Settings, create: bool) -> None:
+    """Refuse where there is no ledger, or make its tables, and bring those that are there up to date."""
+    if not _is_begun(settings):
+        place = ledger_place(settings)
+        trace = first_trace(settings.home)
+        if trace:
+            raise LedgerMissing(place, trace)
+        if not create:
+            raise LedgerEmpty(place)
+        settings.home.mkdir(parents=True, exist_ok=True)
+    if _lacks_migrations():
+        _migrate(settings)
 
 
 def first_line(error: Exception) -> str:
@@ -181,15 +195,6 @@ def _head_exists() -> bool:
 def _lacks_migrations() -> bool:
     executor = MigrationExecutor(connection)
     return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-
-
-def _is_half_made(settings: Settings) -> bool:
-    """Whether the owner has made the tables, but was cut off before the application user might read them."""
-    if not settings.database_owner_url or connection.vendor != "postgresql":
-        return False
-    with connection.cursor() as cursor:
-        cursor.execute("select not has_table_privilege(to_regclass('django_migrations'), 'select')")
-        return bool(cursor.fetchone()[0])
 
 
 def _migrate(settings: Settings) -> None:

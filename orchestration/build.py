@@ -18,16 +18,19 @@ from ledger.errors import PointsError
 from ledger.files.quarantine import open_quarantined_rows
 from ledger.files.transfers_file import check_transfers
 from ledger.settings import Settings, check_month
-from orchestration.dbt_run import hand_on_parsed_project, run_dbt
-from orchestration.month_files import MonthFiles, write_months
-from orchestration.provisional import (
-    remove_old_runs,
-    swap_in,
-    write_provisional_database,
-    write_quarantine,
-)
+from orchestration.dbt_run import run_dbt
+from orchestration.month_files import MonthFiles, months_built, write_months
+from orchestration.provisional import swap_in, write_provisional_database, write_quarantine
 from orchestration.required_tests import audit_verdicts, required_tests
 from orchestration.run_lock import run_lock
+from orchestration.runs import (
+    BuildProgress,
+    FilesNotWritten,
+    build_database,
+    dbt_arguments,
+    dbt_environment,
+    new_run_folder,
+)
 
 
 class NothingToBuild(PointsError):
@@ -51,28 +54,6 @@ class NoMonths(PointsError):
             f"There is no report month{upto}: no approved transfer posts that early; name a later month with"
             " --through, or look at the quarantined rows."
         )
-
-
-class FilesNotWritten(PointsError):
-    """The files of a build that passed its audit could not be written."""
-
-    def __init__(self, home: Path, error: Exception) -> None:
-        is_full = "No space left on device" in str(error)
-        reason = "the disk is full" if is_full else str(error).splitlines()[0].rstrip(".")
-        super().__init__(
-            f"The files of the build could not be written to {home}: {reason}; readers have what they had,"
-            " so mend that and run the same again."
-        )
-
-
-@dataclass(frozen=True)
-class BuildProgress:
-    """A step of a build, for a progress bar: ``phase`` is 'cut' (in entries), 'models' or 'files'."""
-
-    phase: str
-    name: str
-    position: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -144,43 +125,6 @@ def freeze_source(
     return freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total))).head
 
 
-def new_run_folder(home: Path) -> Path:
-    """A folder of its own for a run, under the lock of the home.
-
-    Runs are numbered, not dated: their order is what matters, and a clock may be set back.
-    """
-    runs = home / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
-    remove_old_runs(home)
-    earlier = sorted(path for path in runs.iterdir() if path.name.isdigit())
-    folder = runs / f"{int(earlier[-1].name) + 1 if earlier else 1:06d}"
-    folder.mkdir()
-    if earlier:
-        hand_on_parsed_project(earlier[-1], folder)
-    return folder
-
-
-def build_database(run_folder: Path) -> Path:
-    """The DuckDB file of a run, which nobody else reads."""
-    return run_folder / "build.duckdb"
-
-
-def dbt_environment(settings: Settings, through: str | None, run_folder: Path) -> dict[str, str]:
-    """What a run tells the models: what to read, which months to make, and where to build."""
-    return {
-        **settings.for_dbt(),
-        "POINTS_THROUGH_MONTH": through or "",
-        # Relative to the run's folder, where dbt works: were it another text in every run, dbt would take the
-        # profile for changed and parse the whole project again.
-        "POINTS_BUILD_DATABASE": build_database(run_folder).name,
-    }
-
-
-def dbt_arguments() -> list[str]:
-    """The dbt command of a build: all models and data tests; unit tests prove models, not data."""
-    return ["build", "--exclude-resource-type", "unit_test"]
-
-
 def publish_build(
     settings: Settings,
     through: str | None,
@@ -228,11 +172,12 @@ def _write_files(
     database = build_database(run_folder)
     folder = run_folder / "provisional"
     folder.mkdir()
+    built = months_built(database)
     months = write_months(
         database,
-        folder,
+        {month: folder / month for month in built},
         settings.default_currency,
-        {"status": "provisional", "programme": settings.programme_name},
+        dict.fromkeys(built, {"status": "provisional", "programme": settings.programme_name}),
         lambda month, position, total: report(BuildProgress("files", month, position, total)),
     )
     if months:

@@ -4,7 +4,7 @@ Everything is written by DuckDB from its tables, whatever engine built them, and
 format is fixed here: the same build gives the same CSV bytes and the same Parquet rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,40 +69,47 @@ UNPOSTED_COLUMNS = (
 )
 
 
-def write_months(
-    database: Path,
-    folder: Path,
-    default_currency: str,
-    metadata: dict[str, str],
-    report: Callable[[str, int, int], None] = lambda month, position, total: None,
-) -> list[MonthFiles]:
-    """Write every report month of a build into ``folder``, one folder a month named ``YYYY-MM``.
-
-    ``database`` is the build's DuckDB file, which is only read. ``metadata`` goes into each Parquet file.
-    ``report`` is told each month, its position and their number. Returns the months in order.
-    """
+def months_built(database: Path) -> list[str]:
+    """The report months (``YYYY-MM``) of a build's DuckDB file, in order."""
     with duckdb.connect(str(database), read_only=True) as connection:
-        months = [
+        return [
             month
             for (month,) in connection.execute(
                 "select strftime(report_month, '%Y-%m') from int_report_months order by report_month"
             ).fetchall()
         ]
+
+
+def write_months(
+    database: Path,
+    folders: Mapping[str, Path],
+    default_currency: str,
+    metadata: Mapping[str, Mapping[str, str]],
+    report: Callable[[str, int, int], None] = lambda month, position, total: None,
+) -> list[MonthFiles]:
+    """Write the report months of a build, each into its folder, which is made.
+
+    ``database`` is the build's DuckDB file, which is only read. ``folders`` and ``metadata``, which goes into
+    each Parquet file, are by month (``YYYY-MM``). ``report`` is told each month, its position and their
+    number. Returns the months in order.
+    """
+    last_month = max(months_built(database), default=None)
+    with duckdb.connect(str(database), read_only=True) as connection:
         (threads,) = connection.execute("select current_setting('threads')").fetchone()
 
         def write(month: str) -> MonthFiles:
             with _prepared_cursor(connection) as cursor:
                 return _write_month(
-                    cursor, folder / month, month, default_currency, metadata, month == months[-1]
+                    cursor, folders[month], month, default_currency, metadata[month], month == last_month
                 )
 
         # DuckDB writes an ordered file with one thread, so as many months are written side by side as there
         # are threads.
         with ThreadPoolExecutor(max_workers=threads) as pool:
             written = []
-            for position, files in enumerate(pool.map(write, months), start=1):
+            for position, files in enumerate(pool.map(write, sorted(folders)), start=1):
                 written.append(files)
-                report(files.report_month, position, len(months))
+                report(files.report_month, position, len(folders))
     return written
 
 
@@ -124,7 +131,7 @@ def _write_month(
     folder: Path,
     month: str,
     default_currency: str,
-    metadata: dict[str, str],
+    metadata: Mapping[str, str],
     is_last: bool,
 ) -> MonthFiles:
     folder.mkdir(parents=True)
@@ -224,7 +231,7 @@ def _copy_csv(connection: duckdb.DuckDBPyConnection, query: str, header: list[st
 
 
 def _write_parquets(
-    connection: duckdb.DuckDBPyConnection, folder: Path, month: str, metadata: dict[str, str]
+    connection: duckdb.DuckDBPyConnection, folder: Path, month: str, metadata: Mapping[str, str]
 ) -> None:
     for name, (month_column, order) in PARQUET_FILES.items():
         _copy_parquet(
@@ -242,7 +249,7 @@ def _write_parquets(
     )
 
 
-def _write_unposted(connection: duckdb.DuckDBPyConnection, folder: Path, metadata: dict[str, str]) -> None:
+def _write_unposted(connection: duckdb.DuckDBPyConnection, folder: Path, metadata: Mapping[str, str]) -> None:
     _copy_parquet(
         connection,
         f"select {UNPOSTED_COLUMNS} from transfer_history"
@@ -253,7 +260,7 @@ def _write_unposted(connection: duckdb.DuckDBPyConnection, folder: Path, metadat
 
 
 def _copy_parquet(
-    connection: duckdb.DuckDBPyConnection, query: str, path: Path, metadata: dict[str, str]
+    connection: duckdb.DuckDBPyConnection, query: str, path: Path, metadata: Mapping[str, str]
 ) -> None:
     pairs = ", ".join(f"{name}: {_literal(value)}" for name, value in metadata.items())
     connection.execute(

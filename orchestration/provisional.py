@@ -2,7 +2,6 @@
 
 import csv
 import os
-import shutil
 from pathlib import Path
 
 import duckdb
@@ -62,19 +61,6 @@ def swap_in(home: Path, folder: Path) -> None:
     prepared.unlink(missing_ok=True)
     prepared.symlink_to(os.path.relpath(folder, home), target_is_directory=True)
     os.replace(prepared, home / "provisional")
-
-
-def remove_old_runs(home: Path) -> None:
-    """Remove what earlier runs left, but for the one that readers see and the newest, be it a failed one.
-
-    Called before a run begins, so that what readers had open when the last one was swapped in stays until
-    then, and failed runs do not fill the disk.
-    """
-    runs = sorted(path for path in (home / "runs").iterdir() if path.is_dir())
-    shown = (home / "provisional").resolve().parent
-    for run in runs[:-1]:
-        if run.resolve() != shown:
-            shutil.rmtree(run, ignore_errors=True)
 
 
 def _quoted(path: Path) -> str:

@@ -27,9 +27,8 @@ from orchestration.demo import (
     make_demo,
     write_demo_transfers,
 )
-from tests.conftest import LedgerHome, Points
+from tests.conftest import LedgerHome, Points, ledger_transfer
 from tests.test_cut import record
-from tests.test_ledger import a_transfer
 
 HEADER = (
     "transfer_id,relation_reference,currency,style,points,reason,status,status_changed_at,"
@@ -431,7 +430,7 @@ def test_the_ledger_has_the_same_entries_everywhere_and_is_made_once(points: Poi
 
 def test_a_ledger_with_other_entries_is_refused_and_keeps_what_it_holds(tmp_path: Path) -> None:
     home = LedgerHome(tmp_path / "demo")
-    record(home.open(), a_transfer("T1"))
+    record(home.open(), ledger_transfer("T1"))
     for _ in range(2):
         with pytest.raises(DemoHomeTaken, match=r"other entries in ledger\.sqlite3"):
             make_demo(home.settings())
@@ -442,7 +441,7 @@ def test_a_ledger_with_other_entries_is_refused_and_keeps_what_it_holds(tmp_path
 def test_what_people_add_to_the_demo_does_not_make_it_anybody_elses(tmp_path: Path) -> None:
     home = LedgerHome(tmp_path / "demo")
     made = make_demo(home.settings())
-    record(home.open(), a_transfer("MINE-1", relation_reference="C-000001"))
+    record(home.open(), ledger_transfer("MINE-1", relation_reference="C-000001"))
     assert make_demo(home.settings()).entry_count == made.entry_count + 1
 
 

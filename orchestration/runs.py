@@ -1,0 +1,81 @@
+"""What a build and a close have in common: a numbered folder that nobody reads, and dbt in it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.errors import PointsError
+from ledger.settings import Settings
+from orchestration.dbt_run import hand_on_parsed_project
+
+
+class FilesNotWritten(PointsError):
+    """The files of a build that passed its audit could not be written."""
+
+    def __init__(self, home: Path, error: Exception) -> None:
+        is_full = "No space left on device" in str(error)
+        reason = "the disk is full" if is_full else str(error).splitlines()[0].rstrip(".")
+        super().__init__(
+            f"The files of the build could not be written to {home}: {reason}; readers have what they had,"
+            " so mend that and run the same again."
+        )
+
+
+@dataclass(frozen=True)
+class BuildProgress:
+    """A step of a build, for a progress bar: ``phase`` is 'cut' (in entries), 'models' or 'files'."""
+
+    phase: str
+    name: str
+    position: int
+    total: int
+
+
+def new_run_folder(home: Path) -> Path:
+    """A folder of its own for a run, under the lock of the home.
+
+    Runs are numbered, not dated: their order is what matters, and a clock may be set back.
+    """
+    runs = home / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    remove_old_runs(home)
+    earlier = sorted(path for path in runs.iterdir() if path.name.isdigit())
+    folder = runs / f"{int(earlier[-1].name) + 1 if earlier else 1:06d}"
+    folder.mkdir()
+    if earlier:
+        hand_on_parsed_project(earlier[-1], folder)
+    return folder
+
+
+def build_database(run_folder: Path) -> Path:
+    """The DuckDB file of a run, which nobody else reads."""
+    return run_folder / "build.duckdb"
+
+
+def dbt_environment(settings: Settings, through: str | None, run_folder: Path) -> dict[str, str]:
+    """What a run tells the models: what to read, which months to make, and where to build."""
+    return {
+        **settings.for_dbt(),
+        "POINTS_THROUGH_MONTH": through or "",
+        # Relative to the run's folder, where dbt works: were it another text in every run, dbt would take the
+        # profile for changed and parse the whole project again.
+        "POINTS_BUILD_DATABASE": build_database(run_folder).name,
+    }
+
+
+def dbt_arguments() -> list[str]:
+    """The dbt command of a build: all models and data tests; unit tests prove models, not data."""
+    return ["build", "--exclude-resource-type", "unit_test"]
+
+
+def remove_old_runs(home: Path) -> None:
+    """Remove what earlier runs left, but for the one that readers see and the newest, be it a failed one.
+
+    Called before a run begins, so that what readers had open when the last one was swapped in stays until
+    then, and failed runs do not fill the disk.
+    """
+    runs = sorted(path for path in (home / "runs").iterdir() if path.is_dir())
+    shown = (home / "provisional").resolve().parent
+    for run in runs[:-1]:
+        if run.resolve() != shown:
+            shutil.rmtree(run, ignore_errors=True)
