@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from ledger.acts.accounts import open_account
 from ledger.acts.approval import ApprovalByItsAuthor
 from ledger.acts.decisions import StatusTransitionRefused, approve, cancel, hold, release
 from ledger.acts.revocations import UnknownTransfer, revoke
@@ -15,8 +16,8 @@ from ledger.append import appending, ledger_head
 from ledger.balances import balances_of
 from ledger.models import AccountEvent, Batch, StatusChange, Transfer
 from ledger.refusals import SeveralRefused
-from ledger.relations import AccountClosed
-from ledger.statuses import current_statuses
+from ledger.relations import AccountClosed, closed_references
+from ledger.statuses import current_standings, current_statuses
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -166,6 +167,37 @@ def test_an_approved_give_of_tomorrow_is_not_spendable_today(ada, bob):
     with pytest.raises(SeveralRefused) as refused:
         approve(bob, ["G-1", "D-1"])
     assert refused.value.codes == {"NOT_ENOUGH"}
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_an_approved_closure_closes_the_account_when_it_takes_effect(ada, bob, days):
+    """As one that a file brings approved: a build that starts after a close has only the event to go by."""
+    give(ada, "C-1", "10", new=True)
+    occurred_at = NOW + timedelta(days=days)
+    closure = a_pending_deduct("T-1", "10", reason="account_closure", occurred_at=occurred_at)
+    with appending(ada) as appender:
+        appender.append(closure)
+    hold(bob, ["T-1"])
+    assert not AccountEvent.objects.exists()
+    approve(bob, ["T-1"], comment="left us")
+    change, event = StatusChange.objects.get(status="approved"), AccountEvent.objects.get()
+    assert (event.event_id, event.relation_reference, event.event) == ("close-of-T-1", "C-1", "close")
+    assert (event.occurred_at, event.comment) == (max(NOW, occurred_at), "left us")
+    assert (event.recorded_by, event.entry_id) == ("bob", change.entry_id + 1)
+    standing = current_standings([closure])["T-1"]
+    assert (standing.effective_at, standing.entry_id) == (event.occurred_at, change.entry_id)
+    assert closed_references(["C-1"]) == {"C-1"}
+    head = ledger_head()
+    assert approve(bob, ["T-1"])[0].was_known
+    assert ledger_head() == head
+
+
+def test_an_approved_closure_closes_the_account_even_where_its_event_id_is_taken(ada, bob):
+    open_account(ada, "C-1", event_id="close-of-T-1")
+    with appending(ada) as appender:
+        appender.append(a_pending_deduct("T-1", "10", reason="account_closure", style="give"))
+    approve(bob, ["T-1"])
+    assert [event.event for event in AccountEvent.objects.order_by("entry_id")] == ["open", "close"]
 
 
 def test_nothing_of_a_closed_account_is_approved_but_it_may_be_cancelled(ada, bob):

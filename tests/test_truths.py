@@ -28,6 +28,7 @@ TRUTH_6 = "assert_truth_6_movement_is_sum_of_signed_points"
 MOVEMENTS = "assert_movements_add_up_to_balances"
 PROGRAMME = "assert_balances_add_up_to_programme"
 CUSTOMERS = "assert_transfers_add_up_to_customer_balances"
+RELATED = "assert_related_transfers_are_of_earlier_months"
 
 # HAL has points from January on and a circle of revocations in February; then come quiet months.
 QUIET = "relation_reference = 'HAL' and report_month = '2026-03-01'"
@@ -372,6 +373,24 @@ CASES = [
         "a revocation with two roots",
         "grain_of_int_revocation_chains",
         double("int_revocation_chains", "transfer_id = 'S-009'"),
+    ),
+    Case(
+        "a related transfer that posts in a month of the run",
+        RELATED,
+        """insert into int_transfers_linked by name
+        select 'OLD' as transfer_id, date '2026-02-01' as posting_month, true as is_related_only""",
+    ),
+    Case(
+        "a related transfer that waits still",
+        RELATED,
+        """insert into int_transfers_linked by name
+        select 'OLD' as transfer_id, 'on_hold' as status, true as is_related_only""",
+    ),
+    Case(
+        "a related transfer that the run counts",
+        RELATED,
+        """insert into int_transfers_linked by name
+        select 'S-001' as transfer_id, date '2025-01-01' as posting_month, true as is_related_only""",
     ),
     Case(
         "a month with two closes in force",

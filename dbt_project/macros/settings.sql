@@ -11,7 +11,9 @@
         "POINTS_OPENING_BALANCES": "",
         "POINTS_OPENING_CUTOFF": "",
         "POINTS_UNPOSTED_TRANSFERS": "",
-        "POINTS_ORIGINALS": "",
+        "POINTS_RELATED_TRANSFERS": "",
+        "POINTS_RELATED_STATUS_CHANGES": "",
+        "POINTS_UPTO_ENTRY_ID": "",
         "POINTS_TIME_ZONE": "UTC",
         "POINTS_MONTH_START_DAY": "1",
         "POINTS_DEFAULT_CURRENCY": "POINTS",
@@ -50,11 +52,41 @@
 
 {#- The highest entry that the opening balances already hold, as a number; -1 where none are handed in. -#}
 {% macro opening_cutoff() %}
-    {%- set text = setting("POINTS_OPENING_CUTOFF") -%}
-    {%- if text and not modules.re.fullmatch("[0-9]+", text, modules.re.ASCII) -%}
+    {{- return(entry_id_setting("POINTS_OPENING_CUTOFF", -1)) -}}
+{% endmacro %}
+
+
+{#- The highest entry that the run knows, as a number; the highest that there can be where it knows all. -#}
+{% macro upto_entry_id() %}
+    {%- set number = entry_id_setting("POINTS_UPTO_ENTRY_ID", 9223372036854775807) -%}
+    {%- if number < opening_cutoff() -%}
         {{ exceptions.raise_compiler_error(
-            "POINTS_OPENING_CUTOFF is '" ~ text ~ "', but an entry_id is a whole number."
+            "POINTS_UPTO_ENTRY_ID is " ~ number ~ ", but the opening balances hold entries up to "
+            ~ opening_cutoff() ~ "; name a later entry, or balances of an earlier month."
         ) }}
     {%- endif -%}
-    {{- return((text or "-1") | int) -}}
+    {{- return(number) -}}
 {% endmacro %}
+
+
+{% macro entry_id_setting(name, unset) %}
+    {%- set text = setting(name) -%}
+    {%- if text and not modules.re.fullmatch("[0-9]{1,18}", text, modules.re.ASCII) -%}
+        {{ exceptions.raise_compiler_error(
+            name ~ " is '" ~ text ~ "', but an entry_id is a whole number."
+        ) }}
+    {%- endif -%}
+    {{- return(text | int if text else unset) -}}
+{% endmacro %}
+
+
+{#- Whether the run knows an entry. What has no place in the order of entries is known. -#}
+{% macro is_known_to_run(entry_id) -%}
+    coalesce({{ entry_id }} <= {{ upto_entry_id() }}, true)
+{%- endmacro %}
+
+
+{#- Whether an entry is the run's own: one that it knows and the opening balances do not hold. -#}
+{% macro is_of_run(entry_id) -%}
+    coalesce({{ entry_id }} > {{ opening_cutoff() }} and {{ entry_id }} <= {{ upto_entry_id() }}, true)
+{%- endmacro %}

@@ -14,7 +14,7 @@ from ledger.acts.transfer_requests import checked_note
 from ledger.append import Appender, appending
 from ledger.database import Ledger
 from ledger.errors import PointsError
-from ledger.identifiers import known_events, known_transfers
+from ledger.identifiers import known_events, known_transfers, new_id
 from ledger.models import WAITING, AccountEvent, StatusChange, Transfer
 from ledger.refusals import Problem, refuse
 from ledger.relations import AccountClosed, closed_references
@@ -197,7 +197,23 @@ class _TransferMoves:
                 comment=self._comment,
             )
         )
+        if self._wanted == "approved" and transfer.reason == "account_closure":
+            self._close_account(transfer)
         return Decision(transfer.transfer_id, self._wanted, was_known=False)
+
+    def _close_account(self, closure: Transfer) -> None:
+        """Say that a closure which came in a file has taken effect, as its import would have."""
+        event_id = f"close-of-{closure.transfer_id}"
+        self._appender.append(
+            AccountEvent(
+                # Whoever opened or closed an account may have given the event that very id.
+                event_id=new_id("A") if known_events([event_id]) else event_id,
+                relation_reference=closure.relation_reference,
+                event="close",
+                occurred_at=max(closure.occurred_at, self._appender.recorded_at),
+                comment=self._comment,
+            )
+        )
 
     def _check_approval(self, transfer: Transfer) -> None:
         check_approver(self._appender.ledger, transfer, transfer.transfer_id)

@@ -113,7 +113,7 @@ class RevocationTrees:
             # Files can make circles.
             level = [
                 revocation
-                for revocation in _revocations_of([transfer.transfer_id for transfer in level])
+                for revocation in revocations_of([transfer.transfer_id for transfer in level])
                 if revocation.transfer_id not in self._points
             ]
 
@@ -149,7 +149,8 @@ class RevocationTrees:
         ]
 
 
-def _revocations_of(transfer_ids: list[str]) -> Iterator[Transfer]:
+def revocations_of(transfer_ids: Sequence[str]) -> Iterator[Transfer]:
+    """The transfers that point to one of ``transfer_ids``, through their index, whatever their status."""
     for start in range(0, len(transfer_ids), _IDS_PER_QUERY):
         originals = transfer_ids[start : start + _IDS_PER_QUERY]
         query = _REVOCATIONS.format(originals=", ".join(["%s"] * len(originals)))

@@ -109,7 +109,9 @@ accepted as (
 {# Each count stands on one side of an equation, which `what` names. #}
 sides as (
 
-    {%- if not setting("POINTS_OPENING_CUTOFF") %}
+    {#- In a file, rows that are not the run's stand too, and only staging can tell them. #}
+    {%- if transfers_source() == "cut"
+        or not (setting("POINTS_OPENING_CUTOFF") or setting("POINTS_UPTO_ENTRY_ID")) %}
 
     select
         'rows of the source, in staging' as what,

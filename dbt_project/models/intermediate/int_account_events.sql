@@ -31,16 +31,26 @@ closing_transfers as (
 
 ),
 
-{# What balances handed in say of an account stands for the events that made it so. #}
+{# Of an account of which no event before the balances handed in is known, they stand for those
+    events. Else the events speak alone: one that is dated before the balances may have come since.
+    #}
 closed_before as (
 
     select distinct
         cast(null as bigint) as entry_id,
-        relation_reference,
+        opening_balances.relation_reference,
         'close' as event,
-        {{ period_starts_at(next_month("report_month")) }} as event_at
+        {{ period_starts_at(next_month("opening_balances.report_month")) }} as event_at
     from opening_balances
-    where is_account_closed
+    where
+        opening_balances.is_account_closed
+        and not exists (
+            select 1
+            from said_by_ledger
+            where
+                said_by_ledger.relation_reference = opening_balances.relation_reference
+                and coalesce(said_by_ledger.entry_id <= {{ opening_cutoff() }}, true)
+        )
 
 ),
 

@@ -1,12 +1,12 @@
 {#- Revocations whose chain ends in one that points to nothing known. What is neither here nor in
-    int_revocation_chains stands in a circle. #}
+    int_revocation_chains stands in a circle, or hangs from one. #}
 
 with recursive revocations as (
 
     select
         transfer_id,
         reverses_transfer_id
-    from {{ ref("int_transfers_classified") }}
+    from {{ ref("int_transfers_linked") }}
     where reason = 'revocation'
 
 ),

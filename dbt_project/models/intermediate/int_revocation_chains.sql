@@ -2,50 +2,23 @@
     gives it. The walk goes down from the roots, so a cycle, which hangs from none, is never
     entered. #}
 
-with recursive originals_closed as (
-
-    select * from {{ ref("stg_points__originals") }}
-
-),
-
-bucket_rules as (
+with recursive bucket_rules as (
 
     select * from {{ ref("stg_points__bucket_rules") }}
 
 ),
 
-closes_in_force as (
-
-    select
-        report_month,
-        cutoff_entry_id
-    from {{ ref("stg_points__closes") }}
-    where is_in_force
-
-),
-
-{# The cutoff that decided a revocation: that of the close that posted it. One that no close has
-    posted is decided by the run, which knows every entry that it read. #}
 revocations as (
 
     select
-        transfers.transfer_id,
-        transfers.entry_id,
-        transfers.reverses_transfer_id,
-        closes_in_force.cutoff_entry_id as deciding_cutoff
-    from {{ ref("int_transfers_posted") }} as transfers
-    left join closes_in_force
-        on transfers.posting_month = closes_in_force.report_month
+        transfer_id,
+        entry_id,
+        reverses_transfer_id,
+        deciding_cutoff
+    from {{ ref("int_transfers_linked") }}
     where
-        transfers.reason = 'revocation'
-        and transfers.reverses_transfer_id is not null
-
-),
-
-revoked_ids as (
-
-    select distinct reverses_transfer_id as transfer_id
-    from revocations
+        reason = 'revocation'
+        and reverses_transfer_id is not null
 
 ),
 
@@ -59,9 +32,7 @@ roots as (
         transfers.effective_entry_id,
         rules_when_posted.bucket as bucket_when_posted,
         rules_when_occurred.bucket as bucket_when_occurred
-    from {{ ref("int_transfers_posted") }} as transfers
-    inner join revoked_ids
-        on transfers.transfer_id = revoked_ids.transfer_id
+    from {{ ref("int_transfers_linked") }} as transfers
     left join bucket_rules as rules_when_posted
         on
             transfers.reason = rules_when_posted.reason
@@ -75,17 +46,6 @@ roots as (
             and {{ report_month("transfers.occurred_at") }} >= rules_when_occurred.from_month
             and {{ report_month("transfers.occurred_at") }} < rules_when_occurred.until_month
     where transfers.reason <> 'revocation'
-
-    union all
-
-    {#- Posted, and so decided, by an earlier close than any that this run makes. #}
-    select
-        transfer_id,
-        entry_id,
-        entry_id as effective_entry_id,
-        bucket as bucket_when_posted,
-        bucket as bucket_when_occurred
-    from originals_closed
 
 ),
 

@@ -2,29 +2,44 @@
     back, and so on down: each descendant counts with the sign of its depth (DESIGN.md, section 5,
     "unrevoked"). #}
 
-with recursive linked as (
+with recursive transfers as (
 
-    select transfer_id from {{ ref("int_revocation_chains") }}
-    union all
-    select transfer_id from {{ ref("int_orphan_descendants") }}
+    select * from {{ ref("int_transfers_linked") }}
 
 ),
 
-{# A circle is left out: nothing in it is undone. #}
-revocations as (
+circular as (
+
+    select * from {{ ref("int_circular_revocations") }}
+
+),
+
+{# One step up, and between which entries it counts: from when its original was there, and until it
+    was cancelled or stood in a circle, in which nothing is undone. Of a circle the step to what
+    closed it is left out, so that the walk ends. #}
+links as (
 
     select
         transfers.transfer_id,
         transfers.reverses_transfer_id,
-        transfers.points,
-        transfers.status,
-        transfers.posting_month,
-        transfers.entry_id,
-        transfers.effective_at
-    from {{ ref("int_transfers_classified") }} as transfers
-    inner join linked
-        on transfers.transfer_id = linked.transfer_id
-    where transfers.status <> 'cancelled'
+        originals.entry_id as known_from_entry_id,
+        {{ least_of(
+            "case when transfers.status = 'cancelled' then transfers.settled_entry_id end",
+            "circular.closed_by_entry_id",
+        ) }} as known_until_entry_id
+    from transfers
+    left join transfers as originals
+        on transfers.reverses_transfer_id = originals.transfer_id
+    left join circular
+        on transfers.reverses_transfer_id = circular.transfer_id
+    where
+        transfers.reason = 'revocation'
+        and transfers.reverses_transfer_id is not null
+        and (
+            transfers.status <> 'cancelled'
+            or transfers.settled_entry_id > transfers.entry_id
+        )
+        and not coalesce(circular.has_closed_it, false)
 
 ),
 
@@ -33,18 +48,24 @@ lineage as (
     select
         reverses_transfer_id as transfer_id,
         transfer_id as descendant_id,
-        1 as depth
-    from revocations
+        1 as depth,
+        known_from_entry_id,
+        known_until_entry_id
+    from links
 
     union all
 
     select
-        revocations.reverses_transfer_id as transfer_id,
+        links.reverses_transfer_id as transfer_id,
         lineage.descendant_id,
-        lineage.depth + 1 as depth
+        lineage.depth + 1 as depth,
+        {{ greatest_of("lineage.known_from_entry_id", "links.known_from_entry_id") }}
+            as known_from_entry_id,
+        {{ least_of("lineage.known_until_entry_id", "links.known_until_entry_id") }}
+            as known_until_entry_id
     from lineage
-    inner join revocations
-        on lineage.transfer_id = revocations.transfer_id
+    inner join links
+        on lineage.transfer_id = links.transfer_id
 
 ),
 
@@ -54,16 +75,18 @@ signed as (
         lineage.transfer_id,
         lineage.descendant_id,
         lineage.depth,
-        revocations.posting_month,
-        revocations.entry_id,
-        revocations.effective_at,
+        transfers.posting_month,
+        transfers.entry_id,
+        transfers.effective_at,
         cast(
-            case when mod(lineage.depth, 2) = 1 then revocations.points else -revocations.points end
+            case when mod(lineage.depth, 2) = 1 then transfers.points else -transfers.points end
             as decimal(38, 4)
-        ) as revoked_points
+        ) as revoked_points,
+        lineage.known_from_entry_id,
+        lineage.known_until_entry_id
     from lineage
-    inner join revocations
-        on lineage.descendant_id = revocations.transfer_id
+    inner join transfers
+        on lineage.descendant_id = transfers.transfer_id
 
 )
 

@@ -1,6 +1,7 @@
 with transfers as (
 
     select * from {{ ref("int_transfers_posted") }}
+    where is_related_only is not true
 
 ),
 

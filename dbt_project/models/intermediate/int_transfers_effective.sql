@@ -12,6 +12,12 @@ unposted_transfers as (
 
 ),
 
+related_transfers as (
+
+    select * from {{ ref("stg_points__related_transfers") }}
+
+),
+
 statuses as (
 
     select * from {{ ref("int_transfer_statuses") }}
@@ -24,25 +30,32 @@ statuses as (
     "external_reference", "comment",
 ] %}
 
-{# What an earlier close left unposted comes with the status, and the effect, that it had then. #}
+{# What an earlier close left unposted comes with the status, and the effect, that it had then; what
+    is related comes as it was created. #}
 transfers as (
+
+    {%- for relation, is_related_only in
+        [("new_transfers", "false"), ("related_transfers", "true")] %}
 
     select
         {{ columns | join(", ") }},
         first_status as known_status,
         case when first_status = 'approved' then occurred_at end as known_effective_at,
         case when first_status = 'approved' then entry_id end as known_effective_entry_id,
-        false as was_left_unposted
-    from new_transfers
+        false as was_left_unposted,
+        {{ is_related_only }} as is_related_only
+    from {{ relation }}
 
     union all
+    {%- endfor %}
 
     select
         {{ columns | join(", ") }},
         status as known_status,
         effective_at as known_effective_at,
         effective_entry_id as known_effective_entry_id,
-        true as was_left_unposted
+        true as was_left_unposted,
+        false as is_related_only
     from unposted_transfers
 
 ),
@@ -74,14 +87,19 @@ effective as (
             when transfers.known_effective_at is not null then transfers.known_effective_entry_id
             when statuses.approved_at is not null then statuses.settled_entry_id
         end as effective_entry_id,
-        coalesce(statuses.settled_entry_id, case
-            when transfers.known_status in ('approved', 'cancelled') then transfers.entry_id
-        end) as settled_entry_id,
+        coalesce(
+            statuses.settled_entry_id,
+            transfers.known_effective_entry_id,
+            case
+                when transfers.known_status in ('approved', 'cancelled') then transfers.entry_id
+            end
+        ) as settled_entry_id,
         transfers.reverses_transfer_id,
         transfers.batch_id,
         transfers.external_reference,
         transfers.comment,
-        transfers.was_left_unposted
+        transfers.was_left_unposted,
+        transfers.is_related_only
     from transfers
     left join statuses
         on transfers.transfer_id = statuses.transfer_id

@@ -91,7 +91,8 @@ posted as (
         effective.batch_id,
         effective.external_reference,
         effective.comment,
-        effective.was_left_unposted
+        effective.was_left_unposted,
+        effective.is_related_only
     from {{ ref("int_transfers_effective") }} as effective
     cross join first_month
     left join late_posted

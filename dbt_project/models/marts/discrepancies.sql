@@ -13,9 +13,9 @@
     "points",
 ] -%}
 
-with chains as (
+with circular as (
 
-    select * from {{ ref("int_revocation_chains") }}
+    select * from {{ ref("int_circular_revocations") }}
 
 ),
 
@@ -47,59 +47,25 @@ closes_in_force as (
 revocations as (
 
     select
-        transfers.posting_month as report_month,
-        transfers.currency,
-        transfers.relation_reference,
-        transfers.transfer_id,
-        transfers.reverses_transfer_id,
-        transfers.style,
-        transfers.points,
-        closes_in_force.cutoff_entry_id as deciding_cutoff
-    from {{ ref("int_transfers_classified") }} as transfers
-    left join closes_in_force
-        on transfers.posting_month = closes_in_force.report_month
+        posting_month as report_month,
+        currency,
+        relation_reference,
+        transfer_id,
+        reverses_transfer_id,
+        style,
+        points,
+        deciding_cutoff
+    from {{ ref("int_transfers_linked") }}
     where
-        transfers.reason = 'revocation'
-        and transfers.posting_month is not null
-
-),
-
-revoked_ids as (
-
-    select distinct reverses_transfer_id as transfer_id
-    from revocations
+        reason = 'revocation'
+        and posting_month is not null
+        and is_related_only is not true
 
 ),
 
 originals as (
 
-    select
-        transfers.transfer_id,
-        transfers.entry_id,
-        transfers.effective_entry_id,
-        transfers.relation_reference,
-        transfers.currency,
-        transfers.style,
-        transfers.status,
-        transfers.points,
-        cast(0 as decimal(38, 4)) as revoked_before_points
-    from {{ ref("int_transfers_classified") }} as transfers
-    inner join revoked_ids
-        on transfers.transfer_id = revoked_ids.transfer_id
-
-    union all
-
-    select
-        transfer_id,
-        entry_id,
-        entry_id as effective_entry_id,
-        relation_reference,
-        currency,
-        style,
-        status,
-        points,
-        revoked_points as revoked_before_points
-    from {{ ref("stg_points__originals") }}
+    select * from {{ ref("int_transfers_linked") }}
 
 ),
 
@@ -114,7 +80,9 @@ revocations_with_original as (
         revocations.transfer_id,
         revocations.points,
         revocations.style,
-        chains.transfer_id is not null as is_rooted,
+        circular.transfer_id is not null
+        and coalesce(circular.closed_by_entry_id <= revocations.deciding_cutoff, true)
+            as is_circular,
         originals.transfer_id is not null
         and coalesce(originals.entry_id <= revocations.deciding_cutoff, true) as is_original_known,
         originals.status = 'approved'
@@ -126,8 +94,8 @@ revocations_with_original as (
     from revocations
     left join originals
         on revocations.reverses_transfer_id = originals.transfer_id
-    left join chains
-        on revocations.transfer_id = chains.transfer_id
+    left join circular
+        on revocations.transfer_id = circular.transfer_id
 
 ),
 
@@ -139,19 +107,13 @@ orphan_revocations as (
 
 ),
 
-{# A revocation of an orphan hangs from no root either, but it is in no circle. #}
 circular_revocations as (
 
     select *, 'circular_revocation' as discrepancy, 'error' as severity
     from revocations_with_original
     where
-        not is_rooted
+        is_circular
         and is_original_known
-        and not exists (
-            select 1
-            from {{ ref("int_orphan_descendants") }} as orphan_descendants
-            where orphan_descendants.transfer_id = revocations_with_original.transfer_id
-        )
 
 ),
 
@@ -195,15 +157,25 @@ revocations_of_same_style as (
 
 ),
 
-{# What of each original is revoked after each step of its lineage, in the order of posting. #}
+decisions as (
+
+    select distinct
+        reverses_transfer_id as original_id,
+        deciding_cutoff
+    from revocations
+
+),
+
+{# What of each original is revoked after each step of its lineage, in the order of posting, as far
+    as each close that posted a revocation of it knew. #}
 revoked_so_far as (
 
     select
-        lineage.transfer_id as original_id,
+        decisions.original_id,
+        decisions.deciding_cutoff,
         lineage.descendant_id,
-        lineage.depth,
-        originals.points - originals.revoked_before_points - sum(lineage.revoked_points) over (
-            partition by lineage.transfer_id
+        originals.points - sum(lineage.revoked_points) over (
+            partition by decisions.original_id, decisions.deciding_cutoff
             order by
                 lineage.posting_month,
                 lineage.entry_id nulls last,
@@ -211,10 +183,18 @@ revoked_so_far as (
                 lineage.descendant_id
             rows between unbounded preceding and current row
         ) as unrevoked_points
-    from lineage
+    from decisions
     inner join originals
-        on lineage.transfer_id = originals.transfer_id
-    where lineage.posting_month is not null
+        on decisions.original_id = originals.transfer_id
+    inner join lineage
+        on decisions.original_id = lineage.transfer_id
+    where
+        lineage.posting_month is not null
+        and coalesce(lineage.known_from_entry_id <= decisions.deciding_cutoff, true)
+        and (
+            lineage.known_until_entry_id is null
+            or lineage.known_until_entry_id > decisions.deciding_cutoff
+        )
 
 ),
 
@@ -233,6 +213,7 @@ excessive_revocations as (
         on
             revoked_so_far.descendant_id = revocations.transfer_id
             and revoked_so_far.original_id = revocations.reverses_transfer_id
+            and revoked_so_far.deciding_cutoff is not distinct from revocations.deciding_cutoff
     where revoked_so_far.unrevoked_points < 0
 
 ),

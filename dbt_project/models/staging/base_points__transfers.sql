@@ -7,8 +7,12 @@
 
 {% elif transfers_source() == "cut" %}
 
+{#- Bare comparisons, since entries here are never null: whole row groups are then left unread. #}
 select *
 from {{ read_parquet(cut_files("transfers")) }}
+where
+    entry_id > {{ opening_cutoff() }}
+    and entry_id <= {{ upto_entry_id() }}
 
 {% else %}
 

@@ -15,6 +15,7 @@ renamed as (
         event,
         occurred_at as event_at
     from source
+    where {{ is_known_to_run("entry_id") }}
 
 )
 

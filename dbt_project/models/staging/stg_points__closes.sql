@@ -1,11 +1,18 @@
 {{ config(materialized=view_unless_recomputed()) }}
 
-with source as (
+with all_closes as (
 
     {{ optional_relation("POINTS_CLOSES", "closes", {
         "entry_id": "bigint", "event": "string", "report_month": "date", "revision": "integer",
         "cutoff_entry_id": "bigint",
     }) | indent(4) }}
+
+),
+
+source as (
+
+    select * from all_closes
+    where {{ is_known_to_run("entry_id") }}
 
 ),
 

@@ -1,11 +1,20 @@
+{%- set columns = {
+    "entry_id": "bigint",
+    "transfer_id": "string",
+    "status": "string",
+    "changed_at": "timestamp",
+} %}
+
 with said_by_ledger as (
 
-    {{ optional_relation("POINTS_STATUS_CHANGES", "status_changes", {
-        "entry_id": "bigint",
-        "transfer_id": "string",
-        "status": "string",
-        "changed_at": "timestamp",
-    }) | indent(4) }}
+    {{ optional_relation("POINTS_STATUS_CHANGES", "status_changes", columns) | indent(4) }}
+
+),
+
+{# What the opening balances already hold is handed in of related transfers alone. #}
+said_of_related as (
+
+    {{ optional_relation("POINTS_RELATED_STATUS_CHANGES", none, columns) | indent(4) }}
 
 ),
 
@@ -29,13 +38,23 @@ said_by_file as (
 
 ),
 
-status_changes as (
+said as (
 
     select * from said_by_ledger
     union all
     select * from said_by_file
 
+),
+
+status_changes as (
+
+    select * from said
+    where {{ is_of_run("entry_id") }}
+
+    union all
+
+    select * from said_of_related
+
 )
 
 select * from status_changes
-where coalesce(entry_id, {{ opening_cutoff() }} + 1) > {{ opening_cutoff() }}

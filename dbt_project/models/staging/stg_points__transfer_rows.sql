@@ -38,7 +38,6 @@ judged as (
         cast(null as string) as raw_occurred_at,
         cast(null as string) as raw_status_changed_at
     from source
-    where entry_id > {{ opening_cutoff() }}
 
 )
 
@@ -119,7 +118,7 @@ numbered as (
             {%- endfor %}
         end as broken_rule
     from typed
-    where coalesce(entry_id, {{ opening_cutoff() }} + 1) > {{ opening_cutoff() }}
+    where {{ is_of_run("entry_id") }}
 
 ),
 

@@ -1,0 +1,70 @@
+{#- Transfers that undo others and those that they undo: few beside all of them, and all that the
+    models of revocations look at. Those of earlier months that hang together with a revocation of
+    this run are among them. #}
+
+with revocations as (
+
+    select * from {{ ref("int_transfers_posted") }}
+    where reason = 'revocation'
+
+),
+
+revoked_ids as (
+
+    select distinct reverses_transfer_id as transfer_id
+    from revocations
+
+),
+
+transfers as (
+
+    select * from revocations
+
+    union all
+
+    select posted.*
+    from {{ ref("int_transfers_posted") }} as posted
+    inner join revoked_ids
+        on posted.transfer_id = revoked_ids.transfer_id
+    where posted.reason <> 'revocation'
+
+),
+
+closes_in_force as (
+
+    select
+        report_month,
+        cutoff_entry_id
+    from {{ ref("stg_points__closes") }}
+    where is_in_force
+
+),
+
+{# What a close said of a transfer stays said, as far as it knew; of one that no close has posted,
+    the run decides, which knows every entry that it read. #}
+decided as (
+
+    select
+        transfers.entry_id,
+        transfers.transfer_id,
+        transfers.relation_reference,
+        transfers.currency,
+        transfers.style,
+        transfers.points,
+        transfers.reason,
+        transfers.status,
+        transfers.occurred_at,
+        transfers.effective_at,
+        transfers.effective_entry_id,
+        transfers.settled_entry_id,
+        transfers.posting_month,
+        transfers.reverses_transfer_id,
+        closes_in_force.cutoff_entry_id as deciding_cutoff,
+        transfers.is_related_only
+    from transfers
+    left join closes_in_force
+        on transfers.posting_month = closes_in_force.report_month
+
+)
+
+select * from decided

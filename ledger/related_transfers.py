@@ -1,0 +1,187 @@
+"""Transfers of closed months that the revocations of a run hang together with, for a build that starts later.
+
+What a revocation undoes, and what is left of that, may be decided by transfers that are years old. The ledger
+finds them through its indexes: that costs what the run's revocations are, not what history is (DESIGN.md,
+section 3).
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+from django.db import DatabaseError
+
+from ledger.acts.revocations import revocations_of
+from ledger.cut import PARTS, TRANSFERS, Part
+from ledger.database import Ledger, LedgerNotReached, first_line
+from ledger.errors import PointsError
+from ledger.identifiers import known_transfers
+from ledger.models import WAITING, Entry, StatusChange, Transfer
+
+_STATUS_CHANGES = next(part for part in PARTS if part.name == "status_changes")
+# Fewer than SQLite's limit on the parameters of a query.
+_IDS_PER_QUERY = 500
+_ROWS_PER_INSERT = 10_000
+
+
+class RelatedTransfersNotWritten(PointsError):
+    """The files for the build could not be written, or what they are made from could not be read."""
+
+    code = "RELATED_TRANSFERS"
+
+    def __init__(self, file: Path, problem: str) -> None:
+        reason = "the disk is full" if "No space left on device" in problem else problem.rstrip(".")
+        super().__init__(
+            f"The transfers that this run's revocations hang together with could not be written to {file}:"
+            f" {reason}; nothing was lost, so mend that and run the same again."
+        )
+        self.file = file
+
+
+def write_related(
+    ledger: Ledger,
+    cut: Path,
+    unposted_file: Path | None,
+    opening_cutoff: int,
+    upto_entry_id: int,
+    transfers_file: Path,
+    status_changes_file: Path,
+) -> int:
+    """Write what POINTS_RELATED_TRANSFERS and POINTS_RELATED_STATUS_CHANGES name; return how many transfers.
+
+    The run reads the entries of ``cut`` above ``opening_cutoff`` and up to ``upto_entry_id``, and
+    ``unposted_file``, which the close before it left. From the revocations among them this goes up to what
+    they undo, to any depth, and down to every other revocation of anything found. Of that,
+    ``transfers_file`` gets what ``opening_cutoff`` knew and ``unposted_file`` does not hold, and
+    ``status_changes_file`` its status changes up to ``opening_cutoff``: Parquet with the columns of the
+    cut's parts, in order of their entries, also where there is nothing. Raises `RelatedTransfersNotWritten`
+    and `LedgerNotReached`.
+    """
+    try:
+        with duckdb.connect() as duck:
+            level = _revocations_of_run(duck, cut, unposted_file, opening_cutoff, upto_entry_id)
+            candidates = _connected(level, upto_entry_id) if opening_cutoff > 0 else iter(())
+            before = (transfer for transfer in candidates if transfer.entry_id <= opening_cutoff)
+            _create_table(duck, TRANSFERS)
+            waited = []
+            for chunk in _chunks(before, _ROWS_PER_INSERT):
+                _insert(duck, TRANSFERS, chunk)
+                waited += [transfer.transfer_id for transfer in chunk if transfer.status in WAITING]
+            if unposted_file:
+                duck.execute(
+                    "delete from transfers where transfer_id in (select transfer_id from read_parquet(?))",
+                    [str(unposted_file)],
+                )
+            _create_table(duck, _STATUS_CHANGES)
+            for chunk in _chunks(_status_changes(waited, opening_cutoff), _ROWS_PER_INSERT):
+                _insert(duck, _STATUS_CHANGES, chunk)
+            duck.execute(
+                "delete from status_changes where transfer_id not in (select transfer_id from transfers)"
+            )
+            _write(duck, _STATUS_CHANGES, status_changes_file)
+            return _write(duck, TRANSFERS, transfers_file)
+    except DatabaseError as error:
+        raise LedgerNotReached(ledger.place, first_line(error)) from error
+    except (duckdb.Error, OSError) as error:
+        raise RelatedTransfersNotWritten(transfers_file, first_line(error)) from error
+
+
+def _revocations_of_run(
+    duck: duckdb.DuckDBPyConnection,
+    cut: Path,
+    unposted_file: Path | None,
+    opening_cutoff: int,
+    upto_entry_id: int,
+) -> dict[str, str]:
+    """The revocations that the run reads, each with what it undoes."""
+    revocations = duck.execute(
+        "select transfer_id, reverses_transfer_id from read_parquet(?)"
+        " where reverses_transfer_id is not null and entry_id > ? and entry_id <= ?",
+        [str(cut / TRANSFERS.name / "*.parquet"), opening_cutoff, upto_entry_id],
+    ).fetchall()
+    if unposted_file:
+        revocations += duck.execute(
+            "select transfer_id, reverses_transfer_id from read_parquet(?)"
+            " where reverses_transfer_id is not null",
+            [str(unposted_file)],
+        ).fetchall()
+    return dict(revocations)
+
+
+def _connected(level: dict[str, str], upto_entry_id: int) -> Iterator[Transfer]:
+    """The transfers that hang together with those of ``level``, which maps each to what it undoes.
+
+    Level by level, as `revocations_of` is asked everywhere. Each is given once; files can make circles.
+    """
+    found = set(level)
+    asked = set(level)
+    while level:
+        originals = set(filter(None, level.values())) - asked
+        asked |= originals
+        neighbours = _looked_up(list(level), list(originals))
+        level = {}
+        for transfer in neighbours:
+            if transfer.entry_id <= upto_entry_id and transfer.transfer_id not in found:
+                found.add(transfer.transfer_id)
+                asked.add(transfer.transfer_id)
+                level[transfer.transfer_id] = transfer.reverses_transfer_id
+                yield transfer
+
+
+def _looked_up(revoked_ids: list[str], original_ids: list[str]) -> Iterator[Transfer]:
+    """Some transfers at a time: those that point to ``revoked_ids``, and those that ``original_ids`` name."""
+    for start in range(0, len(original_ids), _IDS_PER_QUERY):
+        yield from known_transfers(original_ids[start : start + _IDS_PER_QUERY]).values()
+    yield from revocations_of(revoked_ids)
+
+
+def _status_changes(transfer_ids: Sequence[str], opening_cutoff: int) -> Iterator[StatusChange]:
+    for start in range(0, len(transfer_ids), _IDS_PER_QUERY):
+        yield from StatusChange.objects.filter(
+            transfer_id__in=transfer_ids[start : start + _IDS_PER_QUERY], entry_id__lte=opening_cutoff
+        )
+
+
+def _chunks(entries: Iterator[Entry], size: int) -> Iterator[list[Entry]]:
+    chunk = []
+    for entry in entries:
+        chunk.append(entry)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _create_table(duck: duckdb.DuckDBPyConnection, part: Part) -> None:
+    """An empty table with the columns that a part has in the cut."""
+    nothing = ", ".join(f"cast(null as {kind.csv_type}) as {name}" for name, kind in part.columns.items())
+    duck.execute(f"create table {part.name} as select {_columns(part)} from (select {nothing}) limit 0")
+
+
+def _insert(duck: duckdb.DuckDBPyConnection, part: Part, entries: list[Entry]) -> None:
+    """Add entries, from the values that the ledger keeps, as a freeze makes them into the cut's."""
+    unnested = ", ".join(
+        f"unnest(cast(${name} as {kind.csv_type}[])) as {name}" for name, kind in part.columns.items()
+    )
+    fields = {name: type(entries[0])._meta.get_field(name) for name in part.columns}
+    duck.execute(
+        f"insert into {part.name} select {_columns(part)} from (select {unnested})",
+        {
+            name: [field.get_prep_value(getattr(entry, name)) for entry in entries]
+            for name, field in fields.items()
+        },
+    )
+
+
+def _columns(part: Part) -> str:
+    return ", ".join(f"{kind.expression.format(name=name)} as {name}" for name, kind in part.columns.items())
+
+
+def _write(duck: duckdb.DuckDBPyConnection, part: Part, file: Path) -> int:
+    quoted_file = str(file).replace("'", "''")
+    (rows,) = duck.execute(
+        f"copy (select * from {part.name} order by entry_id) to '{quoted_file}'"
+        " (format parquet, compression zstd)"
+    ).fetchone()
+    return rows
