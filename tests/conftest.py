@@ -138,19 +138,17 @@ def transfer(transfer_id: str, **values: str) -> dict[str, str]:
     }
 
 
-def ledger_transfer(transfer_id: str, **values) -> Transfer:
+def ledger_transfer(transfer_id: str, points: object = "1.5", **values) -> Transfer:
     """A transfer as an appender takes it, of C-1, but for the values named; ``points`` may be text."""
     defaults = {
         "relation_reference": "C-1",
         "currency": "POINTS",
         "style": "give",
-        "points": "1.5",
         "reason": "admin_adjustment",
         "status": "approved",
         "occurred_at": datetime(2026, 3, 10, 12, tzinfo=UTC),
     }
-    values = {**defaults, **values}
-    return Transfer(transfer_id=transfer_id, **{**values, "points": Decimal(values["points"])})
+    return Transfer(transfer_id=transfer_id, points=Decimal(points), **{**defaults, **values})
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

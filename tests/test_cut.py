@@ -18,8 +18,7 @@ from ledger.append import appending
 from ledger.cut import PARTS, Cut, CutHoldsOther, CutNotWritten, freeze
 from ledger.database import Ledger, LedgerEmpty
 from ledger.models import AccountEvent, Close, Entry, StatusChange
-from tests.conftest import PROJECT_ROOT, LedgerHome, new_postgresql_database
-from tests.test_ledger import a_transfer
+from tests.conftest import PROJECT_ROOT, LedgerHome, ledger_transfer, new_postgresql_database
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -90,7 +89,7 @@ def segment_names(frozen: Cut, part: str = "transfers") -> list[str]:
 
 def test_the_cut_has_the_columns_and_types_of_its_contract_and_every_part_even_an_empty_one(ledger_home):
     ledger = ledger_home.open()
-    record(ledger, a_transfer("T1"))
+    record(ledger, ledger_transfer("T1"))
     frozen = freeze(ledger)
     assert {part.name for part in PARTS} == set(CONTRACT)
     for part, columns in CONTRACT.items():
@@ -105,14 +104,14 @@ def test_the_cut_has_the_columns_and_types_of_its_contract_and_every_part_even_a
 @pytest.mark.parametrize("points", ["0.0001", "99999999999999.9999", "12.5", "7"])
 def test_points_come_through_exactly(ledger_home, points):
     ledger = ledger_home.open()
-    record(ledger, a_transfer("T1", points))
+    record(ledger, ledger_transfer("T1", points))
     assert read_part(freeze(ledger), "transfers", "points") == [(Decimal(points),)]
 
 
 def test_instants_come_through_to_the_microsecond_in_utc(ledger_home):
     ledger = ledger_home.open(clock=lambda: datetime(2026, 3, 31, 23, 59, 59, 999_999, tzinfo=UTC))
     instants = [datetime(1990, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, 23, 59, 59, 1, tzinfo=UTC)]
-    record(ledger, *(a_transfer(f"T{n}", occurred_at=instant) for n, instant in enumerate(instants)))
+    record(ledger, *(ledger_transfer(f"T{n}", occurred_at=instant) for n, instant in enumerate(instants)))
     assert read_part(freeze(ledger), "transfers", "occurred_at, recorded_at") == [
         (instant.replace(tzinfo=None), datetime(2026, 3, 31, 23, 59, 59, 999_999)) for instant in instants
     ]
@@ -135,7 +134,7 @@ def test_instants_come_through_to_the_microsecond_in_utc(ledger_home):
 def test_text_comes_through_as_it_is(ledger_home, text):
     """CASES.md, R23."""
     ledger = ledger_home.open(user='O\'Neil, "Ada"')
-    record(ledger, a_transfer("T1", comment=text, external_reference="0042"), a_transfer("T2"))
+    record(ledger, ledger_transfer("T1", comment=text, external_reference="0042"), ledger_transfer("T2"))
     assert read_part(freeze(ledger), "transfers", "comment, external_reference, recorded_by") == [
         (text, "0042", 'O\'Neil, "Ada"'),
         (None, None, 'O\'Neil, "Ada"'),
@@ -144,7 +143,7 @@ def test_text_comes_through_as_it_is(ledger_home, text):
 
 def test_empty_text_is_null_where_it_is_optional(ledger_home):
     ledger = ledger_home.open()
-    record(ledger, a_transfer("T1", reverses_transfer_id="T0", batch_id="B"), a_transfer("T2"))
+    record(ledger, ledger_transfer("T1", reverses_transfer_id="T0", batch_id="B"), ledger_transfer("T2"))
     columns = "reverses_transfer_id, batch_id, external_reference, comment"
     assert read_part(freeze(ledger), "transfers", columns) == [
         ("T0", "B", None, None),
@@ -157,7 +156,7 @@ def test_status_changes_settled_account_events_and_closes_are_in_it_and_requests
     events = ["open", "close_requested", "declined", "open_requested", "close"]
     record(
         ledger,
-        a_transfer("T1", status="pending"),
+        ledger_transfer("T1", status="pending"),
         StatusChange(transfer_id="T1", status="on_hold", changed_at=NOON),
         *(
             AccountEvent(event_id=event, relation_reference="C-1", event=event, occurred_at=NOON)
@@ -179,10 +178,10 @@ def test_status_changes_settled_account_events_and_closes_are_in_it_and_requests
 
 def test_a_freeze_adds_a_segment_of_what_is_new_and_touches_no_other(ledger_home):
     ledger = ledger_home.open()
-    record(ledger, a_transfer("T1"), a_transfer("T2"))
+    record(ledger, ledger_transfer("T1"), ledger_transfer("T2"))
     first = freeze(ledger)
     before = file_bytes(first.folder)
-    record(ledger, a_transfer("T3"))
+    record(ledger, ledger_transfer("T3"))
     second = freeze(ledger)
     assert segment_names(second) == [
         "000000000001-000000000002.parquet",
@@ -199,7 +198,7 @@ def test_a_freeze_adds_a_segment_of_what_is_new_and_touches_no_other(ledger_home
 
 def test_a_freeze_without_anything_new_writes_nothing(ledger_home, monkeypatch):
     ledger = ledger_home.open()
-    record(ledger, a_transfer("T1"))
+    record(ledger, ledger_transfer("T1"))
     first = freeze(ledger)
     monkeypatch.setattr(cut, "_write_segment", None)
     monkeypatch.setattr(cut, "write_anchor", None)
@@ -208,7 +207,7 @@ def test_a_freeze_without_anything_new_writes_nothing(ledger_home, monkeypatch):
 
 def test_the_same_entries_give_the_same_bytes_however_they_are_read(ledger_home, monkeypatch):
     ledger = ledger_home.open()
-    record(ledger, *(a_transfer(f"T{n}", comment=f"{n},\n") for n in range(25)))
+    record(ledger, *(ledger_transfer(f"T{n}", comment=f"{n},\n") for n in range(25)))
     before = file_bytes(freeze(ledger).folder)
     shutil.rmtree(ledger_home.home / "cut")
     monkeypatch.setattr(cut, "ENTRIES_PER_READ", 7)
@@ -221,7 +220,7 @@ def test_both_databases_give_the_same_bytes(tmp_path, postgresql_server):
         ledger = LedgerHome(tmp_path / name, environment).open(clock=lambda: NOON)
         record(
             ledger,
-            *(a_transfer(f"T{n}", comment='a "b",\n' * (n % 3)) for n in range(5)),
+            *(ledger_transfer(f"T{n}", comment='a "b",\n' * (n % 3)) for n in range(5)),
             StatusChange(transfer_id="T0", status="approved", changed_at=NOON),
             AccountEvent(event_id="E", relation_reference="C-1", event="open", occurred_at=NOON),
             Close(event="close", report_month="2026-02", revision=1, cutoff_entry_id=1),
@@ -246,7 +245,7 @@ def test_what_is_deleted_of_a_cut_is_made_again(ledger_home, lost):
     """CASES.md, X9."""
     ledger = ledger_home.open()
     for number in (1, 2, 3):
-        record(ledger, a_transfer(f"T{number}", status="pending"))
+        record(ledger, ledger_transfer(f"T{number}", status="pending"))
         frozen = freeze(ledger)
     before = {part: read_part(frozen, part) for part in CONTRACT}
     path = frozen.folder / lost
@@ -283,9 +282,9 @@ def test_a_freeze_that_is_killed_anywhere_is_made_good_by_the_next_one(ledger_ho
     """Four parts, each a segment and its folder's names; then the anchor, and the names beside it."""
     ledger = ledger_home.open()
     for number in (1, 2, 3):
-        record(ledger, a_transfer(f"T{number}"))
+        record(ledger, ledger_transfer(f"T{number}"))
         freeze(ledger)
-    record(ledger, a_transfer("T4", status="pending"))
+    record(ledger, ledger_transfer("T4", status="pending"))
     process = subprocess.run(
         [sys.executable, "-c", KILLED_FREEZE, str(waits)],
         env={**os.environ, "POINTS_HOME": str(ledger_home.home), **ledger_home.environment},
@@ -308,10 +307,10 @@ def test_a_freeze_that_is_killed_anywhere_is_made_good_by_the_next_one(ledger_ho
 def test_many_small_segments_become_one_and_a_large_one_is_left_alone(ledger_home, monkeypatch):
     monkeypatch.setattr(cut, "MOST_SEGMENTS", 4)
     ledger = ledger_home.open()
-    record(ledger, *(a_transfer(f"T{n}") for n in range(100)))
+    record(ledger, *(ledger_transfer(f"T{n}") for n in range(100)))
     freeze(ledger)
     for number in range(100, 112):
-        record(ledger, a_transfer(f"T{number}"))
+        record(ledger, ledger_transfer(f"T{number}"))
         frozen = freeze(ledger)
         assert read_part(frozen, "transfers", "entry_id") == [(n + 1,) for n in range(number + 1)]
         assert len(segment_names(frozen)) <= 5
@@ -321,7 +320,7 @@ def test_many_small_segments_become_one_and_a_large_one_is_left_alone(ledger_hom
 def test_a_disk_that_is_full_is_said_and_the_next_freeze_goes_on(ledger_home, monkeypatch):
     """CASES.md, X5, as far as the cut goes."""
     ledger = ledger_home.open()
-    record(ledger, a_transfer("T1"))
+    record(ledger, ledger_transfer("T1"))
 
     def fail(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -335,7 +334,7 @@ def test_a_disk_that_is_full_is_said_and_the_next_freeze_goes_on(ledger_home, mo
 
 def test_a_freeze_ends_where_duckdb_fails_however_much_is_still_to_be_read(ledger_home, monkeypatch):
     ledger = ledger_home.open()
-    record(ledger, *(a_transfer(f"T{n}", comment="x" * 100_000) for n in range(10)))
+    record(ledger, *(ledger_transfer(f"T{n}", comment="x" * 100_000) for n in range(10)))
 
     def fail(*_arguments, **_options):
         raise duckdb.IOException("IO Error: the disk is gone")
@@ -349,11 +348,11 @@ def test_a_freeze_ends_where_duckdb_fails_however_much_is_still_to_be_read(ledge
 
 def test_a_file_that_no_freeze_wrote_is_refused_by_name_and_kept(ledger_home):
     ledger = ledger_home.open()
-    record(ledger, a_transfer("T1"))
+    record(ledger, ledger_transfer("T1"))
     frozen = freeze(ledger)
     other = frozen.folder / "transfers" / "mine.parquet"
     shutil.copyfile(frozen.folder / "transfers" / "000000000001-000000000001.parquet", other)
-    record(ledger, a_transfer("T2"))
+    record(ledger, ledger_transfer("T2"))
     with pytest.raises(CutHoldsOther, match=r"mine\.parquet"):
         freeze(ledger)
     assert other.exists()
@@ -367,7 +366,7 @@ def test_a_ledger_without_entries_has_no_cut(ledger_home):
 
 
 def test_the_command_freezes_and_says_up_to_where(ledger_home, points):
-    record(ledger_home.open(), a_transfer("T1"), a_transfer("T2"))
+    record(ledger_home.open(), ledger_transfer("T1"), ledger_transfer("T2"))
     told = points("cut", "--csv", home=ledger_home.home, **ledger_home.environment)
     assert told.returncode == 0, told.stderr
     assert told.stdout.splitlines() == [

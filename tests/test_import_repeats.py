@@ -15,9 +15,8 @@ from ledger.files.imports import ImportRefused, import_file
 from ledger.identifiers import IdConflict
 from ledger.models import ENTRY_MODELS, AccountEvent, Batch, StatusChange, Transfer
 from ledger.upkeep.verification import verify
-from tests.conftest import NEEDED, PROJECT_ROOT, LedgerHome, transfer, write_transfers
+from tests.conftest import NEEDED, PROJECT_ROOT, LedgerHome, ledger_transfer, transfer, write_transfers
 from tests.test_import_rows import OPTIONAL, STATUS_ROWS
-from tests.test_ledger import a_transfer
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -244,7 +243,7 @@ def test_a_batch_id_belongs_to_one_file(take):
 def test_what_was_given_by_hand_is_known_to_a_file(take, ledger_home):
     """CASES.md, R2 and R3."""
     with appending(ledger_home.open()) as appender:
-        appender.append(a_transfer("T-1", "100"))
+        appender.append(ledger_transfer("T-1", "100", reason="rule_credit"))
     assert take(transfer("T-1")).duplicates == 1
 
 

@@ -23,10 +23,9 @@ from ledger.models import AccountEvent, Close, StatusChange
 from orchestration import build, dbt_run
 from orchestration.build import BuildProgress, build_months
 from orchestration.run_lock import RunInProgress, run_lock
-from tests.conftest import PROJECT_ROOT, LedgerHome, read_rows, transfer, write_transfers
+from tests.conftest import PROJECT_ROOT, LedgerHome, ledger_transfer, read_rows, transfer, write_transfers
 from tests.test_build import assert_airline_figures
 from tests.test_cut import record
-from tests.test_ledger import a_transfer
 
 
 def at(month: int, day: int = 10) -> datetime:
@@ -107,9 +106,9 @@ def test_a_build_is_of_the_ledger_as_it_was_frozen_and_again_the_same(ledger_hom
     ledger = ledger_home.open(clock=lambda: at(4, 2))
     record(
         ledger,
-        a_transfer("T1", "100.25", occurred_at=at(1)),
-        a_transfer("T2", "8", status="pending", occurred_at=at(1)),
-        a_transfer("T3", "5", relation_reference="C-2", status="pending", occurred_at=at(2)),
+        ledger_transfer("T1", "100.25", occurred_at=at(1)),
+        ledger_transfer("T2", "8", status="pending", occurred_at=at(1)),
+        ledger_transfer("T3", "5", relation_reference="C-2", status="pending", occurred_at=at(2)),
         AccountEvent(event_id="E1", relation_reference="C-3", event="open", occurred_at=at(2)),
     )
     record(ledger, StatusChange(transfer_id="T2", status="approved", changed_at=at(3)))
@@ -117,7 +116,7 @@ def test_a_build_is_of_the_ledger_as_it_was_frozen_and_again_the_same(ledger_hom
 
     def record_another(step: BuildProgress) -> None:
         if step.phase == "models":
-            record(ledger, a_transfer(f"N{next(arrivals)}", "1000", occurred_at=at(3)))
+            record(ledger, ledger_transfer(f"N{next(arrivals)}", "1000", occurred_at=at(3)))
 
     settings = ledger_home.settings()
     built = build_months(settings, report=record_another)
@@ -140,13 +139,17 @@ def test_a_build_is_of_the_ledger_as_it_was_frozen_and_again_the_same(ledger_hom
 def test_what_is_late_for_a_closed_month_posts_to_the_first_open_one(ledger_home):
     """CASES.md, R13: the closes in force are read from the cut like everything else."""
     ledger = ledger_home.open(clock=lambda: at(4, 2))
-    record(ledger, a_transfer("T1", "100", occurred_at=at(1)), a_transfer("T2", "10", occurred_at=at(2)))
+    record(
+        ledger,
+        ledger_transfer("T1", "100", occurred_at=at(1)),
+        ledger_transfer("T2", "10", occurred_at=at(2)),
+    )
     record(
         ledger,
         *(Close(event="close", report_month=f"2026-0{n}", revision=1, cutoff_entry_id=2) for n in (1, 2, 3)),
     )
     record(ledger, Close(event="reopen", report_month="2026-03", revision=1, cutoff_entry_id=2, reason="why"))
-    record(ledger, a_transfer("LATE", "7", occurred_at=at(1)))
+    record(ledger, ledger_transfer("LATE", "7", occurred_at=at(1)))
     build_months(ledger_home.settings(), "2026-04")
     closings = [closing_points(ledger_home.home, f"2026-0{month}")["C-1"] for month in (1, 2, 3, 4)]
     assert closings == ["100", "110", "117", "117"]
@@ -159,9 +162,9 @@ def test_a_ledger_that_is_gone_or_an_older_copy_is_refused_behind_what_was_built
     ledger_home, keep_copy, without_ledger, points
 ):
     """CASES.md, X12."""
-    record(ledger_home.open(), a_transfer("T1"))
+    record(ledger_home.open(), ledger_transfer("T1"))
     put_back = keep_copy(ledger_home)
-    record(ledger_home.open(), a_transfer("T2"))
+    record(ledger_home.open(), ledger_transfer("T2"))
     build_months(ledger_home.settings())
     before = (ledger_home.home / "provisional").resolve()
     for made_from_ledger in ("cut", "provisional"):
@@ -187,13 +190,13 @@ def test_a_ledger_that_is_gone_or_an_older_copy_is_refused_behind_what_was_built
 
 def test_a_ledger_with_other_entries_than_the_cut_is_refused(ledger_home, keep_copy):
     """CASES.md, X12: an older copy that went on by itself."""
-    record(ledger_home.open(), a_transfer("T1"))
+    record(ledger_home.open(), ledger_transfer("T1"))
     put_back = keep_copy(ledger_home)
-    record(ledger_home.open(), a_transfer("T2"))
+    record(ledger_home.open(), ledger_transfer("T2"))
     freeze(ledger_home.open())
     (ledger_home.home / "cut").rename(ledger_home.home / "aside")
     older = put_back()
-    record(older.open(), a_transfer("T3"))
+    record(older.open(), ledger_transfer("T3"))
     (older.home / "aside").rename(older.home / "cut")
     with pytest.raises(LedgerReplaced, match="holds other entries up to 2"):
         build_months(older.settings())
@@ -201,7 +204,7 @@ def test_a_ledger_with_other_entries_than_the_cut_is_refused(ledger_home, keep_c
 
 def test_a_build_of_files_remembers_no_ledger(tmp_path):
     home = LedgerHome(tmp_path / "home")
-    record(home.open(), a_transfer("T1"))
+    record(home.open(), ledger_transfer("T1"))
     build_months(home.settings())
     assert read_anchor(home.home / "provisional")
     transfers = write_transfers(tmp_path / "transfers.csv", [transfer("F-1", points="5")])
@@ -223,7 +226,7 @@ def test_dbt_is_told_nothing_of_the_ledgers_database(tmp_path, monkeypatch):
         monkeypatch.setenv(name, "postgresql://ada:secret@somewhere/points")
     monkeypatch.setattr(dbt_run.subprocess, "Popen", Process)
     home = LedgerHome(tmp_path / "home")
-    record(home.open(), a_transfer("T1"))
+    record(home.open(), ledger_transfer("T1"))
     settings = replace(home.settings(), database_owner_url="postgresql://ada:secret@somewhere/points")
     with pytest.raises(RuntimeError):
         build_months(settings)
@@ -233,7 +236,7 @@ def test_dbt_is_told_nothing_of_the_ledgers_database(tmp_path, monkeypatch):
 
 def test_a_freeze_waits_for_whoever_builds_in_the_home(tmp_path, points):
     home = LedgerHome(tmp_path / "home")
-    record(home.open(), a_transfer("T1"))
+    record(home.open(), ledger_transfer("T1"))
     with run_lock(home.home, "the test"):
         with pytest.raises(RunInProgress):
             build_months(home.settings())
@@ -243,7 +246,7 @@ def test_a_freeze_waits_for_whoever_builds_in_the_home(tmp_path, points):
 
 def test_a_build_prints_up_to_which_entry_the_ledger_is_in_it(tmp_path, points):
     home = LedgerHome(tmp_path / "home")
-    record(home.open(), a_transfer("T1", "3"))
+    record(home.open(), ledger_transfer("T1", "3"))
     told = points("build", "--json", home=home.home)
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout)["cutoff_entry_id"] == 1
@@ -251,7 +254,7 @@ def test_a_build_prints_up_to_which_entry_the_ledger_is_in_it(tmp_path, points):
 
 def test_dbt_by_hand_builds_the_cut_of_the_home(tmp_path, points):
     home = LedgerHome(tmp_path / "home")
-    record(home.open(), a_transfer("T1", "3"), a_transfer("T2", "4.5"))
+    record(home.open(), ledger_transfer("T1", "3"), ledger_transfer("T2", "4.5"))
     assert points("cut", home=home.home).returncode == 0
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
     finished = subprocess.run(
@@ -283,7 +286,8 @@ def test_the_airline_through_the_ledger_comes_out_as_computed_elsewhere_and_twic
     imported = import_file(ledger, file)
     assert (imported.added, imported.duplicates) == (imported.row_count, 0)
     build_months(ledger_home.settings(), "2018-12")
-    assert_airline_figures(ledger_home.home, airline)
+    folders = {path.name: path for path in (ledger_home.home / "provisional").glob("????-??")}
+    assert_airline_figures(folders, airline)
     before = csv_bytes(ledger_home.home)
     again = import_file(ledger, file)
     assert (again.added, again.duplicates) == (0, imported.row_count)
