@@ -1,0 +1,458 @@
+"""The recount of a build's models: how many rows each has, and the numbers that they must hold."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import duckdb
+
+from ledger.lists.cut_reading import literal
+from orchestration.recount.months import BUCKETS, Line, MonthCounts, Tally, outstanding
+from orchestration.recount.transfers import Scope
+from orchestration.report_calendar import month_number, month_text
+
+# The key of all months after those of the run.
+LATER = "later"
+
+
+@dataclass(frozen=True)
+class RowCount:
+    """How many rows a model has; ``at_most`` is None where there is no telling without repeating it."""
+
+    at_least: int
+    at_most: int | None
+
+    def __str__(self) -> str:
+        if self.at_least == self.at_most:
+            return f"{self.at_least:,}"
+        if self.at_most is None:
+            return f"at least {self.at_least:,}"
+        return f"{self.at_least:,} to {self.at_most:,}"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Numbers of a model by group; ``query``, asked of the build, gives a group's keys and then its numbers.
+
+    A first key named 'report_month' is ``YYYY-MM``, or 'later' for all months after the run's.
+    """
+
+    model: str
+    query: str
+    keys: tuple[str, ...]
+    numbers: tuple[str, ...]
+    expected: Mapping[tuple, tuple]
+
+
+@dataclass(frozen=True)
+class ModelCounts:
+    """What the models of a run must hold: ``row_counts`` names every one of them."""
+
+    row_counts: Mapping[str, RowCount]
+    figures: Sequence[Figures]
+
+
+def count_models(duck: duckdb.DuckDBPyConnection, scope: Scope, counts: MonthCounts) -> ModelCounts:
+    """Count for each model what `orchestration.recount.transfers.create_transfers` has made in ``duck``."""
+    movement_rows = _count_movement_rows(duck, scope)
+    account_events = _count_account_events(duck, scope, counts.tallies)
+    discrepancies = _count_discrepancies(duck, scope, counts.tallies, account_events)
+    return ModelCounts(
+        row_counts=_count_rows(duck, scope, counts, account_events, movement_rows, discrepancies),
+        figures=[
+            _figures_of_months(scope),
+            *_figures_of_lines(counts.lines),
+            *_figures_of_transfers(scope, counts.tallies),
+            *_figures_of_movements(scope, counts.tallies, movement_rows),
+            _figures_of_discrepancies(scope, discrepancies),
+        ],
+    )
+
+
+def _count(duck: duckdb.DuckDBPyConnection, relation: str | None, expression: str = "count(*)") -> int:
+    """How many rows a relation has; none where there is none."""
+    return duck.execute(f"select {expression} from {relation}").fetchone()[0] if relation else 0
+
+
+@dataclass(frozen=True)
+class _AccountEvents:
+    """Where accounts were opened or closed: by events of the ledger, by transfers that close, and by balances
+    handed in of an account of which the ledger has no event so old."""
+
+    said_by_ledger: int
+    closed_by_ledger: int
+    closed_by_transfers: int
+    closed_before: int
+
+    @property
+    def closings(self) -> int:
+        return self.closed_by_ledger + self.closed_by_transfers + self.closed_before
+
+
+def _count_account_events(
+    duck: duckdb.DuckDBPyConnection, scope: Scope, tallies: Sequence[Tally]
+) -> _AccountEvents:
+    events = scope.part("account_events")
+    return _AccountEvents(
+        said_by_ledger=_count(duck, events),
+        closed_by_ledger=_count(duck, events, "count(*) filter (event = 'close')"),
+        closed_by_transfers=sum(
+            tally.transfers
+            for tally in tallies
+            if tally.reason == "account_closure" and tally.status == "approved"
+        ),
+        closed_before=_count(
+            duck,
+            f"""
+            {scope.balances} where is_account_closed and relation_reference not in (
+                select relation_reference from {events} where entry_id <= {scope.opening_cutoff}
+            )
+            """
+            if scope.balances
+            else None,
+            "count(distinct relation_reference)",
+        ),
+    )
+
+
+def _count_rows(
+    duck: duckdb.DuckDBPyConnection,
+    scope: Scope,
+    counts: MonthCounts,
+    account_events: _AccountEvents,
+    movement_rows: Mapping[str, int],
+    discrepancies: Mapping[str, Mapping[str, int]],
+) -> dict[str, RowCount]:
+    new = _count(duck, scope.new("transfers"))
+    left = _count(duck, scope.unposted)
+    related = _count(duck, scope.related)
+    changes = _count(duck, scope.new("status_changes"))
+    related_changes = _count(duck, scope.related_changes)
+    walked = {
+        ending: _count(duck, "walked_revocations", f"count(*) filter (ending = '{ending}')")
+        for ending in ("root", "orphan", "circle")
+    }
+    revoked = _count(duck, "direct_originals", "count(*) filter (reason <> 'revocation')")
+    pointing = "walked_revocations inner join singled_transfers using (transfer_id)"
+    undoing = _count(
+        duck,
+        pointing,
+        "count(*) filter (ending <> 'circle' and reverses_transfer_id is not null"
+        " and first_status <> 'cancelled')",
+    )
+    may_undo = _count(duck, pointing, "count(reverses_transfer_id)")
+    months = len(scope.months)
+    exact = {
+        "base_points__transfers": new,
+        "stg_points__account_events": account_events.said_by_ledger,
+        "stg_points__bucket_rules": _count(duck, "rules"),
+        "stg_points__closes": _count(duck, scope.part("closes"), "count(*) filter (event = 'close')"),
+        "stg_points__opening_balances": _count(duck, scope.balances),
+        "stg_points__related_transfers": related,
+        "stg_points__repeated_rows": 0,
+        "stg_points__status_changes": changes + related_changes,
+        "stg_points__transfer_rows": new,
+        "stg_points__transfers": new,
+        "stg_points__unposted_transfers": left,
+        "int_account_events": account_events.said_by_ledger
+        + account_events.closed_by_transfers
+        + account_events.closed_before,
+        "int_circular_revocations": walked["circle"],
+        "int_month_spans": months * (months + 1) * (months + 2) // 6,
+        "int_orphan_descendants": walked["orphan"],
+        "int_pending_by_month": sum(of_month.relations for of_month in counts.waiting.values()),
+        "int_report_months": months,
+        "int_revocation_chains": walked["root"],
+        "int_transfer_statuses": _count(duck, "last_statuses"),
+        "int_transfers_classified": new + left,
+        "int_transfers_effective": new + left + related,
+        "int_transfers_linked": sum(walked.values()) + revoked,
+        "int_transfers_posted": new + left + related,
+        "customer_point_balances": sum(counts.pairs.values()),
+        "outstanding_points_by_month": sum(line.relations for line in counts.lines.values()),
+        "points_movements_by_month": sum(movement_rows.values()),
+        "programme_points_by_month": len(counts.lines),
+        "quarantined_transfers": 0,
+        "transfer_history": new + left,
+    }
+    # Zero is right only where nothing could be there; how many there are is more than a recount repeats.
+    bounded = {
+        "discrepancies": RowCount(sum(sum(of_kind.values()) for of_kind in discrepancies.values()), None),
+        "int_account_closures": RowCount(0, account_events.closings),
+        "int_revocation_lineage": RowCount(undoing, None if may_undo else 0),
+    }
+    return {**{model: RowCount(rows, rows) for model, rows in exact.items()}, **bounded}
+
+
+def _count_movement_rows(duck: duckdb.DuckDBPyConnection, scope: Scope) -> dict[str, int]:
+    """Groups of currency, relation reference, bucket and reason in which something posted, by month."""
+    rows = duck.execute(
+        f"""
+        with posted as (
+            select posting_month, currency, relation_reference, reason, rule_months.bucket
+            from plain_transfers
+            inner join rule_months using (reason, style, posting_month)
+            union all
+            select posting_month, currency, relation_reference, reason, bucket
+            from singled_transfers
+            where is_read
+        )
+
+        select posting_month, count(*)
+        from (
+            select distinct * from posted
+            where posting_month between {month_number(scope.months[0])} and {month_number(scope.months[-1])}
+        )
+        group by all
+        """
+    ).fetchall()
+    return {month_text(month): count for month, count in rows}
+
+
+def _month_key(month: int, scope: Scope) -> str:
+    return month_text(month) if month <= month_number(scope.months[-1]) else LATER
+
+
+def _count_discrepancies(
+    duck: duckdb.DuckDBPyConnection,
+    scope: Scope,
+    tallies: Sequence[Tally],
+    account_events: _AccountEvents,
+) -> dict[str, dict[str, int]]:
+    """The discrepancies that show without repeating the model, by kind and month; of the other kinds, those
+    of which nothing could be there."""
+    found: dict[str, dict[str, int]] = {
+        "late_posting": defaultdict(int),
+        "future_dated": defaultdict(int),
+        "orphan_revocation": defaultdict(int),
+        "circular_revocation": defaultdict(int),
+        "revocation_of_unapproved": defaultdict(int),
+        "revocation_of_other_relation": defaultdict(int),
+        "revocation_of_other_currency": defaultdict(int),
+        "revocation_of_same_style": defaultdict(int),
+    }
+    for tally in tallies:
+        if tally.posting_month is None:
+            continue
+        if tally.is_late:
+            found["late_posting"][_month_key(tally.posting_month, scope)] += tally.transfers
+        if tally.is_future_dated:
+            found["future_dated"][_month_key(tally.posting_month, scope)] += tally.transfers
+    rows = duck.execute(
+        """
+        with revocations as (
+            select
+                revoking.*,
+                walked_revocations.ending = 'circle'
+                and walked_revocations.latest_entry_id <= revoking.deciding_cutoff as is_circular,
+                coalesce(originals.entry_id <= revoking.deciding_cutoff, false) as is_original_known,
+                originals.status = 'approved' and originals.effective_entry_id <= revoking.deciding_cutoff
+                    as is_original_approved,
+                originals.relation_reference as original_relation_reference,
+                originals.currency as original_currency,
+                originals.style as original_style
+            from singled_transfers as revoking
+            inner join walked_revocations using (transfer_id)
+            left join direct_originals as originals
+                on revoking.reverses_transfer_id = originals.transfer_id
+            where
+                revoking.is_read
+                and revoking.posting_month is not null
+        )
+
+        select
+            posting_month,
+            count(*) filter (not is_original_known) as orphan_revocation,
+            count(*) filter (is_circular) as circular_revocation,
+            count(*) filter (is_original_known and is_original_approved is distinct from true)
+                as revocation_of_unapproved,
+            count(*) filter (is_original_known and original_relation_reference <> relation_reference)
+                as revocation_of_other_relation,
+            count(*) filter (is_original_known and original_currency <> currency)
+                as revocation_of_other_currency,
+            count(*) filter (is_original_known and original_style = style) as revocation_of_same_style
+        from revocations
+        group by all
+        """
+    ).fetchall()
+    kinds = [column[0] for column in duck.description[1:]]
+    for month, *counts in rows:
+        for kind, count in zip(kinds, counts, strict=True):
+            found[kind][_month_key(month, scope)] += count
+    if not rows:
+        found["excessive_revocation"] = {}
+    if not account_events.closings:
+        found["activity_after_closure"] = {}
+    return found
+
+
+def _figures_of_months(scope: Scope) -> Figures:
+    cutoffs = dict(scope.closes)
+    return Figures(
+        model="int_report_months",
+        query="select strftime(report_month, '%Y-%m'), count(*), max(cutoff_entry_id) from int_report_months"
+        " group by all",
+        keys=("report_month",),
+        numbers=("rows", "cutoff_entry_id"),
+        expected={(month,): (1, cutoffs.get(month)) for month in scope.months},
+    )
+
+
+def _figures_of_lines(lines: Mapping[tuple[str, str], Line]) -> list[Figures]:
+    """The lines, as the programme has them, and as sums over its customers."""
+    rolled = {key: _rolled_columns(line) for key, line in lines.items()}
+    counted = {key: _counted_columns(line) for key, line in lines.items()}
+    return [
+        _figures_of_columns(
+            "programme_points_by_month",
+            {key: {"rows": 1, **rolled[key], **counted[key]} for key in lines},
+        ),
+        _figures_of_columns(
+            "outstanding_points_by_month",
+            {key: {"rows": line.relations, **rolled[key]} for key, line in lines.items()},
+        ),
+    ]
+
+
+def _rolled_columns(line: Line) -> dict[str, Decimal]:
+    return {
+        "opening_points": line.opening_points,
+        **{f"{bucket}_points": line.movements[bucket] for bucket in BUCKETS},
+        "closing_points": line.closing_points,
+        **{f"total_{bucket}_points": line.totals[bucket] for bucket in BUCKETS},
+        "total_outstanding_points": outstanding(line.totals),
+    }
+
+
+def _counted_columns(line: Line) -> dict[str, Decimal | int]:
+    return {
+        "relation_count": line.relations,
+        "posted_transfer_count": line.posted,
+        "late_transfer_count": line.late,
+        "late_points": line.late_points,
+        "redemptions_given_back_points": line.given_back_points,
+        "pending_transfer_count": line.waiting.transfers,
+        "pending_given_points": line.waiting.given_points,
+        "pending_deducted_points": line.waiting.deducted_points,
+    }
+
+
+def _figures_of_columns(model: str, expected: Mapping[tuple, Mapping[str, Decimal | int]]) -> Figures:
+    """Rows and sums of columns of a model by month and currency; the default currency is always there."""
+    numbers = tuple(next(iter(expected.values())))
+    sums = ", ".join(f"sum({column})" for column in numbers if column != "rows")
+    return Figures(
+        model=model,
+        query=f"select strftime(report_month, '%Y-%m'), currency, count(*), {sums} from {model}"
+        " group by 1, 2",
+        keys=("report_month", "currency"),
+        numbers=numbers,
+        expected={key: tuple(values.values()) for key, values in expected.items()},
+    )
+
+
+def _figures_of_transfers(scope: Scope, tallies: Sequence[Tally]) -> list[Figures]:
+    last = month_number(scope.months[-1])
+    posted: dict[tuple, tuple] = {}
+    unposted: dict[tuple, tuple] = {}
+    dispositions: dict[tuple, tuple] = {}
+    for tally in tallies:
+        disposition = tally.status
+        if tally.posting_month is None:
+            key = (tally.status, tally.currency, tally.reason, tally.style)
+            _add(unposted, key, tally.transfers, tally.points)
+        else:
+            disposition = "posted" if tally.posting_month <= last else "later"
+            key = (
+                _month_key(tally.posting_month, scope),
+                tally.currency,
+                tally.reason,
+                tally.style,
+                tally.bucket,
+            )
+            _add(posted, key, tally.transfers, tally.transfers if tally.is_late else 0, tally.points)
+        _add(dispositions, (disposition,), tally.transfers)
+    month = (
+        f"case when posting_month > date '{scope.months[-1]}-01' then '{LATER}'"
+        " else strftime(posting_month, '%Y-%m') end"
+    )
+    return [
+        Figures(
+            model="int_transfers_classified",
+            query=f"select {month}, currency, reason, style, bucket, count(*), sum(cast(is_late as integer)),"
+            " sum(points) from int_transfers_classified where posting_month is not null"
+            " group by 1, 2, 3, 4, 5",
+            keys=("report_month", "currency", "reason", "style", "bucket"),
+            numbers=("transfers", "late transfers", "points"),
+            expected=posted,
+        ),
+        Figures(
+            model="int_transfers_classified",
+            query="select status, currency, reason, style, count(*), sum(points)"
+            " from int_transfers_classified where posting_month is null group by 1, 2, 3, 4",
+            keys=("status", "currency", "reason", "style"),
+            numbers=("transfers", "points"),
+            expected=unposted,
+        ),
+        Figures(
+            model="transfer_history",
+            query="select disposition, count(*) from transfer_history group by 1",
+            keys=("disposition",),
+            numbers=("transfers",),
+            expected=dispositions,
+        ),
+    ]
+
+
+def _add(groups: dict[tuple, tuple], key: tuple, *numbers: int | Decimal) -> None:
+    before = groups.get(key, (0,) * len(numbers))
+    groups[key] = tuple(known + number for known, number in zip(before, numbers, strict=True))
+
+
+def _figures_of_movements(
+    scope: Scope, tallies: Sequence[Tally], movement_rows: Mapping[str, int]
+) -> list[Figures]:
+    model = "points_movements_by_month"
+    moved: dict[tuple, tuple] = {}
+    for tally in tallies:
+        if tally.posting_month is not None and tally.posting_month <= month_number(scope.months[-1]):
+            key = (month_text(tally.posting_month), tally.currency, tally.bucket, tally.reason)
+            _add(moved, key, tally.transfers, tally.bucket_points, tally.signed_points)
+    return [
+        Figures(
+            model=model,
+            query="select strftime(report_month, '%Y-%m'), currency, bucket, reason, sum(transfer_count),"
+            f" sum(bucket_points), sum(signed_points) from {model} group by 1, 2, 3, 4",
+            keys=("report_month", "currency", "bucket", "reason"),
+            numbers=("transfer_count", "bucket_points", "signed_points"),
+            expected=moved,
+        ),
+        Figures(
+            model=model,
+            query=f"select strftime(report_month, '%Y-%m'), count(*) from {model} group by 1",
+            keys=("report_month",),
+            numbers=("rows",),
+            expected={(month,): (rows,) for month, rows in movement_rows.items()},
+        ),
+    ]
+
+
+def _figures_of_discrepancies(scope: Scope, discrepancies: Mapping[str, Mapping[str, int]]) -> Figures:
+    month = (
+        f"case when report_month > date '{scope.months[-1]}-01' then '{LATER}'"
+        " else strftime(report_month, '%Y-%m') end"
+    )
+    kinds = ", ".join(literal(kind) for kind in discrepancies)
+    return Figures(
+        model="discrepancies",
+        query=f"select {month}, discrepancy, count(*) from discrepancies where discrepancy in ({kinds})"
+        " group by 1, 2",
+        keys=("report_month", "discrepancy"),
+        numbers=("rows",),
+        expected={
+            (month, kind): (rows,)
+            for kind, by_month in discrepancies.items()
+            for month, rows in by_month.items()
+        },
+    )

@@ -1,0 +1,112 @@
+"""The programme's calendar, as the audit and the close need it before or beside a build.
+
+The month rule that posts transfers stands in ``dbt_project/macros/report_month.sql`` and nowhere else. This
+is the audit's own, worked out from Python's zones and not from the database's, independent on purpose
+(DESIGN.md, section 4); it also says whether a month has ended, before anything is built. Report months are
+text, ``YYYY-MM``.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from ledger.settings import Settings
+
+# No zone's offset changes twice so close to a midnight, nor by more than a day.
+_AROUND_MIDNIGHT = timedelta(hours=26)
+_SECOND = timedelta(seconds=1)
+
+
+def month_of(instant: datetime, settings: Settings) -> str:
+    """The report month of ``instant``, which says its zone."""
+    local_date = instant.astimezone(ZoneInfo(settings.time_zone)).date()
+    return f"{local_date - timedelta(days=settings.month_start_day - 1):%Y-%m}"
+
+
+def period_days(month: str, settings: Settings) -> tuple[date, date]:
+    """The first and the last day of the period that a report month names."""
+    first = _first_date(month, settings)
+    return first, _first_date(next_month(month), settings) - timedelta(days=1)
+
+
+def ends_at(month: str, settings: Settings) -> datetime:
+    """The instant, in UTC, at which the next period starts: the month's end, no longer of it.
+
+    Midnight by the programme's clock; where that clock skips midnight, by the offset before the gap, and
+    where it shows it twice, the first time.
+    """
+    return _starts_at(next_month(month), settings)
+
+
+def month_changes(first: str, last: str, settings: Settings) -> list[tuple[datetime, str]]:
+    """The instants, in UTC and in order, from which on `month_of` says another month, ``first`` to ``last``.
+
+    Each month has one, but where clocks were set back across the midnight between two, as in St. John's on
+    1 November 2009: there the old month returns for a while.
+    """
+    changes: list[tuple[datetime, str]] = []
+    current = previous_month(first)
+    for month in months_between(first, last):
+        for instant in _instants_of_change(month, settings):
+            if month_of(instant, settings) != current:
+                current = month_of(instant, settings)
+                changes.append((instant, current))
+    return changes
+
+
+def month_number(month: str) -> int:
+    """A report month as a number; that of the month after it is one more."""
+    return int(month[:4]) * 12 + int(month[5:]) - 1
+
+
+def month_text(number: int) -> str:
+    """The report month with a number of `month_number`."""
+    return f"{number // 12:04d}-{number % 12 + 1:02d}"
+
+
+def next_month(month: str) -> str:
+    """The month after ``month``."""
+    return month_text(month_number(month) + 1)
+
+
+def previous_month(month: str) -> str:
+    """The month before ``month``."""
+    return month_text(month_number(month) - 1)
+
+
+def months_between(first: str, last: str) -> list[str]:
+    """All months from ``first`` to ``last``, both included; none where ``last`` is earlier."""
+    return [month_text(number) for number in range(month_number(first), month_number(last) + 1)]
+
+
+def _first_date(month: str, settings: Settings) -> date:
+    return date(int(month[:4]), int(month[5:]), settings.month_start_day)
+
+
+def _starts_at(month: str, settings: Settings) -> datetime:
+    # Python reads a wall clock that is skipped or shown twice by the offset before, unless told otherwise.
+    first = _first_date(month, settings)
+    return datetime(*first.timetuple()[:3], tzinfo=ZoneInfo(settings.time_zone)).astimezone(UTC)
+
+
+def _instants_of_change(month: str, settings: Settings) -> list[datetime]:
+    """Every instant at which the month may begin: its midnight by the offset before and after, and a change
+    of the offset itself."""
+    zone = ZoneInfo(settings.time_zone)
+    start = _starts_at(month, settings)
+    before, after = start - _AROUND_MIDNIGHT, start + _AROUND_MIDNIGHT
+    midnight = datetime(*_first_date(month, settings).timetuple()[:3], tzinfo=UTC)
+    offsets = {_offset(before, zone), _offset(after, zone)}
+    instants = {midnight - offset for offset in offsets}
+    if len(offsets) > 1:
+        while after - before > _SECOND:
+            between = before + (after - before) // _SECOND // 2 * _SECOND
+            if _offset(between, zone) == _offset(before, zone):
+                before = between
+            else:
+                after = between
+        instants.add(after)
+    return sorted(instants)
+
+
+def _offset(instant: datetime, zone: ZoneInfo) -> timedelta:
+    return instant.astimezone(zone).utcoffset()
