@@ -7,9 +7,12 @@ import typer
 from django.db import DatabaseError
 from dotenv import find_dotenv, load_dotenv
 
-from console.commands import acts, builds, files, lists, upkeep
+from console.commands import acts, builds, closes, files, lists, upkeep
 from console.tables import error_console
 from ledger.errors import PointsError
+from ledger.settings import SettingInvalid, Settings
+from orchestration.published.layout import needs_finishing
+from orchestration.run_lock import RunInProgress
 
 app = typer.Typer(
     name="points",
@@ -19,8 +22,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for commands in (builds, acts, upkeep, files, lists):
+for commands in (builds, closes, acts, upkeep, files, lists):
     app.add_typer(commands.app)
+
+
+@app.callback()
+def before_any_command(context: typer.Context) -> None:
+    """A loyalty programme's points, from raw transfers to the monthly report."""
+    # The doctor says what is unfinished, and changes nothing.
+    if context.invoked_subcommand == "doctor" or "--help" in sys.argv[1:]:
+        return
+    try:
+        settings = Settings.from_environment()
+        if needs_finishing(settings.home):
+            from orchestration.close.finishing import finish_if_needed
+
+            finish_if_needed(settings)
+    except SettingInvalid:
+        return  # the command itself refuses it; `points doctor` goes on
+    except RunInProgress:
+        return  # whoever holds the lock finishes it
+    except PointsError as error:
+        # What was committed is not lost; the command that was asked for may have nothing to do with it.
+        error_console().print(error.sentence, style="yellow", markup=False, highlight=False)
 
 
 def main() -> None:

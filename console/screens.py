@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,25 +16,40 @@ from ledger.amounts import points_text
 from ledger.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ledger.closes import ClosedMonth
     from ledger.cut import Cut
     from orchestration.build import Build, BuildProgress
+    from orchestration.close.closing import Closing
     from orchestration.reports import MonthSummary, Report
 
-__all__ = ["build_progress", "error_console", "show_build", "show_cut", "show_months", "show_report"]
+__all__ = [
+    "build_progress",
+    "error_console",
+    "show_build",
+    "show_closing",
+    "show_cut",
+    "show_export",
+    "show_months",
+    "show_reopening",
+    "show_report",
+]
 
 
 @contextmanager
 def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None]]:
-    """A progress bar on standard error for a build; what it yields takes each step."""
+    """A progress bar for a build, where standard error is a screen; what it yields takes each step."""
     titles = {"cut": "Ledger", "models": "Models and tests", "files": "Files"}
+    console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[step]}"),
-        console=Console(stderr=True),
-        disable=quiet,
+        console=console,
+        disable=quiet or not console.is_terminal,
     ) as progress:
         tasks: dict[str, int] = {}
 
@@ -53,7 +68,7 @@ def show_report(settings: Settings, report: Report, limit: int = 10) -> None:
     summary = report.summary
     console.print(
         f"\n[bold]{escape(settings.programme_name)}[/bold], {summary.report_month},"
-        f" {summary.currency} ({summary.status})\n"
+        f" {summary.currency} ({_described(summary)})\n"
     )
     movement = Table("Opening", "Earned", "Reversal", "Redeemed", "Expired", "Closing")
     for column in movement.columns:
@@ -92,7 +107,7 @@ def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:
     console = Console()
     if not summaries:
         console.print(
-            f"No month has been built in {settings.home}; run `points build`.",
+            f"No month has been built or closed in {settings.home}; run `points build`.",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -109,19 +124,73 @@ def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:
         "Redeemed",
         "Expired",
         "Closing",
+        "Closed",
     )
-    for column in table.columns[3:]:
+    for column in table.columns[3:-1]:
         column.justify = "right"
     for summary in summaries:
         table.add_row(
             summary.report_month,
-            summary.status,
+            _described(summary),
             summary.currency,
             f"{summary.relation_count:,}",
             *_movement(summary),
+            escape(f"{summary.closed_at:%Y-%m-%d %H:%M} UTC, {summary.closed_by}")
+            if summary.closed_at
+            else "",
         )
     print_whole(console, table)
-    console.print(f"Files: {settings.home}/provisional", soft_wrap=True, highlight=False, markup=False)
+    for name in sorted({summary.folder.relative_to(settings.home).parts[0] for summary in summaries}):
+        console.print(f"Files: {settings.home}/{name}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _described(summary: MonthSummary) -> str:
+    return summary.status + (f", r{summary.revision}" if summary.revision else "")
+
+
+def show_closing(settings: Settings, closing: Closing) -> None:
+    """Which months were closed and where their files are, or why there was nothing to do."""
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    following = (
+        f"Next is {closing.next_month}, which can be closed from"
+        f" {closing.next_ends_at:%Y-%m-%d %H:%M} UTC on."
+    )
+    if closing.already:
+        already = closing.already
+        console.print(
+            f"{already.report_month} is closed already, with revision {already.revision} of"
+            f" {already.closed_at:%Y-%m-%d %H:%M} UTC by {already.closed_by}; nothing was done."
+        )
+    elif not closing.closed:
+        console.print("There is no month to close: all that have ended are closed.")
+    else:
+        first, last = closing.closed[0], closing.closed[-1]
+        months = "1 month" if len(closing.closed) == 1 else f"{len(closing.closed)} months"
+        span = first.name if first == last else f"{first.name} to {last.name}"
+        console.print(f"\nClosed {months}, {span}, from the ledger up to entry {last.cutoff_entry_id:,}.")
+        console.print(f"Files: {settings.home}/published")
+    console.print(following)
+    _show_quarantine(console, closing.quarantined_in_ledger)
+
+
+def show_reopening(reopened: Sequence[ClosedMonth]) -> None:
+    """Which months are open again, and what readers have meanwhile."""
+    names = ", ".join(closed.name for closed in reopened)
+    Console(soft_wrap=True, highlight=False, markup=False).print(
+        f"Reopened {names}. Readers keep these files, flagged as reopened, until"
+        f" `points close --through {reopened[-1].report_month}` has closed all of them again."
+    )
+
+
+def show_export(file: Path, tables: list[tuple[str, int]]) -> None:
+    """The tables of an exported database, and where it is."""
+    console = Console()
+    table = Table("Table", "Rows")
+    table.columns[1].justify = "right"
+    for name, rows in tables:
+        table.add_row(name, f"{rows:,}")
+    print_whole(console, table)
+    console.print(f"File: {file}", soft_wrap=True, highlight=False, markup=False)
 
 
 def show_build(build: Build) -> None:
@@ -139,10 +208,15 @@ def show_build(build: Build) -> None:
             style="yellow",
             markup=False,
         )
-    if build.quarantined_in_ledger:
+    _show_quarantine(console, build.quarantined_in_ledger)
+
+
+def _show_quarantine(console: Console, rows: int) -> None:
+    """That rows of imported files wait, where some do."""
+    if rows:
         console.print(
-            f"{build.quarantined_in_ledger:,} rows of imported files are quarantined and in no balance;"
-            " `points quarantine` lists them.",
+            f"{rows:,} rows of imported files are quarantined and in no balance; `points quarantine` lists"
+            " them.",
             style="yellow",
             markup=False,
         )

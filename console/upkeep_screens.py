@@ -5,11 +5,15 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
+from console.tables import print_whole
+from ledger.amounts import points_text
 from ledger.upkeep.backup import Backup
-from ledger.upkeep.verification import Verification
+from orchestration.close.recomputing import Recomputation
 from orchestration.doctor import Examination
+from orchestration.verification import Soundness
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -30,13 +34,52 @@ def counting_progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], 
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def show_verification(found: Verification) -> None:
+def show_soundness(found: Soundness) -> None:
     """How much was looked at, and what vouches for the end of it."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(f"The ledger in {found.place} holds what was recorded: {found.entries:,} entries,")
-    console.print(f"{found.links:,} links, head {found.head.chain_digest.hex()}.")
-    for folder in found.anchors:
+    ledger = found.ledger
+    console.print(f"The ledger in {ledger.place} holds what was recorded: {ledger.entries:,} entries,")
+    console.print(f"{ledger.links:,} links, head {ledger.head.chain_digest.hex()}.")
+    for folder in ledger.anchors:
         console.print(f"{folder} was made from it.")
+    if found.revisions:
+        console.print(
+            f"Closed months are what was published: {found.revisions:,} revisions, {found.files:,} files."
+        )
+    if found.recomputation:
+        console.print(
+            f"Computed again from the first entry, all {found.recomputation.revisions:,} come out the same."
+        )
+
+
+def show_recomputed_otherwise(recomputation: Recomputation) -> None:
+    """What closed months would be under the rules and models of today."""
+    console = Console(stderr=True)
+    figures = Table("Month", "Currency", "Figure", "Published", "Would be", "Difference")
+    for column in figures.columns[3:]:
+        column.justify = "right"
+    for found in recomputation.figures:
+        figures.add_row(
+            f"{found.report_month} r{found.revision}",
+            found.currency,
+            found.figure,
+            points_text(found.published),
+            points_text(found.recomputed),
+            points_text(found.recomputed - found.published),
+        )
+    if recomputation.figures:
+        print_whole(console, figures)
+    files = Table("Month", "File", "Rows published only", "Rows that would be")
+    for column in files.columns[2:]:
+        column.justify = "right"
+    for found in recomputation.files:
+        files.add_row(
+            f"{found.report_month} r{found.revision}",
+            found.file,
+            f"{found.published_only:,}",
+            f"{found.recomputed_only:,}",
+        )
+    print_whole(console, files)
 
 
 def show_examination(examination: Examination) -> None:

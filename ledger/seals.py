@@ -27,8 +27,8 @@ class SealBroken(PointsError):
 
     def __init__(self, name: str, value: object, sealed: object) -> None:
         super().__init__(
-            f"{name} is {value}, but the programme's first close sealed it as {sealed}, and with another closed"
-            f" months would come out differently; set {name}={sealed}."
+            f"{name} is {value}, but the programme's first close sealed it as {sealed}, and with another"
+            f" closed months would come out differently; set {name}={sealed}."
         )
         self.name = name
         self.value = value
@@ -36,7 +36,7 @@ class SealBroken(PointsError):
 
 
 def seals_of(settings: Settings, first_month: str) -> dict[str, object]:
-    """What a first close with these settings seals; ``first_month`` (``YYYY-MM``) is the programme's first."""
+    """What a first close with these settings seals; ``first_month`` is the programme's, ``YYYY-MM``."""
     values = {**vars(settings), "first_month": first_month}
     return {name: values[name] for name in SEALS}
 

@@ -18,9 +18,11 @@ from ledger.errors import PointsError
 from ledger.files.quarantine import open_quarantined_rows
 from ledger.files.transfers_file import check_transfers
 from ledger.settings import Settings, check_month
+from orchestration.close.finishing import finish_closes
 from orchestration.dbt_run import run_dbt
 from orchestration.month_files import MonthFiles, months_built, write_months
 from orchestration.provisional import swap_in, write_provisional_database, write_quarantine
+from orchestration.published.layout import needs_finishing
 from orchestration.required_tests import audit_verdicts, required_tests
 from orchestration.run_lock import run_lock
 from orchestration.runs import (
@@ -118,10 +120,12 @@ def freeze_source(
 ) -> Head | None:
     """Freeze the ledger, under the lock of the home, and return up to where; None where there is none.
 
-    What is recorded from here on is not in the build.
+    What is recorded from here on is not in the build. A close that was cut off is finished first.
     """
     if ledger is None:
         return None
+    if needs_finishing(ledger.settings.home):
+        finish_closes(ledger, report)
     return freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total))).head
 
 
@@ -177,7 +181,7 @@ def _write_files(
         database,
         {month: folder / month for month in built},
         settings.default_currency,
-        dict.fromkeys(built, {"status": "provisional", "programme": settings.programme_name}),
+        {month: {"status": "provisional", "programme": settings.programme_name} for month in built},
         lambda month, position, total: report(BuildProgress("files", month, position, total)),
     )
     if months:

@@ -178,6 +178,12 @@ _KNOWN_FAILURES = [
         "The disk is full, so nothing was written; make room and run the same command again.",
     ),
     (
+        r"File too large",
+        None,
+        "A file may not grow any more (File too large), so nothing was written; raise the system's limit for"
+        " the size of files and run the same command again.",
+    ),
+    (
         r"(?P<code>HEADER|FILE_EMPTY|QUOTE|SPAN): (?P<sentence>.+?[.])\s*(\n|$|>|compiled code)",
         None,
         "{code}: {sentence}",

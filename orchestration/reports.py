@@ -1,7 +1,8 @@
-"""Reads the reports of months back from their files."""
+"""Reads the reports of months back from their files: published ones, and provisional ones of open months."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import duckdb
 
 from ledger.errors import PointsError
 from ledger.settings import check_month
+from orchestration.published.database import PublishedMonth, list_published
+from orchestration.published.layout import revision_folder
 
 
 class MonthNotBuilt(PointsError):
@@ -31,12 +34,29 @@ class CurrencyNotReported(PointsError):
         )
 
 
+class RevisionNotPublished(PointsError):
+    """A month has no such revision."""
+
+    code = "REVISION"
+
+    def __init__(self, month: str, revision: int, there: list[str]) -> None:
+        has = f"there are {', '.join(there)}" if there else "it has never been closed"
+        super().__init__(f"There is no revision {revision} of {month}: {has}.")
+
+
 @dataclass(frozen=True)
 class MonthSummary:
-    """One line of the programme's roll-forward: a month and a currency. Points are exact decimals."""
+    """One line of the programme's roll-forward: a month and a currency. Points are exact decimals.
+
+    ``status`` is 'provisional', or what published months have: 'issued', 'signed_off' or 'reopened'. Only
+    they have a ``revision``, and somebody who closed them.
+    """
 
     report_month: str
     status: str
+    revision: int | None
+    closed_at: datetime | None
+    closed_by: str | None
     currency: str
     opening_points: Decimal
     earned_points: Decimal
@@ -48,6 +68,14 @@ class MonthSummary:
     negative_relation_count: int
     posted_transfer_count: int
     folder: Path
+
+
+# Those of its fields that the file of the programme's roll-forward has.
+_FIGURES = [
+    name
+    for name in MonthSummary.__dataclass_fields__
+    if name not in ("report_month", "status", "revision", "closed_at", "closed_by", "folder")
+]
 
 
 @dataclass(frozen=True)
@@ -91,7 +119,20 @@ class Report:
 
 
 def list_months(home: Path) -> list[MonthSummary]:
-    """Every month that has files in ``home``, oldest first, one line a currency."""
+    """Every month that has files in ``home``, oldest first, one line a currency.
+
+    What is published stands for its month; of others the newest build is shown.
+    """
+    published = [summary for month in list_published(home) for summary in _published_summaries(home, month)]
+    closed = {summary.report_month for summary in published}
+    return sorted(
+        published + [summary for summary in list_provisional(home) if summary.report_month not in closed],
+        key=lambda summary: summary.report_month,
+    )
+
+
+def list_provisional(home: Path) -> list[MonthSummary]:
+    """Every month of the newest build, oldest first, one line a currency."""
     shown = (home / "provisional").resolve()
     return [
         summary
@@ -100,26 +141,70 @@ def list_months(home: Path) -> list[MonthSummary]:
     ]
 
 
-def read_report(home: Path, month: str, default_currency: str, currency: str | None = None) -> Report:
+def read_report(
+    home: Path, month: str, default_currency: str, currency: str | None = None, revision: int | None = None
+) -> Report:
     """The report of ``month`` (``YYYY-MM``) in ``currency``, by default the programme's own.
+
+    Of a published month it is the revision that readers have, or ``revision``; of an open one the newest
+    build's. Raises `MonthInvalid`, `MonthNotBuilt`, `RevisionNotPublished` or `CurrencyNotReported`.
+    """
+    check_month(month)
+    published = {closed.report_month: closed for closed in list_published(home)}
+    if revision is not None:
+        summaries = _revision_summaries(home, month, revision, published.get(month))
+    elif month in published:
+        summaries = _published_summaries(home, published[month])
+    else:
+        return read_provisional_report(home, month, default_currency, currency)
+    return _report(summaries, summaries[0].folder, default_currency, currency)
+
+
+def read_provisional_report(
+    home: Path, month: str, default_currency: str, currency: str | None = None
+) -> Report:
+    """The report of ``month`` as the newest build has it, published or not.
 
     Raises `MonthInvalid`, `MonthNotBuilt` or `CurrencyNotReported`.
     """
     check_month(month)
     folder = home / "provisional" / month
     if not folder.is_dir():
-        raise MonthNotBuilt(month, home, sorted(path.name for path in _month_folders(home)))
+        months = {summary.report_month for summary in list_months(home)}
+        raise MonthNotBuilt(month, home, sorted(months))
     run_folder = folder.resolve()
-    summaries = {summary.currency: summary for summary in _summaries(folder, run_folder)}
+    return _report(_summaries(folder, run_folder), run_folder, default_currency, currency)
+
+
+def _report(
+    summaries: list[MonthSummary], run_folder: Path, default_currency: str, currency: str | None
+) -> Report:
+    by_currency = {summary.currency: summary for summary in summaries}
     chosen = currency or default_currency
-    if chosen not in summaries:
-        raise CurrencyNotReported(month, chosen, list(summaries))
+    if chosen not in by_currency:
+        raise CurrencyNotReported(summaries[0].report_month, chosen, list(by_currency))
     suffix = "" if chosen == default_currency else f".{chosen}"
-    return Report(
-        summaries[chosen],
-        csv_file=folder / f"outstanding_points{suffix}.csv",
-        run_folder=run_folder,
-    )
+    summary = by_currency[chosen]
+    return Report(summary, csv_file=summary.folder / f"outstanding_points{suffix}.csv", run_folder=run_folder)
+
+
+def _published_summaries(home: Path, closed: PublishedMonth) -> list[MonthSummary]:
+    folder = revision_folder(home, closed.report_month, closed.revision)
+    return _summaries(folder, folder, closed.report_month, closed.status, closed)
+
+
+def _revision_summaries(
+    home: Path, month: str, revision: int, shown: PublishedMonth | None
+) -> list[MonthSummary]:
+    """The lines of a revision that readers may no longer, or not yet, be shown."""
+    if shown and shown.revision == revision:
+        return _published_summaries(home, shown)
+    folder = revision_folder(home, month, revision)
+    if not folder.is_dir():
+        there = sorted(folder.parent.glob("r*"), key=lambda path: int(path.name[1:]))
+        raise RevisionNotPublished(month, revision, [path.name for path in there])
+    status = "superseded" if shown and shown.revision > revision else "closed again"
+    return [replace(summary, revision=revision) for summary in _summaries(folder, folder, month, status)]
 
 
 def _month_folders(home: Path) -> list[Path]:
@@ -127,21 +212,27 @@ def _month_folders(home: Path) -> list[Path]:
     return [path for path in provisional.iterdir() if path.is_dir()] if provisional.is_dir() else []
 
 
-def _summaries(folder: Path, run_folder: Path) -> list[MonthSummary]:
-    columns = [
-        name for name in MonthSummary.__dataclass_fields__ if name not in ("report_month", "status", "folder")
-    ]
+def _summaries(
+    folder: Path,
+    run_folder: Path,
+    report_month: str | None = None,
+    status: str = "provisional",
+    closed: PublishedMonth | None = None,
+) -> list[MonthSummary]:
     with duckdb.connect() as connection:
         rows = connection.execute(
-            f"select {', '.join(columns)} from read_parquet(?) order by currency",
+            f"select {', '.join(_FIGURES)} from read_parquet(?) order by currency",
             [str(run_folder / "programme_points_by_month.parquet")],
         ).fetchall()
     return [
         MonthSummary(
-            report_month=folder.name,
-            status="provisional",
+            report_month=report_month or folder.name,
+            status=status,
+            revision=closed.revision if closed else None,
+            closed_at=closed.closed_at if closed else None,
+            closed_by=closed.closed_by if closed else None,
             folder=folder,
-            **dict(zip(columns, row, strict=True)),
+            **dict(zip(_FIGURES, row, strict=True)),
         )
         for row in rows
     ]

@@ -7,18 +7,24 @@ from pathlib import Path
 from ledger.errors import PointsError
 from ledger.settings import Settings
 from orchestration.dbt_run import hand_on_parsed_project
+from orchestration.published.layout import ANNOUNCEMENT_NAME, prepared_folder
 
 
 class FilesNotWritten(PointsError):
     """The files of a build that passed its audit could not be written."""
 
     def __init__(self, home: Path, error: Exception) -> None:
-        is_full = "No space left on device" in str(error)
-        reason = "the disk is full" if is_full else str(error).splitlines()[0].rstrip(".")
         super().__init__(
-            f"The files of the build could not be written to {home}: {reason}; readers have what they had,"
-            " so mend that and run the same again."
+            f"The files of the build could not be written to {home}: {why_not_written(error)}; readers have"
+            " what they had, so mend that and run the same again."
         )
+
+
+def why_not_written(error: Exception) -> str:
+    """What kept a file from being written, as a part of a sentence."""
+    if "No space left on device" in str(error):
+        return "the disk is full"
+    return str(error).splitlines()[0].rstrip(".")
 
 
 @dataclass(frozen=True)
@@ -71,11 +77,14 @@ def dbt_arguments() -> list[str]:
 def remove_old_runs(home: Path) -> None:
     """Remove what earlier runs left, but for the one that readers see and the newest, be it a failed one.
 
+    Files that a close prepared stay too, until readers have what is committed.
+
     Called before a run begins, so that what readers had open when the last one was swapped in stays until
     then, and failed runs do not fill the disk.
     """
     runs = sorted(path for path in (home / "runs").iterdir() if path.is_dir())
     shown = (home / "provisional").resolve().parent
+    may_be_committed = (home / ANNOUNCEMENT_NAME).exists()
     for run in runs[:-1]:
-        if run.resolve() != shown:
+        if run.resolve() != shown and not (may_be_committed and prepared_folder(run).exists()):
             shutil.rmtree(run, ignore_errors=True)

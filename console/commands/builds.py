@@ -1,4 +1,4 @@
-"""``points build``, ``cut``, ``months``, ``report``, ``demo``: provisional months and what they come from."""
+"""``points build``, ``cut``, ``months``, ``report``, ``demo``: months, and what they come from."""
 
 import sys
 from typing import Annotated
@@ -56,10 +56,10 @@ def build(
             }
         )
         return
-    from orchestration.reports import read_report
+    from orchestration.reports import read_provisional_report
 
     newest = finished.months[-1].report_month
-    show_report(settings, read_report(settings.home, newest, settings.default_currency))
+    show_report(settings, read_provisional_report(settings.home, newest, settings.default_currency))
     show_build(finished)
 
 
@@ -86,7 +86,7 @@ def cut(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
 
 @app.command(epilog="Example: points months --json")
 def months(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
-    """List the months with their totals, one line a currency."""
+    """List the months with their totals, one line a currency: closed ones, and those of the newest build."""
     from ledger.amounts import points_text
     from orchestration.reports import list_months
 
@@ -99,9 +99,12 @@ def months(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
         {
             name: points_text(value) if name.endswith("_points") else value
             for name, value in vars(summary).items()
-            if name != "folder"
+            if name not in ("folder", "closed_at")
         }
-        | {"folder": str(summary.folder)}
+        | {
+            "closed_at": f"{summary.closed_at:%Y-%m-%dT%H:%M:%SZ}" if summary.closed_at else None,
+            "folder": str(summary.folder),
+        }
         for summary in summaries
     ]
     print_json(rows) if as_json else print_csv(rows)
@@ -113,6 +116,10 @@ def report(
     currency: Annotated[
         str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
     ] = None,
+    revision: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Another revision of a closed month than the one issued."),
+    ] = None,
     rows: Annotated[int, typer.Option(min=0, help="How many customers to show on the screen.")] = 10,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -122,7 +129,7 @@ def report(
     from orchestration.reports import read_report
 
     settings = Settings.from_environment()
-    found = read_report(settings.home, month, settings.default_currency, currency)
+    found = read_report(settings.home, month, settings.default_currency, currency, revision)
     if as_csv:
         sys.stdout.buffer.write(found.csv_bytes())
     elif as_json:
@@ -130,6 +137,7 @@ def report(
             {
                 "report_month": found.summary.report_month,
                 "status": found.summary.status,
+                "revision": found.summary.revision,
                 "currency": found.summary.currency,
                 "rows": [
                     {
@@ -144,7 +152,7 @@ def report(
         show_report(settings, found, rows)
 
 
-@app.command(epilog="Example: points demo && POINTS_HOME=var/demo points build")
+@app.command(epilog="Example: points demo && POINTS_HOME=var/demo points close --through 2026-10")
 def demo(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Make a small programme with every kind of transfer, in a home and a ledger of its own."""
     from orchestration.demo import DEMO_FIRST_MONTH, DEMO_LAST_MONTH, make_demo
@@ -164,6 +172,6 @@ def demo(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     elsewhere = "POINTS_DATABASE_URL= " if settings.database_url else ""
     typer.echo(
         f"The demo programme is in {made.home}: {made.row_count:,} rows of transfers, {DEMO_FIRST_MONTH} to"
-        f" {DEMO_LAST_MONTH}, are {made.entry_count:,} entries of its ledger. Build it with"
-        f" `POINTS_HOME={made.home} {elsewhere}points build`."
+        f" {DEMO_LAST_MONTH}, are {made.entry_count:,} entries of its ledger. Close its months with"
+        f" `POINTS_HOME={made.home} {elsewhere}points close --through {DEMO_LAST_MONTH}`."
     )

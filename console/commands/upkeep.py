@@ -1,4 +1,4 @@
-"""``points verify``, ``doctor``, ``backup`` and ``restore``: is the ledger what it was, and will it be."""
+"""``points verify``, ``doctor``, ``backup`` and ``restore``: is everything what it was, and will it be."""
 
 import os
 from pathlib import Path
@@ -7,61 +7,105 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.output import AsJson, print_json
+from ledger.amounts import points_text
 from ledger.settings import Settings
 
 if TYPE_CHECKING:
+    from ledger.errors import PointsError
     from ledger.upkeep.backup import Backup
 
 app = typer.Typer()
 
 
-@app.command(epilog="Example: points verify --json")
-def verify(as_json: AsJson = False) -> None:
-    """Look at every entry of the ledger: name the first that was altered, removed or slipped in."""
-    from console.upkeep_screens import counting_progress, show_verification
+@app.command(epilog="Example: points verify --full")
+def verify(
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Also compute every closed month again from the first entry, and compare."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at every entry of the ledger and every byte that was published: name what is not as it was."""
+    from console.screens import build_progress
+    from console.upkeep_screens import counting_progress, show_recomputed_otherwise, show_soundness
     from ledger.errors import PointsError
-    from ledger.upkeep.verification import LedgerDamaged, LedgerUnguarded
-    from ledger.upkeep.verification import verify as verify_ledger
+    from orchestration.verification import RecomputedOtherwise, verify_all
 
     settings = Settings.from_environment()
     try:
-        with counting_progress("Entries", quiet=as_json) as report:
-            found = verify_ledger(settings, report)
+        with (
+            counting_progress("Entries", quiet=as_json) as report,
+            build_progress(quiet=as_json or not full) as report_build,
+        ):
+            found = verify_all(settings, full, report, report_build)
     except PointsError as error:
-        if not as_json:
-            raise
-        told = {
-            "verdict": "failed",
-            "finding": type(error).__name__,
-            "code": error.code,
-            "sentence": str(error),
+        if as_json:
+            print_json(_told(error))
+            raise typer.Exit(1) from error
+        if isinstance(error, RecomputedOtherwise):
+            show_recomputed_otherwise(error.recomputation)
+        raise
+    if not as_json:
+        show_soundness(found)
+        return
+    ledger = found.ledger
+    print_json(
+        {
+            "verdict": "sound",
+            "place": ledger.place,
+            "entries": ledger.entries,
+            "links": ledger.links,
+            "head_entry_id": ledger.head.entry_id,
+            "chain_digest": ledger.head.chain_digest.hex(),
+            "anchors": [str(folder) for folder in ledger.anchors],
+            "revisions": found.revisions,
+            "published_files": found.files,
+            "recomputed": found.recomputation is not None,
         }
-        if isinstance(error, LedgerDamaged):
-            told |= {
+    )
+
+
+def _told(error: "PointsError") -> dict[str, object]:
+    """What a verification found, for programs."""
+    from ledger.upkeep.verification import LedgerDamaged, LedgerUnguarded
+    from orchestration.verification import PublishedUnsound, RecomputedOtherwise
+
+    told: dict[str, object] = {
+        "verdict": "failed",
+        "finding": type(error).__name__,
+        "code": error.code,
+        "sentence": str(error),
+    }
+    match error:
+        case LedgerDamaged():
+            return told | {
                 "verdict": "damaged",
                 "first_entry_id": error.first_entry_id,
                 "last_entry_id": error.last_entry_id,
                 "kind": error.kind,
                 "transfer_id": error.transfer_id,
             }
-        elif isinstance(error, LedgerUnguarded):
-            told |= {"verdict": "unguarded", "guards": [vars(guard) for guard in error.unguarded]}
-        print_json(told)
-        raise typer.Exit(1) from error
-    if not as_json:
-        show_verification(found)
-        return
-    print_json(
-        {
-            "verdict": "sound",
-            "place": found.place,
-            "entries": found.entries,
-            "links": found.links,
-            "head_entry_id": found.head.entry_id,
-            "chain_digest": found.head.chain_digest.hex(),
-            "anchors": [str(folder) for folder in found.anchors],
-        }
-    )
+        case LedgerUnguarded():
+            return told | {"verdict": "unguarded", "guards": [vars(guard) for guard in error.unguarded]}
+        case PublishedUnsound():
+            damages = [{"path": str(damage.path), "finding": damage.finding} for damage in error.damages]
+            return told | {"verdict": "damaged", "published": damages}
+        case RecomputedOtherwise():
+            return told | {
+                "verdict": "recomputed_otherwise",
+                "files": [vars(difference) for difference in error.recomputation.files],
+                "figures": [
+                    vars(difference)
+                    | {
+                        "published": points_text(difference.published),
+                        "recomputed": points_text(difference.recomputed),
+                    }
+                    for difference in error.recomputation.figures
+                ],
+            }
+    return told
 
 
 @app.command(epilog="Example: points doctor")

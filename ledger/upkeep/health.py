@@ -15,6 +15,7 @@ from ledger.database import Ledger, LedgerEmpty, sqlite_file
 from ledger.errors import PointsError
 from ledger.files.quarantine import open_quarantined_rows
 from ledger.models import ENTRY_MODELS, WAITING, AccountEvent, StatusChange, Transfer
+from ledger.seals import check_seals, read_seals
 from ledger.settings import Settings
 from ledger.upkeep.guards import find_unguarded
 from ledger.upkeep.inspection import LEDGER_TABLES, first_line, open_as_it_stands
@@ -87,6 +88,7 @@ def examine_ledger(settings: Settings) -> tuple[LedgerFacts | None, list[Finding
         ("guards", _guards),
         ("database", in_database),
         ("anchors", lambda: _anchors(ledger)),
+        ("seals", lambda: _seals(ledger)),
         ("clock", lambda: _clock(ledger)),
         ("waiting", _waiting),
         ("quarantine", _quarantine),
@@ -265,6 +267,12 @@ def _anchors(ledger: Ledger) -> Iterator[Finding]:
             f"{folder} was made from this ledger; entries recorded since: {behind:,}.",
             "`points build` takes them in." if behind else "",
         )
+
+
+def _seals(ledger: Ledger) -> Iterator[Finding]:
+    check_seals(ledger.settings)  # what it raises is the finding
+    if read_seals():
+        yield Finding("seals", OK, "The settings are those that the first close sealed.")
 
 
 def _clock(ledger: Ledger) -> Iterator[Finding]:

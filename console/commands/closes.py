@@ -1,0 +1,116 @@
+"""``points close``, ``reopen``, ``export-database``: months made final, and the files that readers have."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from console.output import AsCsv, AsJson, print_csv, print_json
+from console.screens import build_progress, show_closing, show_export, show_reopening
+from ledger.settings import Settings
+
+if TYPE_CHECKING:
+    from ledger.closes import ClosedMonth
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: points close --through 2026-10")
+def close(
+    month: Annotated[
+        str | None,
+        typer.Argument(metavar="[MONTH]", help="The month to close; by default the oldest open one."),
+    ] = None,
+    through: Annotated[
+        str | None, typer.Option(metavar="MONTH", help="Close every open month up to this one.")
+    ] = None,
+    first_month: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MONTH",
+            help="For the programme's first close: its first month. What is earlier posts to it.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Close ended months for good: build, audit, seal, publish.
+
+    Months are closed in order and without gaps. The first close seals the time zone, the start day of months,
+    the first month and the default currency.
+    """
+    from orchestration.close.closing import close_months
+
+    if month and through:
+        raise typer.BadParameter("name one MONTH or --through, not both", param_hint="--through")
+    settings = Settings.from_environment()
+    with build_progress(quiet=as_json or as_csv) as report:
+        closing = close_months(settings, month, through, first_month, report)
+    rows = [_facts(settings, closed) for closed in closing.closed]
+    if as_csv:
+        print_csv(rows)
+    elif as_json:
+        print_json(
+            {
+                "closed": rows,
+                "already_closed": _facts(settings, closing.already) if closing.already else None,
+                "next_month": closing.next_month,
+                "next_ends_at": f"{closing.next_ends_at:%Y-%m-%dT%H:%M:%SZ}",
+                "quarantined_in_ledger": closing.quarantined_in_ledger,
+            }
+        )
+    else:
+        show_closing(settings, closing)
+
+
+@app.command(epilog='Example: points reopen 2026-08 --reason "Partner sent August anew"')
+def reopen(
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="A closed month, YYYY-MM.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept for ever.")] = "",
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Open a closed month, and every later one, to be closed again as the next revision.
+
+    What was issued stays as it is; readers keep it, flagged as reopened, until all of it is closed again.
+    """
+    from orchestration.close.reopening import reopen_months
+
+    settings = Settings.from_environment()
+    reopened = reopen_months(settings, month, reason)
+    rows = [_facts(settings, closed) for closed in reopened]
+    if as_json or as_csv:
+        print_json({"reopened": rows}) if as_json else print_csv(rows)
+    else:
+        show_reopening(reopened)
+
+
+@app.command(epilog="Example: points export-database outstanding_points_copy.duckdb")
+def export_database(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")],
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Write the published months as one DuckDB database with tables, to carry away."""
+    from orchestration.published.database import export_database as export
+
+    tables = export(Settings.from_environment().home, file)
+    rows = [{"table": name, "rows": count} for name, count in tables]
+    if as_json:
+        print_json({"file": str(file), "tables": rows})
+    elif as_csv:
+        print_csv(rows)
+    else:
+        show_export(file, tables)
+
+
+def _facts(settings: Settings, closed: "ClosedMonth") -> dict[str, object]:
+    return {
+        "report_month": closed.report_month,
+        "revision": closed.revision,
+        "cutoff_entry_id": closed.cutoff_entry_id,
+        "closed_at": f"{closed.closed_at:%Y-%m-%dT%H:%M:%SZ}",
+        "closed_by": closed.closed_by,
+        "manifest_sha256": closed.manifest_sha256,
+        "folder": str(settings.home / "published" / closed.report_month / f"r{closed.revision}"),
+    }

@@ -1,0 +1,177 @@
+"""Closes report months: audited, sealed, committed in the ledger, and only then published.
+
+The one transaction that appends the close entries of all months is the commit. Before it nothing is
+published; after it, publishing is work that the next command of any kind finishes (DESIGN.md, section 6).
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger.anchors import Head
+from ledger.closes import ClosedMonth, read_history
+from ledger.cut import cut_folder, freeze
+from ledger.database import Ledger, open_ledger
+from ledger.errors import PointsError
+from ledger.files.quarantine import open_quarantined_rows
+from ledger.models import Close
+from ledger.seals import SealBroken, read_seals, seals_of
+from ledger.settings import Settings, check_month
+from orchestration.close.commit import committing
+from orchestration.close.finishing import finish_closes
+from orchestration.close.months_to_close import (
+    FirstMonthTooEarly,
+    choose_months,
+    earliest_month,
+    first_open_month,
+)
+from orchestration.close.preparing import ClosePlan, PreparedMonth, prepare_months
+from orchestration.fail_points import fail_point
+from orchestration.published.soundness import check_published
+from orchestration.report_calendar import ends_at
+from orchestration.run_lock import run_lock
+from orchestration.runs import BuildProgress
+
+Report = Callable[[BuildProgress], None]
+
+
+class CloseNeedsLedger(PointsError):
+    """Months are to be closed from files."""
+
+    code = "CLOSE_NEEDS_LEDGER"
+
+    def __init__(self, transfers: str) -> None:
+        super().__init__(
+            f"Months are closed from the ledger alone, but POINTS_TRANSFERS names {transfers}; add that with"
+            " `points import`, unset POINTS_TRANSFERS and close again."
+        )
+
+
+class NothingToClose(PointsError):
+    """The ledger holds no transfer that has taken effect."""
+
+    code = "NOTHING_TO_CLOSE"
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"There is nothing to close: no transfer in the ledger of {place} has been approved; add some"
+            " with `points import FILE` or `points give`."
+        )
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What a close came to: the months that it closed, in order, or why there was nothing to do.
+
+    Where ``closed`` is empty, ``already`` is the close of the month that was named, and ``next_month``, which
+    ends at ``next_ends_at``, is the one that is open. ``quarantined_in_ledger`` rows of files wait to be sent
+    correctly or dismissed, and are in no balance.
+    """
+
+    closed: Sequence[ClosedMonth]
+    already: ClosedMonth | None
+    next_month: str
+    next_ends_at: datetime
+    quarantined_in_ledger: int
+
+
+def close_months(
+    settings: Settings,
+    month: str | None = None,
+    through: str | None = None,
+    first_month: str | None = None,
+    report: Report = lambda progress: None,
+    wait_seconds: float = 0.0,
+    now: datetime | None = None,
+) -> Closing:
+    """Close ``month`` where it is the oldest open one, every month up to ``through``, or the oldest open one.
+
+    Months are ``YYYY-MM``; ``first_month`` is the programme's first, for its first close. ``now`` decides
+    which months have ended; by default the ledger's clock does. Raises `PointsError` where something is
+    refused; nothing is then closed, and readers have what they had.
+    """
+    for name in (month, through, first_month):
+        if name is not None:
+            check_month(name)
+    if settings.transfers:
+        raise CloseNeedsLedger(settings.transfers)
+    ledger = open_ledger(settings)
+    with run_lock(settings.home, "points close", wait_seconds):
+        finish_closes(ledger, report)
+        fail_point("opened")
+        history = read_history()
+        now = now or ledger.clock()
+        # Once sealed it is known without a look at the entries, and a refusal need not wait for them.
+        programmes_first = _sealed_first_month(first_month) or _first_month(ledger, first_month, report)
+        months = choose_months(history, settings, programmes_first, now, month, through)
+        if months:
+            check_published(settings.home, history)
+            plan = ClosePlan(
+                months,
+                {month: history.next_revision(month) for month in months},
+                programmes_first,
+                _freeze(ledger, report),
+                history,
+                settings.programme_name,
+            )
+            fail_point("frozen")
+            _commit(ledger, plan, prepare_months(ledger, plan, report))
+            finish_closes(ledger, report)
+            history = read_history()
+        next_month = first_open_month(history, programmes_first)
+        return Closing(
+            [history.in_force[month] for month in months],
+            history.in_force.get(month or through or "") if not months else None,
+            next_month,
+            ends_at(next_month, settings),
+            open_quarantined_rows().count(),
+        )
+
+
+def _freeze(ledger: Ledger, report: Report) -> Head:
+    return freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total))).head
+
+
+def _sealed_first_month(asked: str | None) -> str | None:
+    """The programme's first month as the first close sealed it; None before that."""
+    sealed = read_seals()
+    if sealed is None:
+        return None
+    if asked not in (None, sealed["first_month"]):
+        raise SealBroken("--first-month", asked, sealed["first_month"])
+    return sealed["first_month"]
+
+
+def _first_month(ledger: Ledger, asked: str | None, report: Report) -> str:
+    """The programme's first month as its first close is to seal it."""
+    _freeze(ledger, report)
+    earliest = earliest_month(cut_folder(ledger.settings.home), ledger.settings)
+    if earliest is None:
+        raise NothingToClose(ledger.place)
+    wanted = asked or ledger.settings.first_month
+    if wanted and wanted < earliest:
+        raise FirstMonthTooEarly(wanted, earliest)
+    return wanted or earliest
+
+
+def _commit(ledger: Ledger, plan: ClosePlan, prepared: Sequence[PreparedMonth]) -> None:
+    """Append the closes of all months, or none: whoever is cut off here has closed all of them or nothing."""
+    seals = {**seals_of(ledger.settings, plan.first_month), "programme_name": plan.programme_name}
+    with committing(ledger, plan.history) as appender:
+        for month in prepared:
+            appender.append(
+                Close(
+                    event="close",
+                    report_month=month.report_month,
+                    revision=month.revision,
+                    cutoff_entry_id=plan.head.entry_id,
+                    control_totals=_json(month.control_totals),
+                    manifest_sha256=month.manifest_sha256,
+                    seals=_json(seals),
+                )
+            )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,217 @@
+"""Publishes what the ledger says is closed: moves prepared months to readers and lets the links go over.
+
+All of it may be done again, and the next command of any kind does, until what readers have is what the ledger
+says (CASES.md, X4, X9, X19, X20). The ledger alone decides: prepared files are found by the hash in the close
+entry, and where they are lost they are made again from the same cutoff.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import duckdb
+from django.db import Error as DatabaseFault
+
+from ledger.anchors import Head, read_anchor, write_anchor
+from ledger.append import ledger_head
+from ledger.closes import ClosedMonth, CloseHistory, read_history
+from ledger.cut import freeze
+from ledger.database import Ledger, first_line, open_ledger
+from ledger.errors import PointsError
+from ledger.models import ChainLink
+from ledger.seals import read_seals
+from ledger.settings import Settings
+from orchestration.close.preparing import ClosePlan, prepare_months
+from orchestration.fail_points import fail_point
+from orchestration.published.database import write_database
+from orchestration.published.layout import (
+    ANNOUNCEMENT_NAME,
+    CURRENT_NAME,
+    is_database_current,
+    needs_finishing,
+    point_link,
+    published_folder,
+    revision_folder,
+    sync_file,
+    sync_folder,
+)
+from orchestration.published.manifests import PublishedDamaged, check_files, read_manifest
+from orchestration.published.soundness import find_strangers
+from orchestration.run_lock import run_lock
+from orchestration.runs import BuildProgress, why_not_written
+
+Report = Callable[[BuildProgress], None]
+
+
+class ClosedFilesLost(PointsError):
+    """The files of a closed month are gone, and made again they are others."""
+
+    code = "CLOSED_FILES_LOST"
+
+    def __init__(self, closed: ClosedMonth, home: Path) -> None:
+        super().__init__(
+            f"The files of {closed.name} are not in {home}/published, and made again they are not those that"
+            " the ledger's close entry names, so the rules, the settings or a version must be others than"
+            " then; put the folder back from a backup, or run this with the versions of that time."
+        )
+        self.closed = closed
+
+
+class PublishingUnfinished(PointsError):
+    """The ledger says what is closed, but readers could not be given all of it."""
+
+    code = "PUBLISHING_UNFINISHED"
+
+    def __init__(self, home: Path, reason: str) -> None:
+        super().__init__(
+            f"What the ledger says is closed stays closed, but it could not be given to readers in"
+            f" {published_folder(home)}: {reason}; they have what they had, and once that is mended the next"
+            " command of any kind, like `points months`, finishes it."
+        )
+
+
+def finish_if_needed(settings: Settings) -> None:
+    """Finish a close that was cut off, before another command begins.
+
+    Raises `RunInProgress` where another run goes on, and what `finish_closes` does. Where the ledger cannot
+    be opened nothing is done or said: every command that needs it says so itself.
+    """
+    if needs_finishing(settings.home) and not settings.transfers:
+        try:
+            ledger = open_ledger(settings)
+        except PointsError:
+            return
+        try:
+            with run_lock(settings.home, "finishing a close"):
+                finish_closes(ledger)
+        except OSError as error:  # the lock's own file
+            raise PublishingUnfinished(settings.home, why_not_written(error)) from error
+
+
+def finish_closes(ledger: Ledger, report: Report = lambda progress: None) -> None:
+    """Give readers what the ledger says is closed, under the lock of the home, as far as they lack it.
+
+    Raises `PublishedDamaged` where the ledger is older than what is published, `ClosedFilesLost`,
+    `PublishingUnfinished`, and what preparing a month raises where it is made again.
+    """
+    home = ledger.settings.home
+    try:
+        history = read_history()
+        # A ledger that lacks closes would take readers back to an older set.
+        for stranger in find_strangers(home, history):
+            raise stranger
+        if history.closes:
+            published_folder(home).mkdir(exist_ok=True)
+            sync_folder(home)
+            for together in _runs(history):
+                _publish(ledger, history, together, report)
+            fail_point("months moved")
+            _swap_links(home, history)
+            if not is_database_current(home, history.last_entry_id):
+                write_database(home, history)
+                fail_point("database swapped")
+            _remember_ledger(home, history)
+        (home / ANNOUNCEMENT_NAME).unlink(missing_ok=True)
+    except DatabaseFault as error:
+        raise PublishingUnfinished(home, first_line(error)) from error
+    except (duckdb.Error, OSError) as error:
+        raise PublishingUnfinished(home, why_not_written(error)) from error
+    fail_point("finished")
+
+
+def _remember_ledger(home: Path, history: CloseHistory) -> None:
+    """From here on an older copy of the ledger is refused, whatever else is deleted (CASES.md, X12)."""
+    anchor = read_anchor(home)
+    if anchor is None or anchor.entry_id < history.last_entry_id:
+        write_anchor(home, ledger_head())
+        fail_point("anchored")
+
+
+def _runs(history: CloseHistory) -> list[list[ClosedMonth]]:
+    """The closes, those of one run together, in order."""
+    together: dict[int, list[ClosedMonth]] = {}
+    for closed in history.closes:
+        together.setdefault(closed.cutoff_entry_id, []).append(closed)
+    return list(together.values())
+
+
+def _publish(ledger: Ledger, history: CloseHistory, together: Sequence[ClosedMonth], report: Report) -> None:
+    """Move the months of one run to readers, as far as they are not there; make again what is lost."""
+    home = ledger.settings.home
+    missing = [closed for closed in together if not _folder(home, closed).is_dir()]
+    prepared = {closed: _find_prepared(home, closed) for closed in missing}
+    if not all(prepared.values()):
+        made = _make_again(ledger, history, together, report)
+        prepared = {closed: made[closed] for closed in missing}
+    for closed, folder in prepared.items():
+        _move(folder, _folder(home, closed))
+        fail_point("month moved")
+
+
+def _folder(home: Path, closed: ClosedMonth) -> Path:
+    return revision_folder(home, closed.report_month, closed.revision)
+
+
+def _find_prepared(home: Path, closed: ClosedMonth) -> Path | None:
+    """The folder that a run prepared for this very close, if all of it is there."""
+    for folder in sorted(home.glob(f"runs/*/published/{closed.name}")):
+        try:
+            check_files(folder, read_manifest(folder, closed.manifest_sha256), hashed=False)
+        except PublishedDamaged:
+            continue
+        return folder
+    return None
+
+
+def _move(prepared: Path, folder: Path) -> None:
+    """Let readers have a prepared folder, in one step."""
+    folder.parent.mkdir(exist_ok=True)
+    sync_folder(folder.parent.parent)
+    try:
+        os.rename(prepared, folder)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # What readers have lies on another file system: it goes there under another name first.
+        unfinished = folder.with_name(f".unfinished.{folder.name}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(prepared, unfinished)
+        for path in (*unfinished.iterdir(), unfinished):
+            sync_file(path)
+        os.rename(unfinished, folder)
+    sync_folder(folder.parent)
+
+
+def _make_again(
+    ledger: Ledger, history: CloseHistory, together: Sequence[ClosedMonth], report: Report
+) -> dict[ClosedMonth, Path]:
+    """Make the months that one run closed once more, from the same cutoff."""
+    cutoff = together[0].cutoff_entry_id
+    freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)))
+    prepared = prepare_months(
+        ledger,
+        ClosePlan(
+            months=[closed.report_month for closed in together],
+            revisions={closed.report_month: closed.revision for closed in together},
+            first_month=read_seals()["first_month"],
+            head=Head(cutoff, bytes(ChainLink.objects.get(last_entry_id=cutoff).digest)),
+            history=history.before(together[0].entry_id),
+            programme_name=together[0].programme_name,
+        ),
+        report,
+    )
+    for closed, month in zip(together, prepared, strict=True):
+        if month.manifest_sha256 != closed.manifest_sha256:
+            raise ClosedFilesLost(closed, ledger.settings.home)
+    return {closed: month.folder for closed, month in zip(together, prepared, strict=True)}
+
+
+def _swap_links(home: Path, history: CloseHistory) -> None:
+    """Let ``current`` of each month name the revision that readers have."""
+    for month, closed in history.issued.items():
+        link = published_folder(home) / month / CURRENT_NAME
+        if not link.is_symlink() or os.readlink(link) != f"r{closed.revision}":
+            point_link(link, f"r{closed.revision}")
+            fail_point("current swapped")

@@ -1,0 +1,299 @@
+"""Makes the files of months that are to be closed, in a run's folder where nobody reads, and proves them.
+
+Build, audit, write, sync, read back: what comes out is ready to be published as it is. The same is done again
+where files that were committed are lost (`orchestration.close.finishing`): the same cutoff gives the same
+bytes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from ledger.anchors import Head
+from ledger.closes import CloseHistory
+from ledger.cut import cut_folder
+from ledger.database import Ledger
+from ledger.related_transfers import write_related
+from ledger.seals import seals_of
+from orchestration.close.read_back import read_back
+from orchestration.dbt_run import DbtResult, NodeProgress, run_dbt
+from orchestration.fail_points import fail_point
+from orchestration.month_files import MonthFiles, months_built, write_months
+from orchestration.published.layout import (
+    prepared_folder,
+    revision_folder,
+    sync_file,
+    sync_folder,
+)
+from orchestration.published.manifests import Facts, checked_manifest, write_manifest
+from orchestration.recount.opening import Opening
+from orchestration.recount.recount import Recount, find_differences, recount
+from orchestration.report_calendar import months_between, next_month, period_days, previous_month
+from orchestration.required_tests import AuditFailed, audit_verdicts, required_tests
+from orchestration.runs import (
+    BuildProgress,
+    FilesNotWritten,
+    build_database,
+    dbt_arguments,
+    dbt_environment,
+    new_run_folder,
+)
+
+Report = Callable[[BuildProgress], None]
+
+
+@dataclass(frozen=True)
+class ClosePlan:
+    """What is to be closed: ``months`` in order, from the ledger frozen at ``head``.
+
+    ``history`` is what the ledger said of closes then; ``revisions`` are by month.
+    """
+
+    months: Sequence[str]
+    revisions: Mapping[str, int]
+    first_month: str
+    head: Head
+    history: CloseHistory
+    programme_name: str
+
+
+@dataclass(frozen=True)
+class PreparedMonth:
+    """A month whose files stand ready in ``folder``, with what its close entry will say."""
+
+    report_month: str
+    revision: int
+    folder: Path
+    manifest_sha256: str
+    control_totals: Mapping[str, Mapping]
+    files: MonthFiles
+
+
+def prepare_months(ledger: Ledger, plan: ClosePlan, report: Report) -> list[PreparedMonth]:
+    """Make the files of the plan's months, under the lock of the home; the cut reaches to the plan's head.
+
+    Raises `PointsError` where a published month that is built on is not as it was, dbt fails, the audit
+    refuses, or files cannot be written or read back.
+    """
+    settings = ledger.settings
+    opening = _choose_opening(settings.home, plan)
+    with _writing(settings.home):
+        run_folder = new_run_folder(settings.home)
+        fail_point("run begun")
+        related = _write_related(ledger, plan, opening, run_folder)
+        fail_point("related written")
+        result = _run_dbt(ledger, plan, opening, related, run_folder, report)
+    fail_point("models built")
+    required = required_tests()
+    audit_verdicts(result.statuses, required)
+    fail_point("verdicts audited")
+    recounted = _recount(ledger, plan, opening, related, run_folder)
+    fail_point("recounted")
+    with _writing(settings.home):
+        prepared = _write_files(ledger, plan, recounted, required, run_folder, report)
+        _sync(prepared_folder(run_folder))
+    fail_point("files synced")
+    read_back(prepared_folder(run_folder))
+    fail_point("read back")
+    return prepared
+
+
+@contextmanager
+def _writing(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        raise FilesNotWritten(home, error) from error
+
+
+def _choose_opening(home: Path, plan: ClosePlan) -> Opening | None:
+    """The newest published month that a build can start from: the last one of the run that closed it.
+
+    The closes in force may reach further: then months that are closed already are built once more on the way.
+    """
+    closed_before = [
+        closed
+        for month, closed in plan.history.in_force.items()
+        if month < plan.months[0] and plan.history.closed_together(closed)[-1] == closed
+    ]
+    if not closed_before:
+        return None
+    newest = closed_before[-1]
+    folder = revision_folder(home, newest.report_month, newest.revision)
+    manifest = checked_manifest(newest, folder)
+    return Opening(newest.report_month, newest.cutoff_entry_id, folder, manifest["control_totals"])
+
+
+def _run_months(plan: ClosePlan, opening: Opening | None) -> list[str]:
+    """All months that the models make: those to close, and closed ones between the opening and them."""
+    first = next_month(opening.report_month) if opening else plan.first_month
+    return months_between(first, plan.months[-1])
+
+
+@dataclass(frozen=True)
+class _Related:
+    transfers: Path
+    status_changes: Path
+
+
+def _write_related(
+    ledger: Ledger, plan: ClosePlan, opening: Opening | None, run_folder: Path
+) -> _Related | None:
+    """The transfers of closed months that revocations of this run are connected with; None without any."""
+    if opening is None:
+        return None
+    related = _Related(
+        run_folder / "related_transfers.parquet", run_folder / "related_status_changes.parquet"
+    )
+    write_related(
+        ledger,
+        cut_folder(ledger.settings.home),
+        opening.folder / "unposted_transfers.parquet",
+        opening.cutoff_entry_id,
+        plan.head.entry_id,
+        related.transfers,
+        related.status_changes,
+    )
+    return related
+
+
+def _run_dbt(
+    ledger: Ledger,
+    plan: ClosePlan,
+    opening: Opening | None,
+    related: _Related | None,
+    run_folder: Path,
+    report: Report,
+) -> DbtResult:
+    # What a run reads lies under names that are the same in every run, relative to its folder, where dbt
+    # works: other text would make dbt parse the whole project again.
+    environment = {
+        **dbt_environment(ledger.settings, plan.months[-1], run_folder),
+        "POINTS_FIRST_MONTH": plan.first_month,
+        "POINTS_UPTO_ENTRY_ID": str(plan.head.entry_id),
+    }
+    if opening and related:
+        (run_folder / "opening").symlink_to(opening.folder.absolute(), target_is_directory=True)
+        environment |= {
+            "POINTS_OPENING_CUTOFF": str(opening.cutoff_entry_id),
+            "POINTS_OPENING_BALANCES": "opening/outstanding_points_by_month.parquet",
+            "POINTS_UNPOSTED_TRANSFERS": "opening/unposted_transfers.parquet",
+            "POINTS_RELATED_TRANSFERS": related.transfers.name,
+            "POINTS_RELATED_STATUS_CHANGES": related.status_changes.name,
+        }
+
+    def follow(step: NodeProgress) -> None:
+        report(BuildProgress("models", step.name, step.position, step.total))
+        fail_point("test passed" if step.resource_type == "test" else "model built")
+
+    return run_dbt(dbt_arguments(), environment, run_folder, follow)
+
+
+def _recount(
+    ledger: Ledger, plan: ClosePlan, opening: Opening | None, related: _Related | None, run_folder: Path
+) -> Recount:
+    """Count everything once more without dbt; raise `AuditFailed` where the build says otherwise."""
+    months = _run_months(plan, opening)
+    built = months_built(build_database(run_folder))
+    if built != months:
+        raise AuditFailed([f"the models made {_span(built)}, but the close is about {_span(months)}"])
+    recounted = recount(
+        cut=cut_folder(ledger.settings.home),
+        upto_entry_id=plan.head.entry_id,
+        opening=opening,
+        closes=[(closed.report_month, closed.cutoff_entry_id) for closed in plan.history.in_force.values()],
+        first_month=plan.first_month,
+        months=months,
+        settings=ledger.settings,
+        related_transfers=related.transfers if related else None,
+        related_status_changes=related.status_changes if related else None,
+    )
+    differences = find_differences(recounted, build_database(run_folder), months)
+    if differences:
+        raise AuditFailed(differences)
+    return recounted
+
+
+def _span(months: Sequence[str]) -> str:
+    return f"the months {months[0]} to {months[-1]}" if months else "no month"
+
+
+def _write_files(
+    ledger: Ledger,
+    plan: ClosePlan,
+    recounted: Recount,
+    required: Sequence[str],
+    run_folder: Path,
+    report: Report,
+) -> list[PreparedMonth]:
+    folder = prepared_folder(run_folder)
+    folders = {month: folder / month / f"r{plan.revisions[month]}" for month in plan.months}
+
+    def follow(month: str, position: int, total: int) -> None:
+        report(BuildProgress("files", month, position, total))
+        fail_point("month written")
+
+    written = write_months(
+        build_database(run_folder),
+        folders,
+        ledger.settings.default_currency,
+        {
+            month: {
+                "status": "closed",
+                "programme": plan.programme_name,
+                "revision": str(plan.revisions[month]),
+            }
+            for month in plan.months
+        },
+        follow,
+    )
+    fail_point("files written")
+    prepared = []
+    before = plan.history.in_force.get(previous_month(plan.months[0]))
+    previous_sha256 = before.manifest_sha256 if before else None
+    for files in written:
+        month = files.report_month
+        first_day, last_day = period_days(month, ledger.settings)
+        previous_sha256 = write_manifest(
+            files.folder,
+            Facts(
+                programme=plan.programme_name,
+                report_month=month,
+                period_start_date=first_day.isoformat(),
+                period_end_date=last_day.isoformat(),
+                revision=plan.revisions[month],
+                seals=seals_of(ledger.settings, plan.first_month),
+                control_totals=recounted.control_totals[month],
+                tests=dict.fromkeys(required, "pass"),
+                ledger_head=plan.head,
+                previous_manifest_sha256=previous_sha256,
+            ),
+        )
+        prepared.append(
+            PreparedMonth(
+                month,
+                plan.revisions[month],
+                files.folder,
+                previous_sha256,
+                recounted.control_totals[month],
+                files,
+            )
+        )
+    fail_point("manifests written")
+    return prepared
+
+
+def _sync(folder: Path) -> None:
+    """Make every prepared file last, and read-only: what is published is never changed."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            sync_file(path)
+            path.chmod(0o444)
+    # With the folder's own name, that of its run, and that of the first run in the home.
+    for named in (folder, *folder.parents[:3]):
+        sync_folder(named)

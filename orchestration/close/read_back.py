@@ -1,0 +1,127 @@
+"""Reads prepared months back from the disk, in a process of its own, before they are published.
+
+Run as ``python -m orchestration.close.read_back <folder>``: every revision in the folder must be what its
+manifest says, and its CSV files must say what its Parquet files and its control totals say. What differs goes
+to standard output, one sentence a line.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from ledger.amounts import points_text
+from ledger.errors import PointsError
+from ledger.settings import PROJECT_ROOT
+from orchestration.month_files import REPORT_COLUMNS, ROLL_FORWARD_COLUMNS
+from orchestration.published.manifests import PublishedDamaged, check_files, read_manifest
+
+
+class ReadBackDiffers(PointsError):
+    """What was written is not what is read."""
+
+    code = "READ_BACK"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(
+            f"The files were written but do not read back as they should, so nothing was published:"
+            f" {' '.join(problems[:3])} Look at the disk, and run the same command again."
+        )
+        self.problems = problems
+
+
+def read_back(folder: Path) -> None:
+    """Read the prepared months of ``folder`` in a new process; raise `ReadBackDiffers`."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "orchestration.close.read_back", str(folder)],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT), "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    problems = finished.stdout.splitlines()
+    if finished.returncode != 0 and not problems:
+        problems = [
+            f"the process that reads them ended with status {finished.returncode}: "
+            + (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        ]
+    if problems:
+        raise ReadBackDiffers(problems)
+
+
+def find_differences(folder: Path) -> Iterator[str]:
+    """What is amiss with the prepared months of ``folder``: one sentence each."""
+    for revision in sorted(folder.glob("*/r*")):
+        for path in revision.iterdir():
+            _drop_from_cache(path)
+        try:
+            manifest = read_manifest(revision)
+            check_files(revision, manifest)
+        except PublishedDamaged as error:
+            yield f"{error.path} {error.finding}."
+            continue
+        yield from _differences_of_month(revision, manifest)
+
+
+def _drop_from_cache(path: Path) -> None:
+    """Let the next reading come from the disk, where the system can be asked to."""
+    if hasattr(os, "posix_fadvise"):
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _differences_of_month(folder: Path, manifest: dict) -> Iterator[str]:
+    default_currency = manifest["sealed_settings"]["default_currency"]
+    parquet = str(folder / "outstanding_points_by_month.parquet")
+    with duckdb.connect() as connection:
+        for currency, totals in manifest["control_totals"].items():
+            suffix = "" if currency == default_currency else f".{currency}"
+            for name, columns in (
+                ("outstanding_points", REPORT_COLUMNS),
+                ("points_roll_forward", ROLL_FORWARD_COLUMNS),
+            ):
+                path = folder / f"{name}{suffix}.csv"
+                if different := _rows_that_differ(connection, path, parquet, currency, columns):
+                    yield f"{different:,} rows of {path} are not those of its Parquet file."
+            rows, closing = connection.execute(
+                "select count(*), coalesce(sum(closing_points), 0) from read_parquet(?) where currency = ?",
+                [parquet, currency],
+            ).fetchone()
+            found = {"relation_references": rows, "closing_points": points_text(closing)}
+            for total, value in found.items():
+                if totals[total] != value:
+                    yield f"{parquet} has {total} {value} in {currency}, the manifest {totals[total]}."
+
+
+def _rows_that_differ(
+    connection: duckdb.DuckDBPyConnection, path: Path, parquet: str, currency: str, columns: dict[str, str]
+) -> int:
+    """How many rows stand in only one of a CSV and the Parquet that it was written beside."""
+    types = ", ".join(
+        f"'{title}': '{'varchar' if column == 'relation_reference' else 'decimal(38, 4)'}'"
+        for title, column in columns.items()
+    )
+    csv_rows = (
+        f"select * from read_csv($csv, columns = {{{types}}}, header = true, auto_detect = false,"
+        " delim = ',', quote = '\"', escape = '\"', new_line = '\\r\\n')"
+    )
+    parquet_rows = (
+        f"select {', '.join(columns.values())} from read_parquet($parquet) where currency = $currency"
+    )
+    (different,) = connection.execute(
+        f"with written as ({csv_rows}), kept as ({parquet_rows})"
+        " select (select count(*) from (from written except all from kept))"
+        " + (select count(*) from (from kept except all from written))",
+        {"csv": str(path), "parquet": parquet, "currency": currency},
+    ).fetchone()
+    return different
+
+
+if __name__ == "__main__":
+    for difference in find_differences(Path(sys.argv[1])):
+        print(difference)

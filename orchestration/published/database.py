@@ -1,0 +1,255 @@
+"""The read-only DuckDB over published months: views over the Parquet files of one set of revisions.
+
+It is small and disposable: every change makes a new one under a name of its own, and a link goes over to
+it. So a reader who has one open reads on, and sees whole sets only (CASES.md, X8). Views name files by their
+full path, for others follow the reader's folder: in a home that was moved it is made again (X20).
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from ledger.closes import ClosedMonth, CloseHistory
+from ledger.errors import PointsError
+from orchestration.fail_points import fail_point
+from orchestration.month_files import PARQUET_FILES
+from orchestration.published.layout import (
+    DATABASE_FOLDER,
+    DATABASE_NAME,
+    DATABASES_NAME,
+    database_file,
+    database_folder_name,
+    file_sha256,
+    point_link,
+    published_folder,
+    revision_folder,
+    sync_file,
+    sync_folder,
+)
+from orchestration.published.manifests import read_manifest
+
+# Where each view finds the month of a row.
+_MONTH_COLUMNS = {
+    **{name: column for name, (column, _) in PARQUET_FILES.items()},
+    "posted_transfers": "posting_month",
+}
+VIEWS = (*_MONTH_COLUMNS, "unposted_transfers", "customer_point_balances")
+
+
+class ExportTargetTaken(PointsError):
+    """There is a file already where the database is to be exported to."""
+
+    code = "FILE_EXISTS"
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"{file} is there already, and an export overwrites nothing; name another file.")
+
+
+class NothingPublished(PointsError):
+    """No month has been closed yet."""
+
+    code = "NOTHING_PUBLISHED"
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(f"No month of {home} has been closed yet; close one with `points close`.")
+
+
+@dataclass(frozen=True)
+class PublishedMonth:
+    """A month as readers have it, from the database's ``published_months``; instants are in UTC."""
+
+    report_month: str
+    revision: int
+    status: str
+    cutoff_entry_id: int
+    closed_at: datetime
+    closed_by: str
+
+
+def list_published(home: Path) -> list[PublishedMonth]:
+    """The months that readers have, in order; none where no month has been closed."""
+    file = database_file(home)
+    if not file.exists():
+        return []
+    with duckdb.connect(str(file.resolve()), read_only=True) as connection:
+        return [
+            PublishedMonth(*row)
+            for row in connection.execute(
+                "select strftime(report_month, '%Y-%m'), revision, status, cutoff_entry_id, closed_at,"
+                " closed_by from published_months order by report_month"
+            ).fetchall()
+        ]
+
+
+def is_database_whole(home: Path) -> bool:
+    """Whether the database that the link names is, to the byte, as it was made."""
+    file = database_file(home).resolve()
+    named = DATABASE_FOLDER.fullmatch(file.parent.name)
+    return named is not None and file_sha256(file).startswith(named["sha256"])
+
+
+def write_database(home: Path, history: CloseHistory) -> None:
+    """Make the database of what ``history`` issued, and let the link name it."""
+    folder = published_folder(home) / DATABASES_NAME
+    folder.mkdir(exist_ok=True)
+    unfinished = folder / ".unfinished.duckdb"
+    _remove_database(unfinished)
+    try:
+        _create(unfinished, home, history)
+    except Exception:
+        _remove_database(unfinished)
+        raise
+    fail_point("database written")
+    own = folder / database_folder_name(home, history.last_entry_id, file_sha256(unfinished))
+    own.mkdir(exist_ok=True)
+    file = own / DATABASE_NAME
+    sync_file(unfinished)
+    unfinished.chmod(0o444)
+    unfinished.rename(file)
+    sync_folder(own)
+    sync_folder(folder)
+    link = database_file(home)
+    before = link.resolve().parent if link.is_symlink() else None
+    point_link(link, f"{DATABASES_NAME}/{own.name}/{file.name}")
+    for earlier in folder.iterdir():
+        if earlier.is_dir() and earlier.resolve() not in (before, own.resolve()):
+            shutil.rmtree(earlier)
+
+
+def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
+    """Write a database with tables instead of views, to carry away; return each table and its rows.
+
+    Raises `NothingPublished` and `ExportTargetTaken`.
+    """
+    source = database_file(home)
+    if not source.exists():
+        raise NothingPublished(home)
+    if file.exists():
+        raise ExportTargetTaken(file)
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    _remove_database(unfinished)
+    try:
+        with duckdb.connect(str(unfinished)) as connection:
+            connection.execute(f"attach {_literal(source.resolve())} as published (read_only)")
+            tables = [
+                (name, *connection.execute(f"create table {name} as from published.{name}").fetchone())
+                for name in ("published_months", *VIEWS)
+            ]
+            connection.execute("detach published")
+        sync_file(unfinished)
+        # Unlike a rename, a link does not replace what another process has put there meanwhile.
+        try:
+            file.hardlink_to(unfinished)
+        except FileExistsError:
+            raise ExportTargetTaken(file) from None
+        sync_folder(file.absolute().parent)
+    finally:
+        _remove_database(unfinished)
+    return tables
+
+
+def _remove_database(file: Path) -> None:
+    """Remove what a writer may have left that was cut off: its log would be replayed into another file."""
+    file.unlink(missing_ok=True)
+    file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
+
+
+def _create(file: Path, home: Path, history: CloseHistory) -> None:
+    issued = list(history.issued.values())
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        folders = [
+            revision_folder(home.absolute(), closed.report_month, closed.revision) for closed in issued
+        ]
+        _create_months(connection, history, issued, folders)
+        fail_point("database begun")
+        for name, month_column in _MONTH_COLUMNS.items():
+            files = ", ".join(_literal(folder / f"{name}.parquet") for folder in folders)
+            connection.execute(
+                f"create view {name} as"
+                " select files.*, months.revision, months.period_start_date, months.period_end_date"
+                f" from read_parquet([{files}]) as files"
+                f" inner join published_months as months on files.{month_column} = months.report_month"
+            )
+        newest = folders[-1]
+        unposted = _literal(newest / "unposted_transfers.parquet")
+        connection.execute(f"create view unposted_transfers as from read_parquet({unposted})")
+        connection.execute(_customer_point_balances(newest))
+
+
+def _create_months(
+    connection: duckdb.DuckDBPyConnection,
+    history: CloseHistory,
+    issued: Sequence[ClosedMonth],
+    folders: Sequence[Path],
+) -> None:
+    connection.execute(
+        "create table published_months (report_month date, period_start_date date, period_end_date date,"
+        " revision integer, status varchar, cutoff_entry_id bigint, closed_at timestamp, closed_by varchar,"
+        " signed_off_at timestamp, signed_off_by varchar, manifest_sha256 varchar)"
+    )
+    for closed, folder in zip(issued, folders, strict=True):
+        manifest = read_manifest(folder, closed.manifest_sha256)
+        signature = history.signatures.get((closed.report_month, closed.revision))
+        connection.execute(
+            "insert into published_months values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                f"{closed.report_month}-01",
+                manifest["period_start_date"],
+                manifest["period_end_date"],
+                closed.revision,
+                history.status(closed),
+                closed.cutoff_entry_id,
+                closed.closed_at.replace(tzinfo=None),
+                closed.closed_by,
+                signature.signed_off_at.replace(tzinfo=None) if signature else None,
+                signature.signed_off_by if signature else None,
+                closed.manifest_sha256,
+            ],
+        )
+
+
+def _customer_point_balances(newest: Path) -> str:
+    """What each customer had at the end of the newest closed month, and what waited at its close."""
+    waiting = ", ".join(
+        f"case when status = '{status}' and style = '{style}' then points else 0 end"
+        f" as {status}_{name}_points"
+        for status in ("pending", "on_hold")
+        for style, name in (("give", "given"), ("deduct", "deducted"))
+    )
+    points = [
+        "approved_points",
+        *(f"{status}_{name}_points" for status in ("pending", "on_hold") for name in ("given", "deducted")),
+    ]
+    sums = ", ".join(f"cast(sum({name}) as decimal(38, 4)) as {name}" for name in points)
+    return f"""
+        create view customer_point_balances as
+        with parts as (
+            select currency, relation_reference, closing_points as approved_points,
+                0 as pending_given_points, 0 as pending_deducted_points,
+                0 as on_hold_given_points, 0 as on_hold_deducted_points, is_account_closed
+            from read_parquet({_literal(newest / "outstanding_points_by_month.parquet")})
+            union all by name
+            select currency, relation_reference, 0 as approved_points, {waiting}, false as is_account_closed
+            from unposted_transfers
+            where status in ('pending', 'on_hold')
+        ),
+        summed as (
+            select currency, relation_reference, {sums}, bool_or(is_account_closed) as is_account_closed
+            from parts
+            group by currency, relation_reference
+        )
+        select currency, relation_reference, {", ".join(points)},
+            cast(approved_points - pending_deducted_points - on_hold_deducted_points as decimal(38, 4))
+                as spendable_points,
+            is_account_closed
+        from summed
+    """
+
+
+def _literal(text: object) -> str:
+    return "'" + str(text).replace("'", "''") + "'"

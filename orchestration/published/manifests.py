@@ -1,0 +1,160 @@
+"""The manifest of a closed month: what its files are, what they come from, and who vouches for them.
+
+It holds no clock and no path, so that the same cut, closed again, gives the same bytes; the hash of it stands
+in the ledger's close entry and in the next month's manifest (DESIGN.md, section 9).
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import duckdb
+
+from ledger.anchors import Head
+from ledger.closes import ClosedMonth
+from ledger.errors import PointsError
+from ledger.settings import PROJECT_ROOT
+from orchestration.published.layout import MANIFEST_NAME, file_sha256
+
+_SEEDS = ("transfer_reasons.csv", "points_currencies.csv")
+_VERSIONS = ("outstanding-points", "dbt-core", "dbt-duckdb", "duckdb")
+
+
+class PublishedDamaged(PointsError):
+    """A published file is not what was published."""
+
+    code = "PUBLISHED_DAMAGED"
+
+    def __init__(
+        self,
+        path: Path,
+        finding: str,
+        remedy: str = "put the file back from a backup of the published folder, and let `points verify` look"
+        " at all of them",
+    ) -> None:
+        super().__init__(f"{path} {finding}, so nothing may be built on it; {remedy}.")
+        self.path = path
+        self.finding = finding
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a manifest says besides its files.
+
+    ``control_totals`` are by currency (`orchestration.recount`); ``tests`` are dbt's verdicts by unique
+    id; ``ledger_head`` is where the ledger was frozen.
+    """
+
+    programme: str
+    report_month: str
+    period_start_date: str
+    period_end_date: str
+    revision: int
+    seals: Mapping[str, object]
+    control_totals: Mapping[str, Mapping]
+    tests: Mapping[str, str]
+    ledger_head: Head
+    previous_manifest_sha256: str | None
+
+
+def write_manifest(folder: Path, facts: Facts) -> str:
+    """Write the manifest of the files in ``folder`` beside them; return its SHA-256."""
+    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST_NAME)
+    content = {
+        "programme": facts.programme,
+        "report_month": facts.report_month,
+        "period_start_date": facts.period_start_date,
+        "period_end_date": facts.period_end_date,
+        "revision": facts.revision,
+        "cutoff_entry_id": facts.ledger_head.entry_id,
+        "sealed_settings": dict(facts.seals),
+        "counts": {path.stem: _count_rows(path) for path in files if path.suffix == ".parquet"},
+        "control_totals": facts.control_totals,
+        "files": {path.name: {"sha256": file_sha256(path), "bytes": path.stat().st_size} for path in files},
+        "seeds_sha256": seeds_sha256(),
+        "versions": {name: version(name) for name in _VERSIONS},
+        "tests": dict(sorted(facts.tests.items())),
+        "ledger_chain_digest": facts.ledger_head.chain_digest.hex(),
+        "previous_manifest_sha256": facts.previous_manifest_sha256,
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def read_manifest(folder: Path, sha256: str | None = None) -> dict:
+    """The manifest in ``folder``; where ``sha256`` is given it must have that hash.
+
+    Raises `PublishedDamaged` where it is missing or another.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise PublishedDamaged(path, "is missing") from None
+    except OSError as error:
+        raise PublishedDamaged(path, f"cannot be read ({error.strerror})") from error
+    if sha256 is not None and hashlib.sha256(text).hexdigest() != sha256:
+        raise PublishedDamaged(path, "is not the one that the ledger's close entry names by its hash")
+    return json.loads(text)
+
+
+def check_files(folder: Path, manifest: Mapping, hashed: bool = True) -> None:
+    """Raise `PublishedDamaged` at the first file of ``folder`` that is not as its manifest says.
+
+    Without ``hashed`` only names and sizes are looked at.
+    """
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise PublishedDamaged(path, "is missing")
+        if path.stat().st_size != expected["bytes"]:
+            raise PublishedDamaged(
+                path, f"has {path.stat().st_size:,} bytes where its manifest says {expected['bytes']:,}"
+            )
+        if hashed and _sha256_of_published(path) != expected["sha256"]:
+            raise PublishedDamaged(path, "was altered: its hash is not the one in its manifest")
+    for path in sorted(folder.iterdir()):
+        if path.name not in (*manifest["files"], MANIFEST_NAME):
+            raise PublishedDamaged(path, "is in no manifest")
+
+
+def _count_rows(file: Path) -> int:
+    """The rows of a Parquet file, from its own footer."""
+    (rows,) = duckdb.execute("select num_rows from parquet_file_metadata(?)", [str(file)]).fetchone()
+    return rows
+
+
+def _sha256_of_published(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise PublishedDamaged(path, f"cannot be read ({error.strerror})") from error
+
+
+def bytes_of_files(manifest: Mapping) -> int:
+    """How large the files of a manifest are, all together."""
+    return sum(file["bytes"] for file in manifest["files"].values())
+
+
+def seeds_sha256() -> str:
+    """One hash over the rules that classify: the seeds' rows, whatever their line ends."""
+    digest = hashlib.sha256()
+    for name in _SEEDS:
+        with open(PROJECT_ROOT / "seeds" / name, encoding="utf-8", newline="") as file:
+            digest.update(json.dumps([name, list(csv.reader(file))]).encode("utf-8"))
+    return digest.hexdigest()
+
+
+def checked_manifest(closed: ClosedMonth, folder: Path) -> dict:
+    """The manifest of a published month whose files are all as they were published.
+
+    Raises `PublishedDamaged`.
+    """
+    manifest = read_manifest(folder, closed.manifest_sha256)
+    check_files(folder, manifest)
+    return manifest

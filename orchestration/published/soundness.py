@@ -1,0 +1,80 @@
+"""Are the published files what the ledger says was published? (CASES.md, X10 and X12)"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ledger.closes import ClosedMonth, CloseHistory
+from ledger.models import ChainLink
+from orchestration.published.layout import CURRENT_NAME, published_folder, revision_folder
+from orchestration.published.manifests import (
+    PublishedDamaged,
+    bytes_of_files,
+    check_files,
+    read_manifest,
+)
+
+# What a close hashes before it goes on, newest month first: what takes a second or two. All of it, however
+# much, is for `points verify`.
+_BYTES_HASHED_BY_A_CLOSE = 1024**3
+
+
+def check_published(home: Path, history: CloseHistory) -> None:
+    """Refuse to go on beside damaged files: all manifests, names and sizes, and the newest files by hash.
+
+    Raises `PublishedDamaged`, naming the first.
+    """
+    for damage in find_damage(home, history, _BYTES_HASHED_BY_A_CLOSE):
+        raise damage
+
+
+def find_damage(
+    home: Path,
+    history: CloseHistory,
+    bytes_to_hash: int | None = None,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[PublishedDamaged]:
+    """Whatever of the published files is not as the ledger says, the newest month first.
+
+    Files are hashed until ``bytes_to_hash`` are used up; None: all of them. ``report`` takes revisions done
+    and in all.
+    """
+    hashed = 0
+    for position, closed in enumerate(reversed(history.closes), start=1):
+        folder = revision_folder(home, closed.report_month, closed.revision)
+        try:
+            manifest = read_manifest(folder, closed.manifest_sha256)
+            is_hashed = bytes_to_hash is None or hashed < bytes_to_hash
+            check_files(folder, manifest, is_hashed)
+            hashed += bytes_of_files(manifest) if is_hashed else 0
+            _check_against_ledger(folder, manifest, closed)
+        except PublishedDamaged as damage:
+            yield damage
+        report(position, len(history.closes))
+    yield from find_strangers(home, history)
+    for month, closed in history.issued.items():
+        link = published_folder(home) / month / CURRENT_NAME
+        issued = revision_folder(home, month, closed.revision)
+        if link.exists() and link.resolve() != issued.resolve():  # one that is missing is made again
+            yield PublishedDamaged(link, f"does not name {closed.name}, which was issued")
+
+
+def _check_against_ledger(folder: Path, manifest: dict, closed: ClosedMonth) -> None:
+    """The manifest is the close entry's by its hash; what it says of the ledger must be so too."""
+    link = ChainLink.objects.filter(last_entry_id=closed.cutoff_entry_id).first()
+    if link is None or bytes(link.digest).hex() != manifest["ledger_chain_digest"]:
+        raise PublishedDamaged(
+            folder, f"was made from other entries up to {closed.cutoff_entry_id:,} than the ledger holds"
+        )
+
+
+def find_strangers(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]:
+    """Revisions that no close entry names: the ledger is another, or an older copy (CASES.md, X12)."""
+    known = {closed.name for closed in history.closes}
+    for folder in sorted(published_folder(home).glob("*/r*")):
+        if f"{folder.parent.name}/{folder.name}" not in known:
+            yield PublishedDamaged(
+                folder,
+                "is in no close entry of the ledger",
+                "restore the newest backup of the ledger, for this one is an older copy or another, or set"
+                " POINTS_HOME to the home that belongs to it",
+            )

@@ -1,0 +1,113 @@
+"""Verifies what is final: the ledger entry by entry, and what was published from it byte by byte."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.closes import CloseHistory, read_history
+from ledger.database import open_ledger
+from ledger.errors import PointsError
+from ledger.settings import Settings
+from ledger.upkeep.verification import Verification, verify
+from orchestration.close.recomputing import Recomputation, recompute
+from orchestration.published.database import is_database_whole
+from orchestration.published.layout import database_file, is_database_current, revision_folder
+from orchestration.published.manifests import PublishedDamaged
+from orchestration.published.soundness import find_damage
+from orchestration.run_lock import RunInProgress, run_lock
+from orchestration.runs import BuildProgress
+
+# What somebody waits at most for another run to end, before damage is called damage.
+_WAIT_SECONDS = 60.0
+
+
+class PublishedUnsound(PointsError):
+    """Published files are not what was published; ``damages`` names each."""
+
+    code = "PUBLISHED_DAMAGED"
+
+    def __init__(self, damages: Sequence[PublishedDamaged]) -> None:
+        told = "; ".join(f"{damage.path} {damage.finding}" for damage in damages[:5])
+        more = f"; and {len(damages) - 5} more" if len(damages) > 5 else ""
+        super().__init__(
+            f"Published files are not what was published: {told}{more}; put them back from a backup of the"
+            " published folder, and find out who changed them."
+        )
+        self.damages = tuple(damages)
+
+
+class RecomputedOtherwise(PointsError):
+    """Computed again from the first entry, closed months come out differently."""
+
+    code = "RECOMPUTED_OTHERWISE"
+
+    def __init__(self, recomputation: Recomputation) -> None:
+        months = sorted({difference.report_month for difference in recomputation.files})
+        span = months[0] if len(months) == 1 else f"{len(months)} months from {months[0]} on"
+        super().__init__(
+            f"Computed again from the first entry, {span} would come out differently; what is published is"
+            " kept; where a rule was changed in seeds/, give it a row with a from_month instead; otherwise"
+            " find out what changed in the models before anything more is closed."
+        )
+        self.recomputation = recomputation
+
+
+@dataclass(frozen=True)
+class Soundness:
+    """A ledger and published files that are what they were.
+
+    ``revisions`` and ``files`` were looked at; ``recomputation`` is None unless it was asked for.
+    """
+
+    ledger: Verification
+    history: CloseHistory
+    revisions: int
+    files: int
+    recomputation: Recomputation | None
+
+
+def verify_all(
+    settings: Settings,
+    full: bool = False,
+    report: Callable[[int, int], None] = lambda done, total: None,
+    report_build: Callable[[BuildProgress], None] = lambda progress: None,
+) -> Soundness:
+    """Look at every entry, every published file and, with ``full``, at every number once more.
+
+    ``report`` is told entries done and in all. Raises what `ledger.upkeep.verification.verify` does,
+    `PublishedUnsound` and `RecomputedOtherwise`.
+    """
+    verified = verify(settings, report)
+    ledger = open_ledger(settings)
+    history, damages = _look_at_published(settings.home)
+    if damages:
+        # A close that is being published just now looks like damage.
+        with suppress(RunInProgress), run_lock(settings.home, "points verify", _WAIT_SECONDS):
+            history, damages = _look_at_published(settings.home)
+    if damages:
+        raise PublishedUnsound(damages)
+    recomputation = recompute(ledger, report_build) if full else None
+    if recomputation and recomputation.files:
+        raise RecomputedOtherwise(recomputation)
+    files = sum(
+        len(list(revision_folder(settings.home, closed.report_month, closed.revision).iterdir()))
+        for closed in history.closes
+    )
+    return Soundness(verified, history, len(history.closes), files, recomputation)
+
+
+def _look_at_published(home: Path) -> tuple[CloseHistory, list[PublishedDamaged]]:
+    history = read_history()
+    return history, [*find_damage(home, history), *_damaged_database(home, history)]
+
+
+def _damaged_database(home: Path, history: CloseHistory) -> list[PublishedDamaged]:
+    file = database_file(home)
+    if not file.exists():
+        return []  # one that is missing is made again by the next command
+    if not is_database_whole(home):
+        return [PublishedDamaged(file, "was altered; delete it, and the next command makes it again")]
+    if not is_database_current(home, history.last_entry_id):
+        return [PublishedDamaged(file, "is an older one; delete it, and the next command makes the newest")]
+    return []

@@ -1,0 +1,475 @@
+"""`points close`, `reopen`, `months`, `export-database`: what closes, in what order, and what readers get."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.conftest import PROJECT_ROOT, Points, read_rows, transfer, write_transfers
+from tests.test_build import assert_airline_figures
+
+PARQUET_FILES = [
+    "outstanding_points_by_month.parquet",
+    "points_movements_by_month.parquet",
+    "programme_points_by_month.parquet",
+    "discrepancies.parquet",
+    "posted_transfers.parquet",
+]
+CSV_FILES = ["outstanding_points.csv", "points_roll_forward.csv", "programme_points.csv"]
+COLUMNS = [
+    "transfer_id",
+    "relation_reference",
+    "style",
+    "points",
+    "reason",
+    "occurred_at",
+    "currency",
+    "status",
+    "reverses_transfer_id",
+]
+
+
+def rows_of(path: Path) -> list[tuple]:
+    return duckdb.sql(f"select * from read_parquet('{path}') order by all").fetchall()
+
+
+def revision(home: Path, name: str) -> Path:
+    """The folder of ``2026-01/r1``."""
+    return home / "published" / name
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """What a month's files say: CSV bytes and Parquet rows."""
+    csv_files = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+    return {**csv_files, **{name: rows_of(folder / name) for name in PARQUET_FILES}}
+
+
+def bytes_of(folder: Path) -> dict[str, str]:
+    """The hash of every file of a folder, by its name."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def ok(result) -> str:
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def refusal(result) -> str:
+    assert result.returncode == 1, result.stdout
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    return result.stderr
+
+
+def import_rows(points: Points, home: Path, rows: list[dict[str, str]]) -> None:
+    home.mkdir(exist_ok=True)
+    path = write_transfers(home.parent / "rows.csv", rows, COLUMNS)
+    ok(points("import", str(path), home=home))
+
+
+def month_rows(month: int) -> list[dict[str, str]]:
+    """A month of a small programme: earned, redeemed, in a second currency, and pending."""
+    day = f"2026-{month:02d}-10T12:00:00Z"
+    return [
+        transfer(f"E{month}", points="100", occurred_at=day),
+        transfer(f"R{month}", points="30", style="deduct", reason="redemption", occurred_at=day),
+        transfer(f"M{month}", relation_reference="C-2", points="7.5", currency="MILES", occurred_at=day),
+        transfer(f"P{month}", relation_reference="C-3", points="9", status="pending", occurred_at=day),
+    ]
+
+
+@pytest.fixture(scope="module")
+def small(points, tmp_path_factory) -> Path:
+    """A home with four months of transfers, the first two closed in one go and the third after it."""
+    home = tmp_path_factory.mktemp("small") / "home"
+    import_rows(points, home, [row for month in (1, 2, 3, 4) for row in month_rows(month)])
+    ok(points("close", "--through", "2026-02", home=home, POINTS_USER="ada"))
+    ok(points("close", home=home, POINTS_USER="bob"))
+    return home
+
+
+@pytest.mark.parametrize("month", ["2026-13", "2026-1", "2026-01\n", "٢٠٢٦-٠١", "../x"])
+@pytest.mark.parametrize("arguments", [["close"], ["close", "--through"], ["reopen"], ["report"]])
+def test_what_is_no_month_is_refused_and_never_a_path(points, small, month, arguments):
+    """CASES.md, C1."""
+    assert "is no report month; write one as YYYY-MM" in refusal(points(*arguments, month, home=small))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["close", "2026-05"], "2026-05 cannot be closed while 2026-04 is open"),
+        (["close", "2199-01"], "2199-01 cannot be closed while 2026-04 is open"),
+        (["close", "--through", "2199-01"], "has not ended"),
+        (["close", "2025-12"], "2025-12 lies before 2026-01, the programme's first month"),
+        (["close", "--first-month", "2026-02"], "--first-month is 2026-02, but the programme's first close"),
+    ],
+)
+def test_a_month_closes_once_it_has_ended_and_in_order(points, small, arguments, sentence):
+    """CASES.md, C2."""
+    assert sentence in refusal(points(*arguments, home=small))
+    assert not revision(small, "2026-04").exists()
+
+
+@pytest.mark.parametrize("arguments", [["2026-02"], ["--through", "2026-03"]])
+def test_a_closed_month_is_not_closed_again(points, small, arguments):
+    """CASES.md, C3."""
+    before = bytes_of(revision(small, "2026-02/r1"))
+    told = ok(points("close", *arguments, home=small))
+    assert f"{arguments[-1]} is closed already, with revision 1 of" in told
+    assert not revision(small, "2026-02/r2").exists()
+    assert bytes_of(revision(small, "2026-02/r1")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["2026-02"], "2026-02 is not reopened without a reason"),
+        (["2026-02", "--reason", "  "], "2026-02 is not reopened without a reason"),
+        (["2026-04", "--reason", "why not"], "2026-04 is not closed, so there is nothing to reopen"),
+    ],
+)
+def test_reopening_needs_a_reason_and_a_closed_month(points, small, arguments, sentence):
+    """CASES.md, C4."""
+    assert sentence in refusal(points("reopen", *arguments, home=small))
+    assert "reopened" not in ok(points("months", home=small))
+
+
+def test_a_close_takes_a_month_or_an_end_but_not_both(points, small):
+    assert points("close", "2026-04", "--through", "2026-04", home=small).returncode == 2
+
+
+def test_months_are_not_closed_from_files(points, small, airline):
+    told = refusal(points("close", home=small, transfers=airline / "transfers.csv.gz"))
+    assert "Months are closed from the ledger alone" in told
+
+
+def test_there_is_nothing_to_close_without_an_approved_transfer(points, tmp_path):
+    home = tmp_path / "home"
+    assert "There is no ledger" in refusal(points("close", home=home))
+    import_rows(points, home, [month_rows(1)[3]])
+    assert "no transfer in the ledger" in refusal(points("close", home=home))
+
+
+def test_a_month_is_published_whole(small):
+    """DESIGN.md, section 9: the files, their names and the link."""
+    assert {path.name for path in revision(small, "2026-01/r1").iterdir()} == {
+        *(f"{Path(name).stem}{currency}.csv" for name in CSV_FILES for currency in ("", ".MILES")),
+        *PARQUET_FILES,
+        "manifest.json",
+    }
+    # What a run left over is written for its last month.
+    assert (revision(small, "2026-02/r1") / "unposted_transfers.parquet").exists()
+    assert revision(small, "2026-01/current").readlink() == Path("r1")
+    assert not (small / "unfinished_close.json").exists()
+    for path in revision(small, "2026-01/r1").iterdir():
+        assert path.stat().st_mode & 0o777 == 0o444, path
+
+
+def test_what_a_month_left_unposted_is_in_the_next_one(small):
+    waiting = {row[0] for row in rows_of(revision(small, "2026-02/r1") / "unposted_transfers.parquet")}
+    assert waiting == {"P1", "P2", "P3", "P4", "E3", "R3", "M3", "E4", "R4", "M4"}
+    assert read_rows(revision(small, "2026-03/r1") / "points_roll_forward.csv")[0] == {
+        "Relation Reference": "C-1",
+        "Opening Points": "140",
+        "Earned Points": "100",
+        "Reversal Points": "0",
+        "Redeemed Points": "30",
+        "Expired Points": "0",
+        "Closing Points": "210",
+    }
+
+
+def test_a_manifest_says_what_its_month_is_made_of(points, small):
+    folder = revision(small, "2026-03/r1")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["report_month"] == "2026-03"
+    assert (manifest["period_start_date"], manifest["period_end_date"]) == ("2026-03-01", "2026-03-31")
+    assert manifest["sealed_settings"] == {
+        "time_zone": "UTC",
+        "month_start_day": 1,
+        "first_month": "2026-01",
+        "default_currency": "POINTS",
+    }
+    assert manifest["control_totals"]["POINTS"] == {
+        "relation_references": 1,
+        "posted_transfers": 2,
+        "opening_points": "140",
+        "earned_points": "100",
+        "reversal_points": "0",
+        "redeemed_points": "30",
+        "expired_points": "0",
+        "closing_points": "210",
+        "pending": {"transfers": 3, "given_points": "27", "deducted_points": "0"},
+        "on_hold": {"transfers": 0, "given_points": "0", "deducted_points": "0"},
+        "cancelled": {"transfers": 0, "given_points": "0", "deducted_points": "0"},
+        "later": {"transfers": 2, "given_points": "100", "deducted_points": "30"},
+    }
+    assert manifest["counts"]["posted_transfers"] == 3
+    hashes = bytes_of(folder)
+    hashes.pop("manifest.json")
+    assert {name: file["sha256"] for name, file in manifest["files"].items()} == hashes
+    before = (revision(small, "2026-02/r1") / "manifest.json").read_bytes()
+    assert manifest["previous_manifest_sha256"] == hashlib.sha256(before).hexdigest()
+    assert set(manifest["tests"].values()) == {"pass"}
+    assert str(small) not in json.dumps(manifest)
+
+
+def test_readers_have_a_database_over_the_published_files(small):
+    """DESIGN.md, section 9: views with the revision and the days of each month."""
+    with duckdb.connect(str(small / "published/outstanding_points.duckdb"), read_only=True) as connection:
+        months = connection.execute(
+            "select strftime(report_month, '%Y-%m'), revision, status, closed_by, signed_off_by,"
+            " period_end_date::varchar from published_months order by 1"
+        ).fetchall()
+        assert months == [
+            ("2026-01", 1, "issued", "ada", None, "2026-01-31"),
+            ("2026-02", 1, "issued", "ada", None, "2026-02-28"),
+            ("2026-03", 1, "issued", "bob", None, "2026-03-31"),
+        ]
+        balances = connection.execute(
+            "select strftime(report_month, '%Y-%m'), revision, period_start_date::varchar, closing_points"
+            " from outstanding_points_by_month where currency = 'POINTS' order by 1"
+        ).fetchall()
+        assert balances == [
+            ("2026-01", 1, "2026-01-01", Decimal(70)),
+            ("2026-02", 1, "2026-02-01", Decimal(140)),
+            ("2026-03", 1, "2026-03-01", Decimal(210)),
+        ]
+        now = connection.execute(
+            "select currency, relation_reference, approved_points, pending_given_points, spendable_points"
+            " from customer_point_balances order by all"
+        ).fetchall()
+        assert now == [
+            ("MILES", "C-2", Decimal("22.5"), Decimal(0), Decimal("22.5")),
+            ("POINTS", "C-1", Decimal(210), Decimal(0), Decimal(210)),
+            ("POINTS", "C-3", Decimal(0), Decimal(36), Decimal(0)),
+        ]
+
+
+def test_the_database_can_be_carried_away(points, small, tmp_path):
+    file = tmp_path / "copy.duckdb"
+    told = json.loads(ok(points("export-database", str(file), "--json", home=small)))
+    with duckdb.connect(str(file), read_only=True) as connection:
+        for table in told["tables"]:
+            (rows,) = connection.execute(f"select count(*) from {table['table']}").fetchone()
+            assert rows == table["rows"], table
+        (kinds,) = connection.execute(
+            "select count(*) from information_schema.tables where table_type = 'VIEW'"
+        ).fetchone()
+    assert kinds == 0
+    assert {"published_months", "outstanding_points_by_month"} <= {name["table"] for name in told["tables"]}
+    before = file.read_bytes()
+    assert "is there already" in refusal(points("export-database", str(file), home=small))
+    assert file.read_bytes() == before
+
+
+def test_what_was_closed_is_what_a_build_from_the_first_entry_gives(points, small):
+    ok(points("build", "--through", "2026-03", home=small))
+    for month in ("2026-01", "2026-02", "2026-03"):
+        built, closed = small / "provisional" / month, revision(small, f"{month}/r1")
+        assert contents(built) == contents(closed)
+
+
+def test_reports_of_closed_months_are_the_published_ones(points, small):
+    published = (revision(small, "2026-03/r1") / "outstanding_points.csv").read_bytes().decode()
+    assert ok(points("report", "2026-03", "--csv", home=small)).replace("\n", "\r\n") == published
+    told = json.loads(ok(points("report", "2026-03", "--json", home=small)))
+    assert (told["status"], told["revision"]) == ("issued", 1)
+    assert "There is no revision 2 of 2026-03: there are r1" in refusal(
+        points("report", "2026-03", "--revision", "2", home=small)
+    )
+
+
+def test_the_first_close_may_say_that_the_programme_begins_later(points, tmp_path):
+    """DESIGN.md, section 6: what is earlier posts to the first month."""
+    home = tmp_path / "home"
+    import_rows(points, home, [row for month in (1, 2, 3) for row in month_rows(month)])
+    told = refusal(points("close", "--first-month", "2025-12", home=home))
+    assert "The first month cannot be 2025-12: the earliest transfer takes effect in 2026-01" in told
+    ok(points("close", "--first-month", "2026-02", home=home))
+    assert not revision(home, "2026-01").exists()
+    posted = {row[0] for row in rows_of(revision(home, "2026-02/r1") / "posted_transfers.parquet")}
+    assert posted == {"E1", "R1", "M1", "E2", "R2", "M2"}
+    ok(points("close", home=home))
+    assert {row[0] for row in rows_of(revision(home, "2026-03/r1") / "posted_transfers.parquet")} == {
+        "E3",
+        "R3",
+        "M3",
+    }
+
+
+def test_what_comes_late_posts_to_the_first_open_month_and_is_marked(points, small, tmp_path):
+    """CASES.md, R13: earlier months stay as they are, to the byte; reopened, they come out with it."""
+    home = tmp_path / "home"
+    shutil.copytree(small, home, symlinks=True)
+    before = {name: bytes_of(revision(home, name)) for name in ("2026-01/r1", "2026-02/r1", "2026-03/r1")}
+    import_rows(points, home, [transfer("L2", points="11", occurred_at="2026-02-20T12:00:00Z")])
+    ok(points("approve", "P1", home=home, POINTS_USER="eve"))
+    ok(points("close", home=home))
+    posted = duckdb.sql(
+        f"select transfer_id, is_late from '{revision(home, '2026-04/r1')}/posted_transfers.parquet'"
+    ).fetchall()
+    assert sorted(posted) == [("E4", False), ("L2", True), ("M4", False), ("R4", False)]
+    assert {name: bytes_of(revision(home, name)) for name in before} == before
+
+    reopened = json.loads(ok(points("reopen", "2026-02", "--reason", "L2 came late", "--json", home=home)))
+    assert [month["report_month"] for month in reopened["reopened"]] == ["2026-02", "2026-03", "2026-04"]
+    database = home / "published/outstanding_points.duckdb"
+
+    def months() -> list[tuple]:
+        with duckdb.connect(str(database), read_only=True) as connection:
+            return connection.execute(
+                "select strftime(report_month, '%m'), revision, status from published_months order by 1"
+            ).fetchall()
+
+    assert months() == [
+        ("01", 1, "issued"),
+        ("02", 1, "reopened"),
+        ("03", 1, "reopened"),
+        ("04", 1, "reopened"),
+    ]
+    ok(points("close", home=home))
+    # One of three is closed again: readers keep the whole set that they had.
+    assert months()[1:] == [("02", 1, "reopened"), ("03", 1, "reopened"), ("04", 1, "reopened")]
+    assert revision(home, "2026-02/current").readlink() == Path("r1")
+    again = points("close", "--through", "2026-04", home=home)
+    assert "Closed 2 months, 2026-03/r2 to 2026-04/r2" in ok(again)
+    assert months()[1:] == [("02", 2, "issued"), ("03", 2, "issued"), ("04", 2, "issued")]
+    assert revision(home, "2026-02/current").readlink() == Path("r2")
+    late = duckdb.sql(
+        f"select is_late from '{revision(home, '2026-02/r2')}/posted_transfers.parquet'"
+        " where transfer_id = 'L2'"
+    ).fetchall()
+    assert late == [(False,)]
+    assert {name: bytes_of(revision(home, name)) for name in before} == before
+    assert ok(points("report", "2026-02", "--revision", "1", "--csv", home=home)).startswith("Relation")
+    assert "all 7 come out the same" in ok(points("verify", "--full", home=home))
+
+
+def test_a_rule_changed_for_months_gone_by_shows_and_changes_nothing(small, tmp_path):
+    """CASES.md, X14: in a copy of the project whose seeds say otherwise."""
+    project, home = tmp_path / "project", tmp_path / "home"
+    shutil.copytree(
+        PROJECT_ROOT,
+        project,
+        ignore=shutil.ignore_patterns(".*", "var", "target", "logs", "tests", "__pycache__"),
+    )
+    shutil.copytree(PROJECT_ROOT / "tests" / "data", project / "tests" / "data")
+    shutil.copytree(small, home, symlinks=True)
+    before = bytes_of(revision(home, "2026-01/r1"))
+    rules = project / "seeds" / "transfer_reasons.csv"
+    text = rules.read_text(encoding="utf-8")
+    changed = text.replace("redemption,deduct,redeemed", "redemption,deduct,expired")
+    assert changed != text
+    rules.write_text(changed, encoding="utf-8")
+    told = subprocess.run(
+        [sys.executable, "-m", "console.points", "verify", "--full", "--json"],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(project), "POINTS_HOME": str(home), "POINTS_TRANSFERS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 1, told.stderr
+    found = json.loads(told.stdout)
+    assert found["verdict"] == "recomputed_otherwise"
+    assert {
+        "report_month": "2026-01",
+        "revision": 1,
+        "currency": "POINTS",
+        "figure": "redeemed_points",
+        "published": "30",
+        "recomputed": "0",
+    } in found["figures"]
+    assert bytes_of(revision(home, "2026-01/r1")) == before
+
+
+def test_months_closed_in_one_go_one_by_one_or_in_pairs_are_the_same(points, tmp_path):
+    """And as a build from scratch gives them: the project's central test."""
+    demo = tmp_path / "demo"
+    ok(points("demo", home=demo))
+    months = ["2025-09", "2025-10", "2025-11", "2025-12"]
+    homes = {}
+    for way, steps in {
+        "in one go": [months],
+        "one by one": [[month] for month in months],
+        "in pairs": [months[:2], months[2:]],
+    }.items():
+        homes[way] = tmp_path / way.replace(" ", "_")
+        shutil.copytree(demo, homes[way], symlinks=True)
+        for step in steps:
+            ok(points("close", "--through", step[-1], home=homes[way]))
+    ok(points("build", "--through", months[-1], home=demo))
+    for month in months:
+        scratch = contents(demo / "provisional" / month)
+        assert len(scratch) >= len(CSV_FILES) + len(PARQUET_FILES)
+        for way, home in homes.items():
+            assert contents(revision(home, f"{month}/r1")) == scratch, (way, month)
+
+
+@pytest.fixture(scope="module")
+def airline_home(points, airline, tmp_path_factory) -> Path:
+    """The airline's transfers, imported, with no month closed."""
+    home = tmp_path_factory.mktemp("airline") / "home"
+    home.mkdir()
+    ok(points("import", str(airline / "transfers.csv.gz"), home=home))
+    return home
+
+
+def test_the_airline_closes_as_computed_elsewhere(points, airline, airline_home, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(airline_home, home, symlinks=True)
+    assert "Closed 24 months" in ok(points("close", "--through", "2018-12", home=home))
+    folders = {path.name: path / "current" for path in (home / "published").glob("????-??")}
+    assert_airline_figures(folders, airline)
+
+
+@pytest.mark.slow
+def test_late_rows_of_the_airline_move_no_closed_month_until_it_is_reopened(
+    points, airline, airline_home, tmp_path
+):
+    """CASES.md, R13, with 500 rows that come late."""
+    home = tmp_path / "home"
+    shutil.copytree(airline_home, home, symlinks=True)
+    ok(points("close", "--through", "2018-10", home=home))
+    before = {f"{path.parent.name}/r1": bytes_of(path) for path in sorted((home / "published").glob("*/r1"))}
+    members = duckdb.sql(
+        "select distinct relation_reference from read_csv(?, all_varchar = true) order by 1 limit 500",
+        params=[str(airline / "transfers.csv.gz")],
+    ).fetchall()
+    late = [
+        transfer(
+            f"late-{number:03d}",
+            relation_reference=members[number][0],
+            points=f"{number + 1}.25",
+            occurred_at=f"2018-{3 + number % 8:02d}-15T08:00:00Z",
+        )
+        for number in range(500)
+    ]
+    import_rows(points, home, late)
+    ok(points("close", "2018-11", home=home))
+    assert {name: bytes_of(revision(home, name)) for name in before} == before
+    query = (
+        "select count(*), count(*) filter (is_late), sum(points)"
+        f" from '{revision(home, '{}')}/posted_transfers.parquet' where transfer_id like 'late-%'"
+    )
+    late_sum = sum(Decimal(row["points"]) for row in late)
+    assert duckdb.sql(query.format("2018-11/r1")).fetchall() == [(500, 500, late_sum)]
+
+    ok(points("reopen", "2018-08", "--reason", "500 rows came late", home=home))
+    ok(points("close", "--through", "2018-11", home=home))
+    revised = sorted(f"{path.parent.name}" for path in (home / "published").glob("*/r2"))
+    assert revised == ["2018-08", "2018-09", "2018-10", "2018-11"]
+    assert {name: bytes_of(revision(home, name)) for name in before} == before
+    # What belongs to months that stayed closed shows in the first reopened one.
+    marked = [duckdb.sql(query.format(f"2018-{month:02d}/r2")).fetchall()[0][:2] for month in (8, 9, 10, 11)]
+    assert [count for count, _ in marked] == [376, 62, 62, 0]
+    assert [late_count for _, late_count in marked] == [314, 0, 0, 0]
+    assert "all 27 come out the same" in ok(points("verify", "--full", home=home))

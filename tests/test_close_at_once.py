@@ -1,0 +1,229 @@
+"""Closes beside other closes, beside writers without pause, and beside readers: CASES.md, X6, X7 and X8."""
+
+import itertools
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+import pytest
+
+from ledger.acts.transfers import give
+from ledger.append import ledger_head
+from ledger.database import open_ledger
+from ledger.models import Transfer
+from orchestration.published.layout import database_file, published_folder
+from tests.closed_programme import (
+    CLOSED,
+    NEXT,
+    Home,
+    answer,
+    assert_sound,
+    begin_programme,
+    close_first_months,
+    current_links,
+    published_bytes,
+    readers_see,
+    refusal,
+    wait_until_stopped,
+)
+from tests.conftest import new_postgresql_database
+
+MONTHS = (*CLOSED, NEXT)
+# What waits for another process fails the test instead of waiting for ever.
+MOST_SECONDS = 300
+
+processes = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture(scope="module")
+def programme(tmp_path_factory) -> Home:
+    home = begin_programme(tmp_path_factory.mktemp("programme") / "home")
+    close_first_months(home)
+    return home
+
+
+@pytest.fixture
+def copied(programme, tmp_path) -> Home:
+    home = programme.copy(tmp_path / "home")
+    answer(home.points("months"))
+    return home
+
+
+def test_while_one_close_goes_on_another_is_told_who_it_is(copied):
+    """CASES.md, X6; whoever only records or lists is not kept waiting."""
+    first = copied.start("close", NEXT, POINTS_FAIL_AT="model built:stop")
+    wait_until_stopped(first)
+    for command in (["close", NEXT], ["close"], ["reopen", CLOSED[1], "--reason", "Sent anew"], ["build"]):
+        told = refusal(copied.points(*command))
+        assert f"Another run is going on in {copied.path} (points close, process {first.pid})" in told
+    answer(copied.points("give", "C-1", "5"))
+    answer(copied.points("months"))
+    first.send_signal(signal.SIGCONT)
+    first.communicate()
+    assert first.returncode == 0
+    assert "closed already, with revision 1" in answer(copied.points("close", NEXT))
+    assert_sound(copied, dict.fromkeys(MONTHS, 1))
+
+
+def test_two_closes_that_start_together_close_the_month_once(copied):
+    """CASES.md, X6."""
+    both = [copied.start("close", NEXT) for _ in range(2)]
+    told = [process.communicate() for process in both]
+    outputs = "".join(output for output, _ in told)
+    assert outputs.count("Closed 1 month") == 1, told
+    for process, (output, error) in zip(both, told, strict=True):
+        assert process.returncode == 0 or "Another run is going on" in error, (output, error)
+    assert_sound(copied, dict.fromkeys(MONTHS, 1))
+
+
+def test_two_homes_of_one_ledger_close_a_month_once_and_publish_the_same(postgresql_server, tmp_path):
+    """CASES.md, X6: no lock of the file system lies between them, only the ledger's own."""
+    one = begin_programme(tmp_path / "one", new_postgresql_database(postgresql_server))
+    other = Home(tmp_path / "other", one.environment)
+    late = one.start("close", CLOSED[0], POINTS_FAIL_AT="announced:stop")
+    wait_until_stopped(late)
+    assert "Closed 1 month" in answer(other.points("close", CLOSED[0]))
+    late.send_signal(signal.SIGCONT)
+    _, told = late.communicate()
+    assert late.returncode == 1
+    assert "were closed or reopened from another home meanwhile" in told
+    assert "closed already, with revision 1" in answer(one.points("close", CLOSED[0]))
+    assert published_bytes(one) == published_bytes(other)
+    for home in (one, other):
+        assert readers_see(home) == {CLOSED[0]: (1, "issued")}
+        assert_sound(home, {CLOSED[0]: 1})
+
+
+def write_on(home: Home, writer: str, stop, written) -> None:
+    """Give points without pause until told to stop: in months that are closed, open and closing just now."""
+    ledger = open_ledger(home.settings(POINTS_USER=writer))
+    instants = [datetime(2025, month, day, tzinfo=UTC) for day in (3, 17) for month in range(1, 6)]
+    for number, instant in enumerate(itertools.cycle(instants), start=1):
+        give(
+            ledger,
+            f"C-{number % 9}",
+            "1.5",
+            new=True,
+            transfer_id=f"{writer}-{number}",
+            occurred_at=instant + timedelta(minutes=number),
+        )
+        if stop.wait(0.02):
+            written.put(number)
+            return
+
+
+@contextmanager
+def writers(home: Home, count: int) -> Iterator[list[int]]:
+    """Processes that write while the body runs; the list then says how many transfers each has given."""
+    stop, written = processes.Event(), processes.Queue()
+    names = [f"writer-{number}" for number in range(count)]
+    started = [processes.Process(target=write_on, args=(home, name, stop, written)) for name in names]
+    for process in started:
+        process.start()
+    totals: list[int] = []
+    try:
+        yield totals
+    finally:
+        stop.set()
+        totals += [written.get(timeout=MOST_SECONDS) for _ in started]
+        for process in started:
+            process.join(MOST_SECONDS)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_what_arrives_while_months_close_is_in_one_of_them_or_left_for_later(request, tmp_path, database):
+    """CASES.md, X7."""
+    environment = {}
+    if database == "postgresql":
+        environment = new_postgresql_database(request.getfixturevalue("postgresql_server"))
+    home = begin_programme(tmp_path / "home", environment)
+    with writers(home, 2) as totals:
+        for month in MONTHS:
+            answer(home.points("close", month))
+    assert all(total > 20 for total in totals), totals
+    history = home.history()
+    closes = [history.in_force[month] for month in MONTHS]
+    cutoffs = [closed.cutoff_entry_id for closed in closes]
+    assert cutoffs == sorted(set(cutoffs))
+    # The writers were at work before, between and after.
+    recorded = dict(Transfer.objects.values_list("transfer_id", "entry_id"))
+    assert sum(totals) == sum(transfer_id.startswith("writer-") for transfer_id in recorded)
+    written = [entry for transfer_id, entry in recorded.items() if transfer_id.startswith("writer-")]
+    for earlier, later in itertools.pairwise((*cutoffs, ledger_head().entry_id)):
+        assert any(earlier < entry <= later for entry in written)
+
+    folders = [published_folder(home.path) / closed.name for closed in closes]
+    posted = [transfer_ids(folder / "posted_transfers.parquet") for folder in folders]
+    unposted = transfer_ids(folders[-1] / "unposted_transfers.parquet")
+    seen = sorted(itertools.chain(*posted, unposted))
+    assert seen == sorted(name for name, entry in recorded.items() if entry <= cutoffs[-1])
+    answer(home.points("verify", "--full"))
+    assert_sound(home, dict.fromkeys(MONTHS, 1))
+
+
+def transfer_ids(path) -> list[str]:
+    rows = duckdb.sql(f"select transfer_id from read_parquet('{path}')").fetchall()
+    return [transfer_id for (transfer_id,) in rows]
+
+
+TOTALS = (
+    "select strftime(months.report_month, '%Y-%m'), months.revision, months.status,"
+    " count(*), sum(balances.closing_points)"
+    " from published_months as months"
+    " inner join outstanding_points_by_month as balances on balances.report_month = months.report_month"
+    " group by all order by all"
+)
+
+
+def read_on(home: Home, stop, told) -> None:
+    """Hold the database open from the beginning, open it anew again and again, and tell what was seen."""
+    with duckdb.connect(str(database_file(home.path)), read_only=True) as held:
+        first = held.execute(TOTALS).fetchall()
+        seen = [readers_see(home)]
+        told.put(None)
+        questions = 0
+        while not stop.is_set():
+            assert held.execute(TOTALS).fetchall() == first
+            now = readers_see(home)
+            if now != seen[-1]:
+                seen.append(now)
+            questions += 1
+        told.put((questions, seen))
+
+
+def test_a_reader_sees_whole_sets_only_through_ten_changes(copied):
+    """CASES.md, X8: three closes, and reopenings, each of which gives readers another database."""
+    stop, told = processes.Event(), processes.Queue()
+    reader = processes.Process(target=read_on, args=(copied, stop, told))
+    reader.start()
+    told.get(timeout=MOST_SECONDS)
+    states = [readers_see(copied)]
+    links = [current_links(copied)]
+
+    def change(*arguments: str) -> None:
+        answer(copied.points(*arguments))
+        states.append(readers_see(copied))
+        links.append(current_links(copied))
+
+    change("close", NEXT)
+    for again in range(2):
+        for month in reversed(MONTHS[again:]):
+            change("reopen", month, "--reason", "Sent anew")
+        change("close", "--through", NEXT)
+    change("reopen", NEXT, "--reason", "Sent anew")
+    change("reopen", CLOSED[1], "--reason", "Sent anew")
+    stop.set()
+    questions, seen = told.get(timeout=MOST_SECONDS)
+    reader.join(MOST_SECONDS)
+    assert reader.exitcode == 0
+    assert len(states) > 10
+    assert questions > 20
+    # In order, and nothing between: a set that was never issued as a whole is in no list of ours.
+    following = iter(states)
+    assert all(state in following for state in seen), (seen, states)
+    assert (seen[0], seen[-1]) == (states[0], states[-1])
+    # Links go over with a close that completes the set, never with a reopening.
+    assert [link[NEXT] for link in links[1:]] == ["r1", "r1", "r1", "r1", "r2", "r2", "r2", "r3", "r3", "r3"]

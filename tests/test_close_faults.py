@@ -1,0 +1,349 @@
+"""A close on a full disk, without its database server, with tests taken away, and on another machine.
+
+CASES.md, X5, X13, X16 and X17.
+"""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.closed_programme import (
+    CLOSED,
+    NEXT,
+    Home,
+    answer,
+    assert_sound,
+    begin_programme,
+    close_first_months,
+    current_links,
+    processes_of,
+    published_bytes,
+    readers_see,
+    refusal,
+    wait_until_stopped,
+)
+from tests.conftest import PROJECT_ROOT, new_postgresql_database
+from tests.test_server_faults import Server
+
+OLD = {month: (1, "issued") for month in CLOSED}
+NEW = {**OLD, NEXT: (1, "issued")}
+LATEST = dict.fromkeys(NEW, 1)
+
+
+@pytest.fixture(scope="module")
+def programme(tmp_path_factory) -> Home:
+    home = begin_programme(tmp_path_factory.mktemp("programme") / "home")
+    close_first_months(home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def undisturbed(programme, tmp_path_factory) -> dict[str, bytes]:
+    """The published files of a close to which nothing happened."""
+    home = programme.copy(tmp_path_factory.mktemp("undisturbed") / "home")
+    answer(home.points("close", NEXT))
+    return published_bytes(home)
+
+
+@pytest.fixture
+def copied(programme, tmp_path) -> Home:
+    home = programme.copy(tmp_path / "home")
+    answer(home.points("months"))
+    return home
+
+
+class SmallDisk:
+    """A real file system that can be made full; only root may mount one."""
+
+    sentences = ("The disk is full", "the disk is full")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self._mount("size=512m")
+
+    def fill(self, process: subprocess.Popen, home: Home) -> None:
+        while True:
+            usage = os.statvfs(self.folder)
+            used = (usage.f_blocks - usage.f_bfree) * usage.f_frsize
+            # It cannot be made smaller than what dbt has written to it meanwhile.
+            with suppress(subprocess.CalledProcessError):
+                return self._mount(f"remount,size={used}")
+
+    def make_room(self) -> None:
+        self._mount("remount,size=512m")
+
+    def remove(self) -> None:
+        subprocess.run(["umount", "--lazy", self.folder], check=True)
+
+    def _mount(self, options: str) -> None:
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", self.folder], check=True, capture_output=True
+        )
+
+
+class SmallFiles:
+    """A process whose files may not grow any more, by the system's own limit: works for everybody."""
+
+    # SQLite says no more than this of whatever goes wrong with its file.
+    sentences = ("File too large", "disk I/O error")
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+
+    def fill(self, process: subprocess.Popen, home: Home) -> None:
+        for pid in (process.pid, *processes_of(home)):
+            # The note in the run's lock is short.
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
+
+    def make_room(self) -> None:
+        """The process has ended, and its limit with it."""
+
+    def remove(self) -> None:
+        """Nothing was made but a folder."""
+
+
+@pytest.fixture(scope="module", params=[SmallDisk, SmallFiles])
+def disk(request, tmp_path_factory) -> Iterator[SmallDisk | SmallFiles]:
+    folder = tmp_path_factory.mktemp("disk") / "small"
+    try:
+        disk = request.param(folder)
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        pytest.skip("Only root may mount a small file system; the size limit of files is tried in its place.")
+    yield disk
+    disk.remove()
+
+
+@pytest.fixture(scope="module")
+def home_on_disk(programme, disk) -> Home:
+    """A home on the small disk, in which every close is cut off by it until the last one."""
+    home = programme.copy(disk.folder / "home")
+    answer(home.points("months"))
+    return home
+
+
+def close_on_full_disk(home: Home, disk: SmallDisk | SmallFiles, step: str) -> str:
+    """Close, with no room left from ``step`` on; return what the command says."""
+    process = home.start("close", NEXT, POINTS_FAIL_AT=f"{step}:stop")
+    wait_until_stopped(process)
+    disk.fill(process, home)
+    process.send_signal(signal.SIGCONT)
+    output, told = process.communicate()
+    disk.make_room()
+    told = refusal(subprocess.CompletedProcess(process.args, process.returncode, output, told))
+    # The progress bar may stand before it.
+    sentence = told.strip().splitlines()[-1]
+    assert any(cause in sentence for cause in disk.sentences), told
+    return sentence
+
+
+BEFORE_COMMIT = {
+    "opened": "nothing was lost",
+    "frozen": "readers have what they had",
+    "model built": "nothing was written",
+    "models built": "readers have what they had",
+    "read back": "readers have what they had",
+    "announced": "readers have what they had",
+}
+
+
+@pytest.mark.parametrize("step", BEFORE_COMMIT)
+def test_on_a_full_disk_a_close_has_not_happened_and_says_why(home_on_disk, disk, programme, step):
+    """CASES.md, X5."""
+    assert BEFORE_COMMIT[step] in close_on_full_disk(home_on_disk, disk, step)
+    assert readers_see(home_on_disk) == OLD
+    assert current_links(home_on_disk) == dict.fromkeys(CLOSED, "r1")
+    assert published_bytes(home_on_disk) == published_bytes(programme)
+    assert list(home_on_disk.history().in_force) == list(CLOSED)
+    answer(home_on_disk.points("transfers"))
+    assert_sound(home_on_disk, dict.fromkeys(CLOSED, 1))
+
+
+def test_on_a_disk_that_is_full_after_the_commit_the_month_is_closed_and_readers_get_it_later(
+    home_on_disk, disk, undisturbed
+):
+    """CASES.md, X5 and X19; all that failed before it has left nothing that is in the way."""
+    home = home_on_disk.copy(disk.folder / "another")
+    answer(home.points("months"))
+    told = close_on_full_disk(home, disk, "committed")
+    assert "What the ledger says is closed stays closed, but it could not be given to readers" in told
+    assert "they have what they had" in told
+    assert list(home.history().in_force) == [*CLOSED, NEXT]
+    assert readers_see(home) == OLD
+    answer(home.points("transfers"))
+    assert readers_see(home) == NEW
+    assert published_bytes(home) == undisturbed
+    assert_sound(home, LATEST)
+
+
+def test_a_command_that_cannot_finish_a_close_says_so_and_does_its_own_work(home_on_disk, disk, undisturbed):
+    """CASES.md, X5 and X19."""
+    home = home_on_disk.copy(disk.folder / "third")
+    answer(home.points("months"))
+    killed = home.points("close", NEXT, POINTS_FAIL_AT="current swapped")
+    assert killed.returncode == -signal.SIGKILL
+    process = home.start("transfers", "E1-1", POINTS_FAIL_AT="months moved:stop")
+    wait_until_stopped(process)
+    disk.fill(process, home)
+    process.send_signal(signal.SIGCONT)
+    output, told = process.communicate()
+    disk.make_room()
+    assert process.returncode == 0
+    assert "E1-1" in output
+    assert "it could not be given to readers" in told
+    assert any(cause in told for cause in disk.sentences), told
+    assert readers_see(home) == OLD
+    answer(home.points("transfers"))
+    assert readers_see(home) == NEW
+    assert published_bytes(home) == undisturbed
+    assert_sound(home, LATEST)
+
+
+@contextmanager
+def changed_project(folder: Path) -> Iterator[Callable[[str, Callable[[str], str]], None]]:
+    """A copy of the project to be changed: takes a file of it, and what is made of its text."""
+    for name in ("console", "dbt_project", "ledger", "orchestration", "seeds", "tests/data"):
+        shutil.copytree(
+            PROJECT_ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "target")
+        )
+    for name in ("dbt_project.yml", "profiles.yml"):
+        shutil.copyfile(PROJECT_ROOT / name, folder / name)
+
+    def change(name: str, edit: Callable[[str], str]) -> None:
+        path = folder / name
+        before = path.read_text(encoding="utf-8")
+        assert edit(before) != before, f"{name} has no such text"
+        path.write_text(edit(before), encoding="utf-8")
+
+    yield change
+
+
+def close_with(project: Path, home: Home) -> str:
+    """Close with the code and models of another project folder, which is refused; return what it says."""
+    return refusal(
+        subprocess.run(
+            [sys.executable, "-m", "console.points", "close", NEXT],
+            env={**os.environ, "POINTS_HOME": str(home.path), "PYTHONPATH": str(project)},
+            cwd=project,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+    )
+
+
+SINGULAR = "tests/data/assert_{}.sql"
+TRUTH_3 = "truth_3_closing_is_outstanding"
+TRUTH_4 = "truth_4_opening_is_closing_of_month_before"
+TRUTH_5 = "truth_5_every_row_is_counted_once"
+TRUTH_6 = "truth_6_movement_is_sum_of_signed_points"
+
+
+def test_a_required_test_that_is_gone_or_only_warns_stops_a_close_by_name(copied, programme, tmp_path):
+    """CASES.md, X13: deleted, switched off, deselected, and made to warn of what it finds."""
+    project = tmp_path / "project"
+    with changed_project(project) as change:
+        (project / SINGULAR.format(TRUTH_4)).unlink()
+        change(SINGULAR.format(TRUTH_6), lambda text: "{{ config(enabled=false) }}\n" + text)
+        change(SINGULAR.format(TRUTH_5), lambda text: "{{ config(severity='warn') }}\nselect 1 as row")
+        change(
+            "orchestration/runs.py",
+            lambda text: text.replace('["build", ', f'["build", "--exclude", "{TRUTH_3}", '),
+        )
+    told = close_with(project, copied)
+    for problem in (
+        f"assert_{TRUTH_4} did not run",
+        f"assert_{TRUTH_6} did not run",
+        f"assert_{TRUTH_5} ended as warn",
+        f"{TRUTH_3} did not run",
+    ):
+        assert problem in told
+    assert published_bytes(copied) == published_bytes(programme)
+    assert_sound(copied, dict.fromkeys(CLOSED, 1))
+
+
+def test_a_test_that_fails_stops_a_close_by_name(copied, programme, tmp_path):
+    """CASES.md, X13."""
+    project = tmp_path / "project"
+    with changed_project(project) as change:
+        change(SINGULAR.format(TRUTH_5), lambda text: "select 1 as row")
+    assert f"dbt did not pass test assert_{TRUTH_5}; nothing was written" in close_with(project, copied)
+    assert published_bytes(copied) == published_bytes(programme)
+    assert_sound(copied, dict.fromkeys(CLOSED, 1))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("mortal"))
+    yield server
+    server.server.cleanup()
+
+
+def close_with_server(home: Home, step: str, happens: Callable[[], None]) -> subprocess.CompletedProcess:
+    """Close the first month; at ``step`` something happens to the server."""
+    process = home.start("close", CLOSED[0], POINTS_FAIL_AT=f"{step}:stop")
+    wait_until_stopped(process)
+    with ExitStack() as stack:
+        stack.callback(process.send_signal, signal.SIGCONT)
+        happens()
+    output, told = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, output, told)
+
+
+def test_a_server_that_dies_before_the_commit_leaves_the_month_open(server, tmp_path):
+    """CASES.md, X16."""
+    home = begin_programme(tmp_path / "home", new_postgresql_database(server.server.get_uri()))
+    told = refusal(close_with_server(home, "appended", server.die))
+    assert "did not confirm what was to be recorded" in told
+    assert "readers have what they had" in told
+    assert "cannot be reached" in refusal(home.points("close", CLOSED[0]))
+    server.come_back()
+    assert home.history().closes == ()
+    answer(home.points("close", CLOSED[0]))
+    assert readers_see(home) == {CLOSED[0]: (1, "issued")}
+    assert_sound(home, {CLOSED[0]: 1})
+
+
+def test_a_server_that_dies_after_the_commit_has_the_month_closed_once(server, tmp_path):
+    """CASES.md, X16: readers get it with the next command after the server is back."""
+    home = begin_programme(tmp_path / "home", new_postgresql_database(server.server.get_uri()))
+    told = refusal(close_with_server(home, "committed", server.die))
+    assert "What the ledger says is closed stays closed" in told
+    while_it_is_gone = refusal(home.points("transfers"))
+    assert "cannot be reached" in while_it_is_gone
+    assert len(while_it_is_gone.splitlines()) == 1
+    assert readers_see(home) == {}
+    server.come_back()
+    assert "closed already, with revision 1" in answer(home.points("close", CLOSED[0]))
+    assert readers_see(home) == {CLOSED[0]: (1, "issued")}
+    assert_sound(home, {CLOSED[0]: 1})
+
+
+def test_a_server_that_is_started_again_while_the_models_are_built_disturbs_nothing(server, tmp_path):
+    """CASES.md, X16: a close needs it before and after, and may take long between."""
+    home = begin_programme(tmp_path / "home", new_postgresql_database(server.server.get_uri()))
+
+    def start_again() -> None:
+        server.die()
+        server.come_back()
+
+    answer(close_with_server(home, "models built", start_again))
+    assert readers_see(home) == {CLOSED[0]: (1, "issued")}
+    assert_sound(home, {CLOSED[0]: 1})
+
+
+def test_the_machines_zone_and_language_change_no_byte(copied, undisturbed):
+    """CASES.md, X17: the same cutoff gives the same manifest, which names the hash of every file."""
+    answer(copied.points("close", NEXT, TZ="Asia/Kathmandu", LANG="tr_TR.UTF-8", LC_ALL="C", PYTHONUTF8="0"))
+    assert published_bytes(copied) == undisturbed
+    assert_sound(copied, LATEST)
