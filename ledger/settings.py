@@ -5,10 +5,11 @@ import getpass
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -52,12 +53,30 @@ def check_month(text: str) -> str:
 
 
 @dataclass(frozen=True)
+class AlertSettings:
+    """Whom to tell when something fails, and how: a webhook, people by e-mail, both or nobody.
+
+    ``webhook_url`` and ``smtp_password`` are secrets. ``smtp_security`` is 'starttls', 'tls' or 'none'.
+    """
+
+    webhook_url: str | None = field(default=None, repr=False)
+    email_to: tuple[str, ...] = ()
+    email_from: str = ""
+    smtp_host: str = "localhost"
+    smtp_port: int = 25
+    smtp_security: str = "none"
+    smtp_user: str | None = None
+    smtp_password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class Settings:
     """One programme's settings.
 
     ``home`` is absolute. ``transfers`` is a file, folder or glob of raw transfers, or None where the ledger
     is read. ``first_month`` is a report month (``YYYY-MM``) or None. ``database_url`` names a PostgreSQL, or
     None for SQLite in ``home``. ``approval_above`` is in points, or None for no limit. ``user`` is who acts.
+    ``close_after_days`` is how many days after its end a month is due to be closed.
     """
 
     home: Path
@@ -71,6 +90,8 @@ class Settings:
     database_owner_url: str | None
     approval_above: Decimal | None
     user: str
+    close_after_days: int
+    alerts: AlertSettings
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -93,6 +114,8 @@ class Settings:
             ),
             approval_above=_approval_above(values.get("POINTS_APPROVAL_ABOVE")),
             user=_user(values.get("POINTS_USER")),
+            close_after_days=_close_after_days(values.get("POINTS_CLOSE_AFTER_DAYS") or "2"),
+            alerts=_alerts(values),
         )
 
     def for_dbt(self) -> dict[str, str]:
@@ -187,3 +210,69 @@ def _user(name: str | None) -> str:
     if not user.isprintable() or len(user) > 128:
         raise SettingInvalid("POINTS_USER", user, "a name is at most 128 printable characters")
     return user
+
+
+def _close_after_days(text: str) -> int:
+    if text not in {str(days) for days in range(29)}:
+        raise SettingInvalid(
+            "POINTS_CLOSE_AFTER_DAYS", text, "a month is closed a whole number of days after its end, 0 to 28"
+        )
+    return int(text)
+
+
+def _alerts(values: Mapping[str, str]) -> AlertSettings:
+    email_to = _addresses("POINTS_ALERT_EMAIL_TO", values.get("POINTS_ALERT_EMAIL_TO"))
+    email_from = _addresses("POINTS_ALERT_EMAIL_FROM", values.get("POINTS_ALERT_EMAIL_FROM"))
+    host = values.get("POINTS_ALERT_SMTP_HOST") or "localhost"
+    is_here = host in ("localhost", "127.0.0.1", "::1")
+    port = _port(
+        "POINTS_ALERT_SMTP_PORT", values.get("POINTS_ALERT_SMTP_PORT") or ("25" if is_here else "587")
+    )
+    usual = "none" if is_here else "tls" if port == 465 else "starttls"
+    return AlertSettings(
+        webhook_url=_webhook_url("POINTS_ALERT_WEBHOOK_URL", values.get("POINTS_ALERT_WEBHOOK_URL")),
+        email_to=email_to,
+        email_from=(email_from or email_to or ("",))[0],
+        smtp_host=host,
+        smtp_port=port,
+        smtp_security=_smtp_security(values.get("POINTS_ALERT_SMTP_SECURITY") or usual),
+        smtp_user=values.get("POINTS_ALERT_SMTP_USER") or None,
+        smtp_password=values.get("POINTS_ALERT_SMTP_PASSWORD") or None,
+    )
+
+
+def _webhook_url(name: str, text: str | None) -> str | None:
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and text.isprintable()
+        is_usable = is_usable and (parts.port is None or parts.port > 0) and " " not in text
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        # Whoever has the address can post to it, so it is not shown.
+        raise SettingInvalid(name, "…", "it must be an address like https://host/path")
+    return text
+
+
+def _addresses(name: str, text: str | None) -> tuple[str, ...]:
+    addresses = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    for address in addresses:
+        if not re.fullmatch(r"[^@\s<>,]+@[^@\s<>,]+", address):
+            raise SettingInvalid(
+                name, address, "an address is written name@host, and several with commas between"
+            )
+    return addresses
+
+
+def _port(name: str, text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise SettingInvalid(name, text, "a port is a number from 1 to 65535")
+    return int(text)
+
+
+def _smtp_security(text: str) -> str:
+    if text not in ("starttls", "tls", "none"):
+        raise SettingInvalid("POINTS_ALERT_SMTP_SECURITY", text, "it is starttls, tls or none")
+    return text

@@ -3,23 +3,39 @@
 import dagster as dg
 
 from ledger.settings import Settings
+from orchestration.assets.closed_months import define_close, define_published_checks
+from orchestration.assets.published_files import published_specs
 from orchestration.assets.report_months import define_build
 from orchestration.dbt_manifest import read_manifest
-from orchestration.jobs import define_build_months
+from orchestration.jobs import define_build_months, define_close_months, define_verify_published
 from orchestration.partitions import define_report_months
-from orchestration.schedules import define_build_months_daily
-from orchestration.sensors import define_inbox_sensor
+from orchestration.schedules import (
+    define_build_months_daily,
+    define_close_months_daily,
+    define_verify_published_daily,
+)
+from orchestration.sensors import define_alert_sensors, define_inbox_sensor
 
 
 def define(settings: Settings) -> dg.Definitions:
     """The definitions of a programme with these settings."""
     months = define_report_months(settings)
     build = define_build(settings, read_manifest(), months)
+    checks = define_published_checks(settings)
     return dg.Definitions(
-        assets=[build],
-        jobs=[define_build_months(build)],
-        schedules=[define_build_months_daily(months)],
-        sensors=[define_inbox_sensor(settings)],
+        assets=[build, *published_specs(months)],
+        asset_checks=[checks],
+        jobs=[
+            define_build_months(build),
+            define_close_months(define_close(settings)),
+            define_verify_published(checks),
+        ],
+        schedules=[
+            define_build_months_daily(months),
+            define_close_months_daily(settings),
+            define_verify_published_daily(settings),
+        ],
+        sensors=[define_inbox_sensor(settings), *define_alert_sensors(settings)],
         executor=dg.in_process_executor,
     )
 

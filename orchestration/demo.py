@@ -25,6 +25,7 @@ from ledger.errors import PointsError
 from ledger.files.imports import import_file
 from ledger.models import Batch
 from ledger.settings import Settings
+from orchestration.published.layout import ANNOUNCEMENT_NAME
 
 DEMO_FIRST_MONTH = "2025-09"
 DEMO_LAST_MONTH = "2026-10"
@@ -101,7 +102,7 @@ _ENDS_AT = _start_of_next_month(_MONTHS[-1])
 DEMO_RECORDED_AT = _ENDS_AT + timedelta(hours=6)
 DEMO_USER = "demo"
 DEMO_BATCH = "demo"
-# What the demo, builds of it and Dagster write into its home.
+# What the demo, builds and closes of it and Dagster write into its home.
 _HOME_NAMES = {
     "transfers.csv",
     "ledger.sqlite3",
@@ -112,6 +113,8 @@ _HOME_NAMES = {
     "runs",
     "run.lock",
     "provisional",
+    "published",
+    ANNOUNCEMENT_NAME,
     "dev.duckdb",
     "dev",
     "dagster",

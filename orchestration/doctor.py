@@ -13,9 +13,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from django.db import DatabaseError
+
+from ledger.closes import read_history
 from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
+from orchestration.close.due_months import describe_open, due_months
+from orchestration.published.layout import needs_finishing, prepared_folder
 
 PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb", "dagster", "dagster-dbt", "django", "psycopg")
 _LITTLE_SPACE = 1_000_000_000
@@ -58,6 +64,9 @@ def examine(environment: Mapping[str, str], from_file: Mapping[str, str | None],
     facts, of_ledger = examine_ledger(settings)
     findings += of_ledger
     findings += _runs(settings.home)
+    if facts and not settings.transfers:
+        findings += _closes(settings)
+    findings += _alerts(settings)
     return Examination(shown, facts, findings)
 
 
@@ -93,7 +102,15 @@ def _shown_settings(
             yield SettingShown(name, default if counting is None else str(counting), "default")
             continue
         source = file if from_file.get(name) == value else "environment"
-        if attribute.endswith("_url"):
+        if attribute == "alert_webhook_url":
+            value = (
+                f"{urlsplit(value).scheme}://{urlsplit(value).hostname}/…"
+                if settings.alerts.webhook_url
+                else "…"
+            )
+        elif attribute.endswith("_password"):
+            value = "…"
+        elif attribute.endswith("_url"):
             value = _without_password(value)
         elif attribute == "home":
             value = str(settings.home)
@@ -203,12 +220,68 @@ def _runs(home: Path) -> Iterator[Finding]:
     told = f"The last run was {newest.name}, of {began_at:%Y-%m-%d %H:%M} UTC"
     if provisional.resolve().parent == newest.resolve():
         yield Finding("runs", OK, f"{told}; its files are what readers see.")
+    elif prepared_folder(newest).is_dir() and not any(prepared_folder(newest).glob("*/r*")):
+        yield Finding("runs", OK, f"{told}; the months that it closed are published.")
     elif going_on is None:
         yield Finding(
             "runs",
             WARNING,
             f"{told}; it ended without files for readers.",
             f"Run `points build` and read what it refuses; {newest} holds what is left of the run.",
+        )
+
+
+def _closes(settings: Settings) -> Iterator[Finding]:
+    """What the ledger, which could be read, says of closes, and what is due by now."""
+    try:
+        yield from _due(settings)
+    except (DatabaseError, ValueError, KeyError, TypeError) as error:
+        yield Finding(
+            "close", PROBLEM, f"Closes cannot be read ({type(error).__name__}).", "Run `points verify`."
+        )
+    if needs_finishing(settings.home):
+        yield Finding(
+            "published",
+            WARNING,
+            "Readers do not have all of what is closed yet.",
+            "The next command of any kind finishes it, unless another run goes on; it says what hinders it.",
+        )
+
+
+def _due(settings: Settings) -> Iterator[Finding]:
+    due = due_months(settings, datetime.now(UTC))
+    if due.months:
+        yield Finding(
+            "close",
+            WARNING if due.overdue else OK,
+            describe_open(due.months, settings),
+            f"`points close --through {due.months[-1]}` closes what is due; so does Dagster where it runs,"
+            f" daily at 06:00 {settings.time_zone}.",
+        )
+    else:
+        yield Finding("close", OK, due.reason)
+    reopened = read_history().reopened
+    if reopened:
+        yield Finding(
+            "reopened",
+            WARNING,
+            f"Reopened and open: {', '.join(reopened)}; readers have what was issued, flagged so.",
+            f"`points close --through {reopened[-1]}` closes them again.",
+        )
+
+
+def _alerts(settings: Settings) -> Iterator[Finding]:
+    """Who is told; without the webhook's address, which is a secret."""
+    ways = [f"the webhook at {urlsplit(url).hostname}"] if (url := settings.alerts.webhook_url) else []
+    ways += [", ".join(settings.alerts.email_to)] if settings.alerts.email_to else []
+    if ways:
+        yield Finding("alerts", OK, f"Told when a run fails or a month is left open: {' and '.join(ways)}.")
+    else:
+        yield Finding(
+            "alerts",
+            OK,
+            "Nobody is told when a run fails or a month is left open.",
+            "Set POINTS_ALERT_WEBHOOK_URL or POINTS_ALERT_EMAIL_TO where Dagster runs.",
         )
 
 

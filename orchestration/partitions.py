@@ -17,13 +17,14 @@ def define_report_months(settings: Settings) -> dg.TimeWindowPartitionsDefinitio
     the programme's zone, of ``POINTS_MONTH_START_DAY``; so with 15, ``2026-10-01`` is 15 October to 14
     November. The month that is going on is a partition too, for a build is provisional.
 
-    The first partition is ``POINTS_FIRST_MONTH``, else the earliest month in ``provisional/``, else
+    The first partition is ``POINTS_FIRST_MONTH``, else the earliest month that is published or built, else
     `DEFAULT_FIRST_MONTH`. It only says from where on months can be chosen: a run for a month always builds
     every month up to it, also those before the first partition. No clock is read here; Dagster reads its
     own where it lists the months up to now.
     """
-    built = [path.name for path in (settings.home / "provisional").glob("????-??")]
-    first_month = settings.first_month or min(built, default=DEFAULT_FIRST_MONTH)
+    places = (settings.home / "published", settings.home / "provisional")
+    known = [path.name for place in places for path in place.glob("????-??")]
+    first_month = settings.first_month or min(known, default=DEFAULT_FIRST_MONTH)
     return dg.TimeWindowPartitionsDefinition(
         start=datetime.strptime(f"{first_month}-{settings.month_start_day}", "%Y-%m-%d"),
         fmt="%Y-%m-01",

@@ -2,8 +2,12 @@
 
 import dagster as dg
 
-from orchestration.jobs import BUILD_MONTHS
+from ledger.errors import PointsError
+from ledger.settings import Settings
+from orchestration.close.due_months import find_due_months
+from orchestration.jobs import BUILD_MONTHS, CLOSE_MONTHS, VERIFY_PUBLISHED
 
+DAILY_AT_FIVE = "0 5 * * *"
 DAILY_AT_SIX = "0 6 * * *"
 
 
@@ -33,3 +37,47 @@ def define_build_months_daily(
         )
 
     return build_months_daily
+
+
+def define_close_months_daily(settings: Settings) -> dg.ScheduleDefinition:
+    """``close_months_daily``: at 06:00 in the programme's zone, close whatever is due at that instant.
+
+    A tick asks for no certain month, so it does not matter how many were missed before it (CASES.md, X15).
+    Where it cannot be seen what is due, the run is asked for: it fails with the reason, and people are told.
+    """
+
+    @dg.schedule(
+        name="close_months_daily",
+        job_name=CLOSE_MONTHS,
+        cron_schedule=DAILY_AT_SIX,
+        execution_timezone=settings.time_zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every day, close every month that has ended, is open and past the days of grace.",
+    )
+    def close_months_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        tick = context.scheduled_execution_time
+        try:
+            due = find_due_months(settings, tick)
+        except PointsError as error:
+            context.log.warning(error.sentence)
+        else:
+            if not due.months:
+                return dg.SkipReason(due.reason)
+        return dg.RunRequest(
+            run_key=tick.isoformat(),
+            run_config={"ops": {"closed_months": {"config": {"due_at": tick.isoformat()}}}},
+        )
+
+    return close_months_daily
+
+
+def define_verify_published_daily(settings: Settings) -> dg.ScheduleDefinition:
+    """``verify_published_daily``: at 05:00 in the programme's zone, an hour before the close."""
+    return dg.ScheduleDefinition(
+        name="verify_published_daily",
+        job_name=VERIFY_PUBLISHED,
+        cron_schedule=DAILY_AT_FIVE,
+        execution_timezone=settings.time_zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every day, verify the ledger and the published files.",
+    )

@@ -14,10 +14,12 @@ from django.db import connection
 from ledger.acts.transfers import give
 from ledger.anchors import write_anchor
 from ledger.append import appending, ledger_head
-from ledger.models import QuarantineDismissal, QuarantinedRow
+from ledger.models import Close, QuarantineDismissal, QuarantinedRow
 from ledger.upkeep.health import examine_ledger
 from orchestration.doctor import examine
+from orchestration.published.layout import ANNOUNCEMENT_NAME
 from orchestration.run_lock import run_lock
+from tests.conftest import ledger_transfer
 
 
 def verdicts(findings) -> dict[str, str]:
@@ -285,9 +287,97 @@ def test_a_home_that_is_no_folder_and_a_full_disk_are_problems(tmp_path, monkeyp
     assert about(examine({"POINTS_HOME": str(tmp_path)}, {}, "").findings, "disk").verdict == "problem"
 
 
+def test_a_month_that_has_ended_and_is_open_is_told(ledger_home):
+    ledger = ledger_home.open()
+    environment = {"POINTS_HOME": str(ledger_home.home), **ledger_home.environment}
+    this_month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    month_before = this_month - timedelta(days=1)
+
+    def record(transfer_id: str, occurred_at: datetime) -> None:
+        with appending(ledger) as appender:
+            appender.append(ledger_transfer(transfer_id, occurred_at=occurred_at))
+
+    def told() -> tuple[str, str]:
+        found = about(examine(environment, {}, "").findings, "close")
+        return found.verdict, found.sentence
+
+    record("T-1", this_month)
+    verdict, sentence = told()
+    assert verdict == "ok"
+    assert f"{this_month:%Y-%m}, the oldest open month, is due at " in sentence
+    record("T-2", month_before - timedelta(days=40))
+    verdict, sentence = told()
+    assert verdict == "warning"
+    assert sentence.startswith(f"{month_before - timedelta(days=40):%Y-%m} ended on ")
+    assert "is not closed" in sentence
+
+
+def test_seals_and_a_setting_that_breaks_one_are_told(ledger_home):
+    """CASES.md, X18."""
+    seals = '{"time_zone":"UTC","month_start_day":1,"first_month":"2026-03","default_currency":"POINTS"}'
+    with appending(ledger_home.open()) as appender:
+        appender.append(ledger_transfer("T-1"))
+        appender.append(
+            Close(
+                event="close",
+                report_month="2026-03",
+                revision=1,
+                cutoff_entry_id=1,
+                manifest_sha256="0" * 64,
+                seals=seals,
+            )
+        )
+    environment = {"POINTS_HOME": str(ledger_home.home), **ledger_home.environment}
+    assert about(examine(environment, {}, "").findings, "seals").verdict == "ok"
+    broken = examine(environment | {"POINTS_TIME_ZONE": "Asia/Tokyo"}, {}, "")
+    assert about(broken.findings, "seals").verdict == "problem"
+    assert "POINTS_TIME_ZONE is Asia/Tokyo" in about(broken.findings, "seals").sentence
+
+
+def test_a_close_that_readers_do_not_have_yet_is_told(ledger):
+    environment = {"POINTS_HOME": str(ledger.settings.home)}
+    if ledger.settings.database_url:
+        environment["POINTS_DATABASE_URL"] = ledger.settings.database_url
+    assert "published" not in verdicts(examine(environment, {}, "").findings)
+    (ledger.settings.home / ANNOUNCEMENT_NAME).write_text("{}", encoding="utf-8")
+    assert verdicts(examine(environment, {}, "").findings)["published"] == "warning"
+
+
+def test_who_is_told_is_told_and_no_secret_is_shown(points, tmp_path):
+    home = tmp_path / "home"
+    assert about(examine({"POINTS_HOME": str(home)}, {}, "").findings, "alerts").advice
+    secrets = {
+        "POINTS_ALERT_WEBHOOK_URL": "https://ada:open-sesame@hooks.example/services/open-sesame",
+        "POINTS_ALERT_EMAIL_TO": "ada@points.example",
+        "POINTS_ALERT_SMTP_PASSWORD": "open-sesame",
+    }
+    told = points("doctor", "--json", home=home, **secrets).stdout
+    assert "sesame" not in told + points("doctor", home=home, **secrets).stdout
+    found = json.loads(told)
+    shown = {setting["name"]: setting["value"] for setting in found["settings"]}
+    assert shown["POINTS_ALERT_WEBHOOK_URL"] == "https://hooks.example/…"
+    assert shown["POINTS_ALERT_SMTP_PASSWORD"] == "…"
+    (alerts,) = [finding for finding in found["findings"] if finding["subject"] == "alerts"]
+    assert "the webhook at hooks.example and ada@points.example" in alerts["sentence"]
+    bad = points("doctor", "--json", home=home, POINTS_ALERT_WEBHOOK_URL="ftp://open-sesame").stdout
+    assert "sesame" not in bad
+    assert "POINTS_ALERT_WEBHOOK_URL is '…'" in bad
+
+
+def test_a_run_whose_months_are_published_has_nothing_left_for_readers(tmp_path):
+    home = tmp_path / "home"
+    (home / "runs" / "000001" / "published" / "2026-03" / "r1").mkdir(parents=True)
+    environment = {"POINTS_HOME": str(home)}
+    assert about(examine(environment, {}, "").findings, "runs").verdict == "warning"
+    (home / "runs" / "000001" / "published" / "2026-03" / "r1").rmdir()
+    assert about(examine(environment, {}, "").findings, "runs").verdict == "ok"
+
+
 def test_the_command_shows_each_finding_with_what_to_do(points, ledger, ledger_home):
     result = points("doctor", home=ledger_home.home, **ledger_home.environment)
     assert result.returncode == 0, result.stdout
-    assert f"POINTS_HOME{'':16}{ledger_home.home}  (environment)" in result.stdout
+    assert ["POINTS_HOME", str(ledger_home.home), "(environment)"] in map(
+        str.split, result.stdout.splitlines()
+    )
     assert "ends at entry 2: transfer 2." in result.stdout
     assert result.stderr == ""

@@ -25,7 +25,7 @@ from orchestration.month_files import (
     REPORT_COLUMNS,
     ROLL_FORWARD_COLUMNS,
 )
-from orchestration.reports import Report, list_months, read_report
+from orchestration.reports import Report, list_provisional, read_provisional_report
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,12 @@ def check_files(
     A check passes where every currency's file is as expected; what differs is in its metadata. Raises
     `MonthNotBuilt`.
     """
-    default = read_report(settings.home, report_month, settings.default_currency)
+    default = read_provisional_report(settings.home, report_month, settings.default_currency)
     others = [
-        read_report(settings.home, report_month, settings.default_currency, currency=summary.currency)
-        for summary in list_months(settings.home)
+        read_provisional_report(
+            settings.home, report_month, settings.default_currency, currency=summary.currency
+        )
+        for summary in list_provisional(settings.home)
         if summary.report_month == report_month and summary.currency != settings.default_currency
     ]
     for check in FILE_CHECKS:

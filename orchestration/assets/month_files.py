@@ -15,7 +15,6 @@ from orchestration.build import Build
 from orchestration.month_files import MonthFiles
 from orchestration.provisional import DATABASE_NAME
 
-KEY_PREFIX = "provisional"
 PREVIEW_ROWS = 5
 PREVIEW_CELL_LENGTH = 60
 
@@ -38,8 +37,11 @@ class FileKind:
     @property
     def key(self) -> dg.AssetKey:
         """``provisional/outstanding_points_csv`` for outstanding_points.csv."""
-        name = self.file_name.replace(".", "_")
-        return dg.AssetKey([KEY_PREFIX, name])
+        return self.key_in("provisional")
+
+    def key_in(self, folder: str) -> dg.AssetKey:
+        """The asset of the kind's file in a folder of the home."""
+        return dg.AssetKey([folder, self.file_name.replace(".", "_")])
 
     def path(self, provisional: Path, report_month: str) -> Path:
         """Where the file of a month (``YYYY-MM``) stands in the folder of provisional files."""
@@ -140,9 +142,13 @@ def describe_file(kind: FileKind, build: Build, month: MonthFiles, default_curre
         facts["closing points"] = f"{month.closing_points} {default_currency}"
     if not path.exists():
         return {**facts, "file": f"none: {kind.description}"}
-    headings, rows, row_count = _read(kind, path)
+    return {**facts, **describe_content(path)}
+
+
+def describe_content(path: Path) -> dict[str, Any]:
+    """What is shown of a file whatever it belongs to: path, bytes, rows, its first rows."""
+    headings, rows, row_count = _read_database(path) if path.suffix == ".duckdb" else _read(path)
     return {
-        **facts,
         "path": dg.MetadataValue.path(str(path)),
         "bytes": path.stat().st_size,
         "dagster/row_count": row_count,
@@ -150,10 +156,8 @@ def describe_file(kind: FileKind, build: Build, month: MonthFiles, default_curre
     }
 
 
-def _read(kind: FileKind, path: Path) -> tuple[list[str], list[tuple], int]:
-    """The headings, the first rows and the number of rows; of the database, its tables and their rows."""
-    if kind is PROVISIONAL_DATABASE:
-        return _read_database(path)
+def _read(path: Path) -> tuple[list[str], list[tuple], int]:
+    """The headings, the first rows and the number of rows."""
     function = (
         "read_csv(?, all_varchar = true, header = true, delim = ',', quote = '\"')"
         if path.suffix == ".csv"
@@ -168,6 +172,7 @@ def _read(kind: FileKind, path: Path) -> tuple[list[str], list[tuple], int]:
 
 
 def _read_database(path: Path) -> tuple[list[str], list[tuple], int]:
+    """The tables of a database and their rows, as rows, and how many rows they have in all."""
     with duckdb.connect(str(path), read_only=True) as connection:
         names = [
             name

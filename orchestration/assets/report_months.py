@@ -25,6 +25,7 @@ from orchestration.build import (
     open_source,
     publish_build,
 )
+from orchestration.close.finishing import finish_if_needed
 from orchestration.dbt_run import read_statuses, stream_dbt, target_folder
 from orchestration.partitions import report_month
 from orchestration.run_lock import run_lock
@@ -91,6 +92,7 @@ def _build_everything(
     context: dg.AssetExecutionContext, settings: Settings, nodes: DbtNodes, wait_seconds: float
 ) -> Iterator[Result]:
     through = _last_month(context)
+    _finish_close(context, settings)
     ledger = open_source(settings)
     with run_lock(settings.home, f"Dagster run {context.run.run_id}", wait_seconds):
         head = freeze_source(ledger)
@@ -106,6 +108,14 @@ def _build_everything(
         )
         yield from _describe_files(context, settings, build)
         yield from check_files(settings, through, context.selected_asset_check_keys)
+
+
+def _finish_close(context: dg.AssetExecutionContext, settings: Settings) -> None:
+    """As every command does first; what hinders it hinders no build, and fails the daily verification."""
+    try:
+        finish_if_needed(settings)
+    except PointsError as error:
+        context.log.warning(error.sentence)
 
 
 def _describe_files(
