@@ -26,9 +26,10 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-report: setup  ## make the demo programme, build its months, show the newest report and where its files are
+report: setup  ## make the demo programme, close its months, show the newest report and where its files are
 	@$(DEMO) $(BIN)/points demo
-	@$(DEMO) $(BIN)/points build
+	@$(DEMO) $(BIN)/points close --through 2026-10
+	@$(DEMO) $(BIN)/points report 2026-10
 
 test: setup  ## run the tests; slow ones only in CI
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(if $(CI),,-m "not slow") $(TESTS)

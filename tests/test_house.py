@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,20 +39,47 @@ def test_every_setting_of_the_models_stands_in_the_example_with_its_default():
         assert f"# {name}={default}\n" in example, name
 
 
+# What only who works on the code may set stands in CONTRIBUTING instead.
+FOR_DEVELOPERS = {"POINTS_FAIL_AT"}
+
+
 def test_every_setting_that_python_reads_stands_in_the_example():
     example = (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8")
+    contributing = (PROJECT_ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for room in ROOMS:
         for file in (PROJECT_ROOT / room).rglob("*.py"):
             for name in re.findall(r"\"(POINTS_[A-Z_]+)\"", file.read_text(encoding="utf-8")):
-                assert f"# {name}=" in example, (file, name)
+                if name in FOR_DEVELOPERS:
+                    assert f"`{name}`" in contributing, (file, name)
+                else:
+                    assert f"# {name}=" in example, (file, name)
 
 
-def test_what_readme_and_contributing_name_is_there():
-    for document in ("README.md", "CONTRIBUTING.md", "DECISIONS.md"):
-        text = (PROJECT_ROOT / document).read_text(encoding="utf-8")
-        paths = re.findall(r"`((?:seeds|dbt_project|orchestration|console|tests|benchmarks)/[\w./]*)`", text)
-        for path in paths:
-            assert (PROJECT_ROOT / path).exists(), (document, path)
+DOCUMENTS = [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_what_a_document_names_is_there(document):
+    text = document.read_text(encoding="utf-8")
+    rooms = "seeds|dbt_project|ledger|orchestration|console|docs|tests|benchmarks"
+    for path in re.findall(rf"`((?:{rooms})/[\w./]*)`", text):
+        assert (PROJECT_ROOT / path).exists(), path
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (document.parent / link).exists(), link
+
+
+def test_every_command_that_a_document_shows_is_one_of_points():
+    known = set(re.findall(r"^  ([a-z-]+) ", _help(), re.MULTILINE))
+    assert len(known) > 20
+    for document in DOCUMENTS:
+        for name in re.findall(r"`points ([a-z][a-z-]+)", document.read_text(encoding="utf-8")):
+            assert name in known, (document.name, name)
+
+
+def _help() -> str:
+    return subprocess.run(
+        [Path(sys.executable).with_name("points"), "--help"], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def test_no_lock_names_an_index_and_everything_in_it_has_a_hash():
