@@ -99,7 +99,7 @@ def due_months(settings: Settings, now: datetime) -> DueMonths:
     if first_month is None:
         return DueMonths(now, reason="No transfer has been approved yet.")
     due_at = {
-        month: _due_at(month, history, settings)
+        month: ends_at(month, settings) + timedelta(days=settings.close_after_days)
         for month in _open_months(history, first_month, now, settings)
     }
     months = list(takewhile(lambda month: due_at[month] <= now, due_at))
@@ -114,12 +114,6 @@ def describe_open(months: Sequence[str], settings: Settings) -> str:
     _, last_day = period_days(months[0], settings)
     more = f", nor is any of the {len(months) - 1} after it up to {months[-1]}" if len(months) > 1 else ""
     return f"{months[0]} ended on {last_day:%Y-%m-%d} and is not closed{more}."
-
-
-def _due_at(month: str, history: CloseHistory, settings: Settings) -> datetime:
-    """Days after its end, or after its reopening: it waits for what it was reopened for."""
-    reopened = [reopening.reopened_at for reopening in history.reopenings if reopening.report_month == month]
-    return max([ends_at(month, settings), *reopened]) + timedelta(days=settings.close_after_days)
 
 
 def _open_months(history: CloseHistory, first_month: str, now: datetime, settings: Settings) -> list[str]:
