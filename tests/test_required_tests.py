@@ -55,7 +55,7 @@ def test_files_that_cannot_be_written_leave_readers_what_they_had(tmp_path, monk
     def fail(*arguments):
         raise fault
 
-    monkeypatch.setattr(build, "write_months", fail)
+    monkeypatch.setattr(build, "months_built", fail)
     settings = Settings.from_environment({"POINTS_HOME": str(tmp_path)})
     (tmp_path / "run").mkdir()
     with pytest.raises(build.FilesNotWritten, match=sentence):
