@@ -270,6 +270,20 @@ def test_the_database_can_be_carried_away(points, small, tmp_path):
     assert file.read_bytes() == before
 
 
+def test_a_damaged_database_is_a_sentence_and_made_again(points, small, tmp_path):
+    """CASES.md, X9."""
+    home = tmp_path / "home"
+    shutil.copytree(small, home, symlinks=True)
+    ok(points("months", home=home))
+    link = home / "published/outstanding_points.duckdb"
+    file = link.resolve()
+    file.chmod(0o644)
+    file.write_bytes(b"no database")
+    assert "cannot be read" in refusal(points("months", home=home))
+    file.unlink()
+    assert "2026-03" in ok(points("months", home=home))
+
+
 def test_what_was_closed_is_what_a_build_from_the_first_entry_gives(points, small):
     ok(points("build", "--through", "2026-03", home=small))
     for month in ("2026-01", "2026-02", "2026-03"):

@@ -30,7 +30,7 @@ from orchestration.published.layout import (
     sync_file,
     sync_folder,
 )
-from orchestration.published.manifests import read_manifest
+from orchestration.published.manifests import PublishedDamaged, read_manifest
 
 # Where each view finds the month of a row.
 _MONTH_COLUMNS = {
@@ -71,18 +71,24 @@ class PublishedMonth:
 
 
 def list_published(home: Path) -> list[PublishedMonth]:
-    """The months that readers have, in order; none where no month has been closed."""
+    """The months that readers have, in order; none where no month has been closed.
+
+    Raises `PublishedDamaged` where the database cannot be read.
+    """
     file = database_file(home)
     if not file.exists():
         return []
-    with duckdb.connect(str(file.resolve()), read_only=True) as connection:
-        return [
-            PublishedMonth(*row)
-            for row in connection.execute(
+    try:
+        with duckdb.connect(str(file.resolve()), read_only=True) as connection:
+            rows = connection.execute(
                 "select strftime(report_month, '%Y-%m'), revision, status, cutoff_entry_id, closed_at,"
                 " closed_by from published_months order by report_month"
             ).fetchall()
-        ]
+    except duckdb.Error as error:
+        raise PublishedDamaged(
+            file, "cannot be read", "delete it, and the next command makes it again"
+        ) from error
+    return [PublishedMonth(*row) for row in rows]
 
 
 def is_database_whole(home: Path) -> bool:
