@@ -26,6 +26,9 @@ for commands in (builds, closes, acts, upkeep, files, lists):
     app.add_typer(commands.app)
 
 
+_SHOW_CLOSED_MONTHS = ("months", "report", "export-database", "verify")
+
+
 @app.callback()
 def before_any_command(context: typer.Context) -> None:
     """A loyalty programme's points, from raw transfers to the monthly report."""
@@ -34,10 +37,11 @@ def before_any_command(context: typer.Context) -> None:
         return
     try:
         settings = Settings.from_environment()
-        if needs_finishing(settings.home):
+        is_read = context.invoked_subcommand in _SHOW_CLOSED_MONTHS
+        if needs_finishing(settings.home, is_read):
             from orchestration.close.finishing import finish_if_needed
 
-            finish_if_needed(settings)
+            finish_if_needed(settings, is_read)
     except SettingInvalid:
         return  # the command itself refuses it; `points doctor` goes on
     except RunInProgress:

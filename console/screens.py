@@ -177,8 +177,8 @@ def show_reopening(reopened: Sequence[ClosedMonth]) -> None:
     """Which months are open again, and what readers have meanwhile."""
     names = ", ".join(closed.name for closed in reopened)
     Console(soft_wrap=True, highlight=False, markup=False).print(
-        f"Reopened {names}. Readers keep these files, flagged as reopened, until"
-        f" `points close --through {reopened[-1].report_month}` has closed all of them again."
+        f"Reopened {names}. Readers keep what was issued, flagged as reopened, until every month that was"
+        " closed is closed again: `points months` shows which, and `points close --through MONTH` does it."
     )
 
 

@@ -3,9 +3,12 @@
 Each part is a folder of segments, named for the entries that they span, from the first to the ledger's end,
 without gaps; a span without rows has its segment too. ``ledger_head.json``, written last, is what makes
 them a cut: a freeze first removes what it does not vouch for, so one that was killed leaves nothing behind.
+``segments.json`` holds their hashes: whoever builds on them has them checked, and made again where they
+differ.
 Whoever calls `freeze` keeps others from doing so at the same time.
 """
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +22,7 @@ from django.db import DatabaseError, connection
 from ledger.anchors import Head, read_anchor, write_anchor
 from ledger.append import ledger_head
 from ledger.database import Ledger, LedgerEmpty, LedgerNotReached, first_line
+from ledger.disk import file_sha256, sync_file, sync_folder
 from ledger.errors import PointsError
 
 # Read at once: a long read keeps writers out of SQLite, and what is read is held in memory as text.
@@ -28,6 +32,7 @@ MOST_SEGMENTS = 200
 # DuckDB wants to know how long a line may be; a comment has no limit of its own.
 _LONGEST_LINE = 32 * 1024 * 1024
 
+_HASHES_NAME = "segments.json"
 _SEGMENT_NAME = re.compile(r"([0-9]{12,})-([0-9]{12,})[.]parquet")
 
 Report = Callable[[int, int], None]
@@ -180,19 +185,20 @@ def cut_folder(home: Path) -> Path:
     return home / "cut"
 
 
-def freeze(ledger: Ledger, report: Report | None = None) -> Cut:
+def freeze(ledger: Ledger, report: Report | None = None, check_above: int | None = None) -> Cut:
     """Bring the cut in the ledger's home up to the ledger's end, and return it.
 
     Only entries that are not in it yet are read, in short reads, unless segments are missing; the same
-    entries give the same bytes. ``report`` is told entries read and entries to read. Raises `LedgerEmpty`,
-    `CutHoldsOther`, `CutNotWritten` and `LedgerNotReached`.
+    entries give the same bytes. ``report`` is told entries read and entries to read. Segments with entries
+    above ``check_above`` (None: none of them) are held against their hashes, and those that were altered are
+    made again. Raises `LedgerEmpty`, `CutHoldsOther`, `CutNotWritten` and `LedgerNotReached`.
     """
     folder = cut_folder(ledger.settings.home)
     try:
         head = ledger_head()
         if not head.entry_id:
             raise LedgerEmpty(ledger.place)
-        _bring_up(folder, head, report or _tell_nobody)
+        _bring_up(folder, head, report or _tell_nobody, check_above)
     except DatabaseError as error:
         raise LedgerNotReached(ledger.place, first_line(error)) from error
     except (duckdb.Error, OSError) as error:
@@ -204,10 +210,11 @@ def _tell_nobody(done: int, total: int) -> None:
     """What is done where nobody asked to be told."""
 
 
-def _bring_up(folder: Path, head: Head, report: Report) -> None:
+def _bring_up(folder: Path, head: Head, report: Report, check_above: int | None) -> None:
     vouched = read_anchor(folder) or Head(0, b"")
+    hashes = _read_hashes(folder)
     # Before anything is written, all parts are what the anchor vouches for.
-    kept = [_keep_whole(folder / part.name, vouched.entry_id) for part in PARTS]
+    kept = [_keep_whole(folder / part.name, vouched.entry_id, hashes, check_above) for part in PARTS]
     new = [_segment_to_write(segments, head.entry_id) for segments in kept]
     if not any(new):
         return
@@ -215,19 +222,24 @@ def _bring_up(folder: Path, head: Head, report: Report) -> None:
         if segment:
             # Only transfers are so many that somebody waits for them.
             _write_segment(part, segment, folder / part.name, report if part is TRANSFERS else _tell_nobody)
+            file = folder / part.name / segment.file_name
+            hashes[_hash_key(file)] = file_sha256(file)
+    _write_hashes(folder, hashes)
     write_anchor(folder, head)
-    _sync_folder(folder)
+    sync_folder(folder)
     for part, segment, earlier in zip(PARTS, new, kept, strict=True):
         for absorbed in earlier:
             if segment and absorbed.first_entry_id >= segment.first_entry_id:
                 (folder / part.name / absorbed.file_name).unlink()
 
 
-def _keep_whole(folder: Path, vouched_entry_id: int) -> list[Segment]:
+def _keep_whole(
+    folder: Path, vouched_entry_id: int, hashes: Mapping[str, str], check_above: int | None
+) -> list[Segment]:
     """The segments that lie end to end from the first entry on, none beyond the one vouched for.
 
-    All others are removed: those of a freeze that was killed, those that one has put together, and those
-    behind a gap.
+    All others are removed: those of a freeze that was killed, those that one has put together, those that
+    were altered, and those behind a gap.
     """
     folder.mkdir(parents=True, exist_ok=True)
     longest: dict[int, Segment] = {}
@@ -238,6 +250,10 @@ def _keep_whole(folder: Path, vouched_entry_id: int) -> list[Segment]:
             longest[segment.first_entry_id] = segment
     kept: list[Segment] = []
     while following := longest.get(kept[-1].last_entry_id + 1 if kept else 1):
+        file = folder / following.file_name
+        is_checked = check_above is not None and following.last_entry_id > check_above
+        if is_checked and hashes.get(_hash_key(file)) != file_sha256(file):
+            break
         kept.append(following)
     for segment in present:
         if segment not in kept:
@@ -245,6 +261,30 @@ def _keep_whole(folder: Path, vouched_entry_id: int) -> list[Segment]:
     for unfinished in folder.glob(".*.unfinished"):
         unfinished.unlink()
     return kept
+
+
+def _hash_key(file: Path) -> str:
+    return f"{file.parent.name}/{file.name}"
+
+
+def _read_hashes(folder: Path) -> dict[str, str]:
+    """The hash of each segment; none where they cannot be read: what has none is made again when checked."""
+    try:
+        hashes = json.loads((folder / _HASHES_NAME).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return hashes if isinstance(hashes, dict) else {}
+
+
+def _write_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
+    """Keep the hashes of the segments that are there; whole or not at all."""
+    there = {key: value for key, value in sorted(hashes.items()) if (folder / key).exists()}
+    unfinished = folder / f".{_HASHES_NAME}.unfinished"
+    with open(unfinished, "w", encoding="utf-8") as file:
+        json.dump(there, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(folder / _HASHES_NAME)
 
 
 def _list_segments(folder: Path) -> list[Segment]:
@@ -282,10 +322,9 @@ def _write_segment(part: Part, segment: Segment, folder: Path, report: Report) -
         read, written = _copy(part, segment, unfinished, report)
         if read != written:
             raise OSError(f"of {read:,} rows of {part.name} that were read, {written:,} were written")
-        with open(unfinished, "rb") as file:
-            os.fsync(file.fileno())
+        sync_file(unfinished)
         unfinished.rename(folder / segment.file_name)
-        _sync_folder(folder)
+        sync_folder(folder)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -371,12 +410,3 @@ def _read_postgresql(part: Part, first_entry_id: int, last_entry_id: int) -> tup
         with cursor.copy(query, [first_entry_id, last_entry_id]) as copy:
             text = b"".join(copy)
         return cursor.rowcount, text
-
-
-def _sync_folder(folder: Path) -> None:
-    """Wait until the names in ``folder`` are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -101,9 +101,9 @@ class Settings:
         if transfers:
             transfers = os.path.abspath(transfers)
         return cls(
-            home=Path(values.get("POINTS_HOME") or "var").absolute(),
+            home=_home(values.get("POINTS_HOME") or "var"),
             transfers=transfers,
-            programme_name=values.get("POINTS_PROGRAMME_NAME") or "Points programme",
+            programme_name=_programme_name(values.get("POINTS_PROGRAMME_NAME") or "Points programme"),
             time_zone=_time_zone(values.get("POINTS_TIME_ZONE") or "UTC"),
             month_start_day=_month_start_day(values.get("POINTS_MONTH_START_DAY") or "1"),
             default_currency=_currency(values.get("POINTS_DEFAULT_CURRENCY") or "POINTS"),
@@ -128,6 +128,25 @@ class Settings:
             "POINTS_DEFAULT_CURRENCY": self.default_currency,
             "POINTS_FIRST_MONTH": self.first_month or "",
         }
+
+
+def _home(path: str) -> Path:
+    home = Path(path).absolute()
+    if any(character in str(home) for character in "*?["):
+        raise SettingInvalid(
+            "POINTS_HOME",
+            path,
+            "with *, ? or [ in its path DuckDB would read other folders too; name another",
+        )
+    return home
+
+
+def _programme_name(name: str) -> str:
+    if not name.isprintable():
+        raise SettingInvalid(
+            "POINTS_PROGRAMME_NAME", name, "it stands on reports, so it is one line of printable UTF-8 text"
+        )
+    return name
 
 
 def _time_zone(name: str) -> str:

@@ -126,7 +126,9 @@ def freeze_source(
         return None
     if needs_finishing(ledger.settings.home):
         finish_closes(ledger, report)
-    return freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total))).head
+    return freeze(
+        ledger, lambda done, total: report(BuildProgress("cut", "", done, total)), check_above=0
+    ).head
 
 
 def publish_build(

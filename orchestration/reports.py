@@ -11,7 +11,7 @@ import duckdb
 from ledger.errors import PointsError
 from ledger.settings import check_month
 from orchestration.published.database import PublishedMonth, list_published
-from orchestration.published.layout import revision_folder
+from orchestration.published.layout import list_revisions, revision_folder
 
 
 class MonthNotBuilt(PointsError):
@@ -40,7 +40,7 @@ class RevisionNotPublished(PointsError):
     code = "REVISION"
 
     def __init__(self, month: str, revision: int, there: list[str]) -> None:
-        has = f"there are {', '.join(there)}" if there else "it has never been closed"
+        has = f"it has {', '.join(there)}" if there else "it has never been closed"
         super().__init__(f"There is no revision {revision} of {month}: {has}.")
 
 
@@ -201,9 +201,8 @@ def _revision_summaries(
         return _published_summaries(home, shown)
     folder = revision_folder(home, month, revision)
     if not folder.is_dir():
-        there = sorted(folder.parent.glob("r*"), key=lambda path: int(path.name[1:]))
-        raise RevisionNotPublished(month, revision, [path.name for path in there])
-    status = "superseded" if shown and shown.revision > revision else "closed again"
+        raise RevisionNotPublished(month, revision, list_revisions(home, month))
+    status = "superseded" if shown and shown.revision > revision else "not issued"
     return [replace(summary, revision=revision) for summary in _summaries(folder, folder, month, status)]
 
 

@@ -30,9 +30,10 @@ class PublishedUnsound(PointsError):
     def __init__(self, damages: Sequence[PublishedDamaged]) -> None:
         told = "; ".join(f"{damage.path} {damage.finding}" for damage in damages[:5])
         more = f"; and {len(damages) - 5} more" if len(damages) > 5 else ""
+        remedies = "; ".join(dict.fromkeys(damage.remedy for damage in damages))
         super().__init__(
-            f"Published files are not what was published: {told}{more}; put them back from a backup of the"
-            " published folder, and find out who changed them."
+            f"Published files are not what was published: {told}{more}; find out who changed them, and then:"
+            f" {remedies}."
         )
         self.damages = tuple(damages)
 
@@ -107,7 +108,7 @@ def _damaged_database(home: Path, history: CloseHistory) -> list[PublishedDamage
     if not file.exists():
         return []  # one that is missing is made again by the next command
     if not is_database_whole(home):
-        return [PublishedDamaged(file, "was altered; delete it, and the next command makes it again")]
+        return [PublishedDamaged(file, "was altered", "delete it, and the next command makes it again")]
     if not is_database_current(home, history.last_entry_id):
-        return [PublishedDamaged(file, "is an older one; delete it, and the next command makes the newest")]
+        return [PublishedDamaged(file, "is an older one", "delete it, and the next command makes the newest")]
     return []

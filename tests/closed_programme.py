@@ -5,6 +5,7 @@ Tests of faults copy its home, disturb the next close, and hold what comes out a
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -18,12 +19,33 @@ from ledger.amounts import points_text
 from ledger.closes import CloseHistory, read_history
 from ledger.database import open_ledger
 from ledger.settings import Settings
+from orchestration.close.finishing import finish_if_needed
+from orchestration.fail_points import FAIL_POINTS
 from orchestration.published.layout import database_file, published_folder
 from orchestration.published.manifests import check_files, read_manifest
 from tests.conftest import transfer, write_transfers
 
 CLOSED = ("2025-01", "2025-02")
 NEXT = "2025-03"
+# What readers see, before and after the next close; and the revisions that the ledger then has.
+OLD = {month: (1, "issued") for month in CLOSED}
+NEW = {**OLD, NEXT: (1, "issued")}
+OLD_REVISIONS = dict.fromkeys(OLD, 1)
+NEW_REVISIONS = dict.fromkeys(NEW, 1)
+# The steps of a close before its one commit, and after it.
+BEFORE_COMMIT = FAIL_POINTS[: FAIL_POINTS.index("committed")]
+AFTER_COMMIT = FAIL_POINTS[FAIL_POINTS.index("committed") :]
+# Any of them finishes what was cut off; the first ones record nothing.
+COMMANDS = [
+    ["transfers"],
+    ["months"],
+    ["report", CLOSED[0]],
+    ["balances", "--limit", "1"],
+    ["quarantine"],
+    ["verify"],
+    ["give", "C-1", "5", "--id", "MEANWHILE"],
+    ["cut"],
+]
 COLUMNS = [
     "transfer_id",
     "relation_reference",
@@ -71,9 +93,20 @@ class Home:
         )
 
     def copy(self, path: Path) -> "Home":
-        """A copy as if nothing had happened to it; its database is still that of this home."""
+        """A copy to which nothing has happened yet; its readers' database is still the one of this home."""
         shutil.copytree(self.path, path, symlinks=True)
         return Home(path, self.environment)
+
+    def working_copy(self, path: Path) -> "Home":
+        """A copy in which everything is as it should be."""
+        home = self.copy(path)
+        finish_if_needed(home.settings())
+        return home
+
+    def kill_at(self, step: str, *arguments: str) -> None:
+        """Run a command that kills itself at a step, which it must reach."""
+        result = self.points(*arguments, POINTS_FAIL_AT=step)
+        assert result.returncode == -signal.SIGKILL, (step, result.stdout, result.stderr)
 
     def history(self) -> CloseHistory:
         """What its ledger says of closes."""
@@ -103,7 +136,7 @@ def begin_programme(path: Path, environment: Mapping[str, str] | None = None) ->
     return home
 
 
-def close_first_months(home: Home) -> None:
+def close_first_months(home: Home) -> Home:
     """Close the first two months, then record what the next close has to know of them."""
     answer(home.points("close", "--through", CLOSED[-1]))
     late = [
@@ -127,6 +160,14 @@ def close_first_months(home: Home) -> None:
         ),
     ]
     answer(home.points("import", str(write_transfers(home.path.parent / "late.csv", late, COLUMNS))))
+    return home
+
+
+def undisturbed_close(programme: Home, path: Path) -> dict[str, bytes]:
+    """The published files of a copy whose next close nothing happened to."""
+    home = programme.copy(path)
+    answer(home.points("close", NEXT))
+    return published_bytes(home)
 
 
 def _month_rows(month: int) -> list[dict[str, str]]:

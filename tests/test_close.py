@@ -12,6 +12,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from orchestration.close.read_back import find_differences
+from orchestration.published.database import _customer_point_balances
 from tests.conftest import PROJECT_ROOT, Points, read_rows, transfer, write_transfers
 from tests.test_build import assert_airline_figures
 
@@ -282,6 +284,92 @@ def test_a_damaged_database_is_a_sentence_and_made_again(points, small, tmp_path
     assert "cannot be read" in refusal(points("months", home=home))
     file.unlink()
     assert "2026-03" in ok(points("months", home=home))
+
+
+def test_lost_publications_come_back_before_they_are_shown(points, small, tmp_path):
+    """CASES.md, X9: the ledger knows them by their hash, and nothing more is closed for it."""
+    home = tmp_path / "home"
+    shutil.copytree(small, home, symlinks=True)
+    before = {name: bytes_of(revision(home, name)) for name in ("2026-01/r1", "2026-02/r1", "2026-03/r1")}
+    shutil.rmtree(home / "published")
+    shutil.rmtree(home / "runs")
+    assert ok(points("months", home=home)).count("issued, r1") == 6
+    assert {name: bytes_of(revision(home, name)) for name in before} == before
+    assert not revision(home, "2026-04").exists()
+
+
+def test_what_somebody_put_beside_a_revision_disturbs_nobody(points, small, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(small, home, symlinks=True)
+    shutil.copytree(revision(home, "2026-01/r1"), revision(home, "2026-01/r1.bak"))
+    (home / "published/2026 board pack").mkdir()
+    assert "There is no revision 7 of 2026-01: it has r1" in refusal(
+        points("report", "2026-01", "--revision", "7", home=home)
+    )
+    assert "what was published: 3 revisions" in ok(points("verify", home=home))
+
+
+def with_manifest_of(folder: Path, name: str) -> None:
+    """Let a month's manifest name a file as it now is, as if it had been written so."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    file = folder / name
+    manifest["files"][name] = {"sha256": bytes_of(folder)[name], "bytes": file.stat().st_size}
+    path.chmod(0o644)
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "finding"),
+    [
+        ("unposted_transfers.parquet", "disposition <> 'later' or transfer_id <> 'E3'", "has transfers"),
+        ("posted_transfers.parquet", "transfer_id <> 'R2'", "has posted_transfers 1 in POINTS"),
+        ("outstanding_points_by_month.parquet", "relation_reference <> 'C-1'", "has relation_references 0"),
+    ],
+)
+def test_a_file_that_lost_a_row_does_not_read_back(small, tmp_path, name, query, finding):
+    prepared = tmp_path / "prepared"
+    folder = prepared / "2026-02/r1"
+    shutil.copytree(revision(small, "2026-02/r1"), folder)
+    assert list(find_differences(prepared)) == []
+    kept = duckdb.sql(f"select * from read_parquet('{folder / name}') where {query}")
+    kept.write_parquet(str(tmp_path / "less.parquet"))
+    (folder / name).unlink()
+    shutil.move(tmp_path / "less.parquet", folder / name)
+    with_manifest_of(folder, name)
+    assert any(finding in difference for difference in find_differences(prepared))
+
+
+def test_a_report_whose_equation_does_not_hold_does_not_read_back(small, tmp_path):
+    prepared = tmp_path / "prepared"
+    folder = prepared / "2026-02/r1"
+    shutil.copytree(revision(small, "2026-02/r1"), folder)
+    report = folder / "outstanding_points.csv"
+    text = report.read_text(encoding="utf-8")
+    report.unlink()
+    report.write_text(text.replace("C-1,200,0,60,0,140", "C-1,200,0,60,60,140"), encoding="utf-8", newline="")
+    with_manifest_of(folder, report.name)
+    assert any(
+        "the equation of outstanding points does not hold" in told for told in find_differences(prepared)
+    )
+
+
+def test_an_account_is_closed_in_every_currency(tmp_path):
+    """Also in one of which only something waits."""
+    duckdb.sql(
+        "select 'POINTS' as currency, 'C-1' as relation_reference, 0::decimal(38, 4) as closing_points,"
+        " true as is_account_closed"
+    ).write_parquet(str(tmp_path / "outstanding_points_by_month.parquet"))
+    with duckdb.connect() as connection:
+        connection.execute(
+            "create table unposted_transfers as select 'MILES' as currency, 'C-1' as relation_reference,"
+            " 'pending' as status, 'give' as style, 5::decimal(18, 4) as points"
+        )
+        connection.execute(_customer_point_balances(tmp_path))
+        closed = connection.execute(
+            "select currency, is_account_closed from customer_point_balances order by 1"
+        ).fetchall()
+    assert closed == [("MILES", True), ("POINTS", True)]
 
 
 def test_what_was_closed_is_what_a_build_from_the_first_entry_gives(points, small):

@@ -17,7 +17,11 @@ import pytest
 
 from tests.closed_programme import (
     CLOSED,
+    NEW,
+    NEW_REVISIONS,
     NEXT,
+    OLD,
+    OLD_REVISIONS,
     Home,
     answer,
     assert_sound,
@@ -28,36 +32,26 @@ from tests.closed_programme import (
     published_bytes,
     readers_see,
     refusal,
+    undisturbed_close,
     wait_until_stopped,
 )
 from tests.conftest import PROJECT_ROOT, new_postgresql_database
 from tests.test_server_faults import Server
 
-OLD = {month: (1, "issued") for month in CLOSED}
-NEW = {**OLD, NEXT: (1, "issued")}
-LATEST = dict.fromkeys(NEW, 1)
-
 
 @pytest.fixture(scope="module")
 def programme(tmp_path_factory) -> Home:
-    home = begin_programme(tmp_path_factory.mktemp("programme") / "home")
-    close_first_months(home)
-    return home
+    return close_first_months(begin_programme(tmp_path_factory.mktemp("programme") / "home"))
 
 
 @pytest.fixture(scope="module")
 def undisturbed(programme, tmp_path_factory) -> dict[str, bytes]:
-    """The published files of a close to which nothing happened."""
-    home = programme.copy(tmp_path_factory.mktemp("undisturbed") / "home")
-    answer(home.points("close", NEXT))
-    return published_bytes(home)
+    return undisturbed_close(programme, tmp_path_factory.mktemp("undisturbed") / "home")
 
 
 @pytest.fixture
 def copied(programme, tmp_path) -> Home:
-    home = programme.copy(tmp_path / "home")
-    answer(home.points("months"))
-    return home
+    return programme.working_copy(tmp_path / "home")
 
 
 class SmallDisk:
@@ -126,9 +120,7 @@ def disk(request, tmp_path_factory) -> Iterator[SmallDisk | SmallFiles]:
 @pytest.fixture(scope="module")
 def home_on_disk(programme, disk) -> Home:
     """A home on the small disk, in which every close is cut off by it until the last one."""
-    home = programme.copy(disk.folder / "home")
-    answer(home.points("months"))
-    return home
+    return programme.working_copy(disk.folder / "home")
 
 
 def close_on_full_disk(home: Home, disk: SmallDisk | SmallFiles, step: str) -> str:
@@ -146,7 +138,7 @@ def close_on_full_disk(home: Home, disk: SmallDisk | SmallFiles, step: str) -> s
     return sentence
 
 
-BEFORE_COMMIT = {
+SENTENCES = {
     "opened": "nothing was lost",
     "frozen": "readers have what they had",
     "model built": "nothing was written",
@@ -156,24 +148,23 @@ BEFORE_COMMIT = {
 }
 
 
-@pytest.mark.parametrize("step", BEFORE_COMMIT)
+@pytest.mark.parametrize("step", SENTENCES)
 def test_on_a_full_disk_a_close_has_not_happened_and_says_why(home_on_disk, disk, programme, step):
     """CASES.md, X5."""
-    assert BEFORE_COMMIT[step] in close_on_full_disk(home_on_disk, disk, step)
+    assert SENTENCES[step] in close_on_full_disk(home_on_disk, disk, step)
     assert readers_see(home_on_disk) == OLD
     assert current_links(home_on_disk) == dict.fromkeys(CLOSED, "r1")
     assert published_bytes(home_on_disk) == published_bytes(programme)
     assert list(home_on_disk.history().in_force) == list(CLOSED)
     answer(home_on_disk.points("transfers"))
-    assert_sound(home_on_disk, dict.fromkeys(CLOSED, 1))
+    assert_sound(home_on_disk, OLD_REVISIONS)
 
 
 def test_on_a_disk_that_is_full_after_the_commit_the_month_is_closed_and_readers_get_it_later(
     home_on_disk, disk, undisturbed
 ):
     """CASES.md, X5 and X19; all that failed before it has left nothing that is in the way."""
-    home = home_on_disk.copy(disk.folder / "another")
-    answer(home.points("months"))
+    home = home_on_disk.working_copy(disk.folder / "another")
     told = close_on_full_disk(home, disk, "committed")
     assert "What the ledger says is closed stays closed, but it could not be given to readers" in told
     assert "they have what they had" in told
@@ -182,15 +173,13 @@ def test_on_a_disk_that_is_full_after_the_commit_the_month_is_closed_and_readers
     answer(home.points("transfers"))
     assert readers_see(home) == NEW
     assert published_bytes(home) == undisturbed
-    assert_sound(home, LATEST)
+    assert_sound(home, NEW_REVISIONS)
 
 
 def test_a_command_that_cannot_finish_a_close_says_so_and_does_its_own_work(home_on_disk, disk, undisturbed):
     """CASES.md, X5 and X19."""
-    home = home_on_disk.copy(disk.folder / "third")
-    answer(home.points("months"))
-    killed = home.points("close", NEXT, POINTS_FAIL_AT="current swapped")
-    assert killed.returncode == -signal.SIGKILL
+    home = home_on_disk.working_copy(disk.folder / "third")
+    home.kill_at("current swapped", "close", NEXT)
     process = home.start("transfers", "E1-1", POINTS_FAIL_AT="months moved:stop")
     wait_until_stopped(process)
     disk.fill(process, home)
@@ -205,7 +194,7 @@ def test_a_command_that_cannot_finish_a_close_says_so_and_does_its_own_work(home
     answer(home.points("transfers"))
     assert readers_see(home) == NEW
     assert published_bytes(home) == undisturbed
-    assert_sound(home, LATEST)
+    assert_sound(home, NEW_REVISIONS)
 
 
 @contextmanager
@@ -269,7 +258,7 @@ def test_a_required_test_that_is_gone_or_only_warns_stops_a_close_by_name(copied
     ):
         assert problem in told
     assert published_bytes(copied) == published_bytes(programme)
-    assert_sound(copied, dict.fromkeys(CLOSED, 1))
+    assert_sound(copied, OLD_REVISIONS)
 
 
 def test_a_test_that_fails_stops_a_close_by_name(copied, programme, tmp_path):
@@ -279,7 +268,7 @@ def test_a_test_that_fails_stops_a_close_by_name(copied, programme, tmp_path):
         change(SINGULAR.format(TRUTH_5), lambda text: "select 1 as row")
     assert f"dbt did not pass test assert_{TRUTH_5}; nothing was written" in close_with(project, copied)
     assert published_bytes(copied) == published_bytes(programme)
-    assert_sound(copied, dict.fromkeys(CLOSED, 1))
+    assert_sound(copied, OLD_REVISIONS)
 
 
 @pytest.fixture(scope="module")
@@ -346,4 +335,4 @@ def test_the_machines_zone_and_language_change_no_byte(copied, undisturbed):
     """CASES.md, X17: the same cutoff gives the same manifest, which names the hash of every file."""
     answer(copied.points("close", NEXT, TZ="Asia/Kathmandu", LANG="tr_TR.UTF-8", LC_ALL="C", PYTHONUTF8="0"))
     assert published_bytes(copied) == undisturbed
-    assert_sound(copied, LATEST)
+    assert_sound(copied, NEW_REVISIONS)

@@ -15,7 +15,7 @@ import pytest
 from ledger import cut
 from ledger.anchors import read_anchor
 from ledger.append import appending
-from ledger.cut import PARTS, Cut, CutHoldsOther, CutNotWritten, freeze
+from ledger.cut import PARTS, Cut, CutHoldsOther, CutNotWritten, cut_folder, freeze
 from ledger.database import Ledger, LedgerEmpty
 from ledger.models import AccountEvent, Close, Entry, StatusChange
 from tests.conftest import PROJECT_ROOT, LedgerHome, ledger_transfer, new_postgresql_database
@@ -379,3 +379,22 @@ def test_the_command_freezes_and_says_up_to_where(ledger_home, points):
     shown = points("cut", home=ledger_home.home, **ledger_home.environment)
     assert "up to entry 2" in shown.stdout
     assert str(ledger_home.home / "cut") in shown.stdout
+
+
+def test_an_altered_segment_is_made_again_before_anything_is_built_on_it(ledger_home):
+    """CASES.md, X9: a cut is disposable, and no close may take an altered one for the ledger."""
+    ledger = ledger_home.open()
+    record(ledger, ledger_transfer("T1", "30"), ledger_transfer("T2", "4"))
+    freeze(ledger)
+    (segment,) = (cut_folder(ledger_home.home) / "transfers").glob("*.parquet")
+    whole = segment.read_bytes()
+    altered = duckdb.sql(f"select * replace (points + 1 as points) from read_parquet('{segment}')")
+    altered.write_parquet(str(ledger_home.home / "altered.parquet"))
+    (ledger_home.home / "altered.parquet").replace(segment)
+    freeze(ledger, check_above=2)
+    assert segment.read_bytes() != whole
+    freeze(ledger, check_above=0)
+    assert segment.read_bytes() == whole
+    (cut_folder(ledger_home.home) / "segments.json").unlink()
+    freeze(ledger, check_above=0)
+    assert segment.read_bytes() == whole

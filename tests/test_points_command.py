@@ -58,6 +58,8 @@ def test_nothing_built_yet_is_nothing_to_show_and_no_failure(points, tmp_path):
         ("POINTS_DEFAULT_CURRENCY", "pts"),
         ("POINTS_DEFAULT_CURRENCY", "POINT"),
         ("POINTS_FIRST_MONTH", "2026-13"),
+        ("POINTS_HOME", "home[1]"),
+        ("POINTS_PROGRAMME_NAME", "two\nlines"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(points, tmp_path, name, value):
@@ -91,7 +93,7 @@ def test_the_demo_leaves_the_ledger_of_others_alone(points, tmp_path):
     home = tmp_path / "home"
     told = points("demo", home=home, POINTS_DATABASE_URL="postgresql://nobody@nowhere.invalid/points")
     assert told.returncode == 0, told.stderr
-    assert f"`POINTS_HOME={home}/demo POINTS_DATABASE_URL= points build`" in told.stdout
+    assert f"`POINTS_HOME={home}/demo POINTS_DATABASE_URL= points close --through 2026-10`" in told.stdout
     assert (home / "demo" / "ledger.sqlite3").exists()
 
 

@@ -10,16 +10,11 @@ from typing import Any
 import dagster as dg
 
 from ledger.closes import ClosedMonth, CloseHistory
+from ledger.disk import file_sha256
 from ledger.settings import Settings
 from orchestration.assets.month_files import FILE_KINDS, FileKind, describe_content
 from orchestration.published.database import PublishedMonth, list_published
-from orchestration.published.layout import (
-    DATABASE_NAME,
-    MANIFEST_NAME,
-    database_file,
-    file_sha256,
-    revision_folder,
-)
+from orchestration.published.layout import DATABASE_NAME, MANIFEST_NAME, database_file, revision_folder
 from orchestration.published.manifests import read_manifest
 
 FOLDER = "published"

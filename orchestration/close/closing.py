@@ -26,7 +26,7 @@ from orchestration.close.months_to_close import (
     earliest_month,
     first_open_month,
 )
-from orchestration.close.preparing import ClosePlan, PreparedMonth, prepare_months
+from orchestration.close.preparing import ClosePlan, PreparedMonth, find_opening, prepare_months
 from orchestration.fail_points import fail_point
 from orchestration.published.soundness import check_published
 from orchestration.report_calendar import ends_at
@@ -107,11 +107,12 @@ def close_months(
         months = choose_months(history, settings, programmes_first, now, month, through)
         if months:
             check_published(settings.home, history)
+            opening = find_opening(history, months[0])
             plan = ClosePlan(
                 months,
                 {month: history.next_revision(month) for month in months},
                 programmes_first,
-                _freeze(ledger, report),
+                _freeze(ledger, report, opening.cutoff_entry_id if opening else 0),
                 history,
                 settings.programme_name,
             )
@@ -129,8 +130,8 @@ def close_months(
         )
 
 
-def _freeze(ledger: Ledger, report: Report) -> Head:
-    return freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total))).head
+def _freeze(ledger: Ledger, report: Report, check_above: int) -> Head:
+    return freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)), check_above).head
 
 
 def _sealed_first_month(asked: str | None) -> str | None:
@@ -145,7 +146,7 @@ def _sealed_first_month(asked: str | None) -> str | None:
 
 def _first_month(ledger: Ledger, asked: str | None, report: Report) -> str:
     """The programme's first month as its first close is to seal it."""
-    _freeze(ledger, report)
+    _freeze(ledger, report, check_above=0)
     earliest = earliest_month(cut_folder(ledger.settings.home), ledger.settings)
     if earliest is None:
         raise NothingToClose(ledger.place)

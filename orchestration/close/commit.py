@@ -14,9 +14,10 @@ from django.db import connection
 from ledger.append import Appender, appending
 from ledger.closes import CloseHistory, read_history
 from ledger.database import Ledger, first_line
+from ledger.disk import sync_file, sync_folder
 from ledger.errors import PointsError
 from orchestration.fail_points import fail_point
-from orchestration.published.layout import ANNOUNCEMENT_NAME, sync_file, sync_folder
+from orchestration.published.layout import ANNOUNCEMENT_NAME
 from orchestration.runs import FilesNotWritten
 
 

@@ -19,6 +19,7 @@ from ledger.append import ledger_head
 from ledger.closes import ClosedMonth, CloseHistory, read_history
 from ledger.cut import freeze
 from ledger.database import Ledger, first_line, open_ledger
+from ledger.disk import sync_file, sync_folder
 from ledger.errors import PointsError
 from ledger.models import ChainLink
 from ledger.seals import read_seals
@@ -34,8 +35,6 @@ from orchestration.published.layout import (
     point_link,
     published_folder,
     revision_folder,
-    sync_file,
-    sync_folder,
 )
 from orchestration.published.manifests import PublishedDamaged, check_files, read_manifest
 from orchestration.published.soundness import find_strangers
@@ -72,13 +71,15 @@ class PublishingUnfinished(PointsError):
         )
 
 
-def finish_if_needed(settings: Settings) -> None:
+def finish_if_needed(settings: Settings, is_read: bool = False) -> None:
     """Finish a close that was cut off, before another command begins.
+
+    With ``is_read``, when closed months are about to be shown, also make them again where all are lost.
 
     Raises `RunInProgress` where another run goes on, and what `finish_closes` does. Where the ledger cannot
     be opened nothing is done or said: every command that needs it says so itself.
     """
-    if needs_finishing(settings.home) and not settings.transfers:
+    if needs_finishing(settings.home, is_read) and not settings.transfers:
         try:
             ledger = open_ledger(settings)
         except PointsError:
@@ -189,7 +190,7 @@ def _make_again(
 ) -> dict[ClosedMonth, Path]:
     """Make the months that one run closed once more, from the same cutoff."""
     cutoff = together[0].cutoff_entry_id
-    freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)))
+    freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)), check_above=0)
     prepared = prepare_months(
         ledger,
         ClosePlan(

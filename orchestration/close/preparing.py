@@ -13,21 +13,17 @@ from pathlib import Path
 import duckdb
 
 from ledger.anchors import Head
-from ledger.closes import CloseHistory
+from ledger.closes import ClosedMonth, CloseHistory
 from ledger.cut import cut_folder
 from ledger.database import Ledger
+from ledger.disk import sync_file, sync_folder
 from ledger.related_transfers import write_related
 from ledger.seals import seals_of
 from orchestration.close.read_back import read_back
 from orchestration.dbt_run import DbtResult, NodeProgress, run_dbt
 from orchestration.fail_points import fail_point
 from orchestration.month_files import MonthFiles, months_built, write_months
-from orchestration.published.layout import (
-    prepared_folder,
-    revision_folder,
-    sync_file,
-    sync_folder,
-)
+from orchestration.published.layout import prepared_folder, revision_folder
 from orchestration.published.manifests import Facts, checked_manifest, write_manifest
 from orchestration.recount.opening import Opening
 from orchestration.recount.recount import Recount, find_differences, recount
@@ -79,7 +75,7 @@ def prepare_months(ledger: Ledger, plan: ClosePlan, report: Report) -> list[Prep
     refuses, or files cannot be written or read back.
     """
     settings = ledger.settings
-    opening = _choose_opening(settings.home, plan)
+    opening = _read_opening(settings.home, plan)
     with _writing(settings.home):
         run_folder = new_run_folder(settings.home)
         fail_point("run begun")
@@ -109,19 +105,25 @@ def _writing(home: Path) -> Iterator[None]:
         raise FilesNotWritten(home, error) from error
 
 
-def _choose_opening(home: Path, plan: ClosePlan) -> Opening | None:
-    """The newest published month that a build can start from: the last one of the run that closed it.
+def find_opening(history: CloseHistory, first_month: str) -> ClosedMonth | None:
+    """The newest close that a run from ``first_month`` on can start from: the last one of its own run.
 
     The closes in force may reach further: then months that are closed already are built once more on the way.
+    None where the run starts from the first entry.
     """
     closed_before = [
         closed
-        for month, closed in plan.history.in_force.items()
-        if month < plan.months[0] and plan.history.closed_together(closed)[-1] == closed
+        for month, closed in history.in_force.items()
+        if month < first_month and history.closed_together(closed)[-1] == closed
     ]
-    if not closed_before:
+    return closed_before[-1] if closed_before else None
+
+
+def _read_opening(home: Path, plan: ClosePlan) -> Opening | None:
+    """What the run starts from, whose files are all as they were published."""
+    newest = find_opening(plan.history, plan.months[0])
+    if newest is None:
         return None
-    newest = closed_before[-1]
     folder = revision_folder(home, newest.report_month, newest.revision)
     manifest = checked_manifest(newest, folder)
     return Opening(newest.report_month, newest.cutoff_entry_id, folder, manifest["control_totals"])

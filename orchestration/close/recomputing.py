@@ -5,6 +5,7 @@ as they are, whatever comes out: a rule that was changed for months gone by show
 done (CASES.md, X14).
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,10 +16,11 @@ import duckdb
 from ledger.closes import ClosedMonth, CloseHistory, read_history
 from ledger.cut import freeze
 from ledger.database import Ledger
+from ledger.disk import file_sha256
 from ledger.seals import read_seals
 from orchestration.dbt_run import run_dbt
 from orchestration.month_files import PARQUET_FILES, write_months
-from orchestration.published.layout import file_sha256, prepared_folder, revision_folder
+from orchestration.published.layout import prepared_folder, revision_folder
 from orchestration.published.manifests import read_manifest
 from orchestration.run_lock import run_lock
 from orchestration.runs import (
@@ -82,12 +84,15 @@ def recompute(
     files: list[FileDifference] = []
     figures: list[FigureDifference] = []
     with run_lock(ledger.settings.home, "points verify --full"):
-        freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)))
+        freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)), check_above=0)
         for closes in _builds(history):
-            for closed, folder in _compute(ledger, closes, report):
+            run_folder = new_run_folder(ledger.settings.home)
+            for closed, folder in _compute(ledger, closes, run_folder, report):
                 published = revision_folder(ledger.settings.home, closed.report_month, closed.revision)
                 files.extend(_compare_files(closed, published, folder))
                 figures.extend(_compare_figures(closed, published, folder))
+            # It was made for this comparison alone, and is no run that readers could wait for.
+            shutil.rmtree(run_folder)
     return Recomputation(len(history.closes), files, figures)
 
 
@@ -109,10 +114,12 @@ def _builds(history: CloseHistory) -> Iterator[list[ClosedMonth]]:
 
 
 def _compute(
-    ledger: Ledger, closes: Sequence[ClosedMonth], report: Callable[[BuildProgress], None]
+    ledger: Ledger,
+    closes: Sequence[ClosedMonth],
+    run_folder: Path,
+    report: Callable[[BuildProgress], None],
 ) -> list[tuple[ClosedMonth, Path]]:
     settings = ledger.settings
-    run_folder = new_run_folder(settings.home)
     newest = closes[-1]
     environment = {
         **dbt_environment(settings, newest.report_month, run_folder),

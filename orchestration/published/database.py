@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from ledger.closes import ClosedMonth, CloseHistory
+from ledger.disk import file_sha256, sync_file, sync_folder
 from ledger.errors import PointsError
 from orchestration.fail_points import fail_point
 from orchestration.month_files import PARQUET_FILES
@@ -23,12 +24,9 @@ from orchestration.published.layout import (
     DATABASES_NAME,
     database_file,
     database_folder_name,
-    file_sha256,
     point_link,
     published_folder,
     revision_folder,
-    sync_file,
-    sync_folder,
 )
 from orchestration.published.manifests import PublishedDamaged, read_manifest
 
@@ -47,6 +45,15 @@ class ExportTargetTaken(PointsError):
 
     def __init__(self, file: Path) -> None:
         super().__init__(f"{file} is there already, and an export overwrites nothing; name another file.")
+
+
+class ExportFolderMissing(PointsError):
+    """There is no folder to write the export into."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(
+            f"{file.absolute().parent} is no folder, so {file.name} cannot be written; make it first."
+        )
 
 
 class NothingPublished(PointsError):
@@ -136,6 +143,8 @@ def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
         raise NothingPublished(home)
     if file.exists():
         raise ExportTargetTaken(file)
+    if not file.absolute().parent.is_dir():
+        raise ExportFolderMissing(file)
     unfinished = file.with_name(f".{file.name}.unfinished")
     _remove_database(unfinished)
     try:
@@ -159,7 +168,7 @@ def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
 
 
 def _remove_database(file: Path) -> None:
-    """Remove what a writer may have left that was cut off: its log would be replayed into another file."""
+    """Remove what a writer that was cut off may have left, with its log."""
     file.unlink(missing_ok=True)
     file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
 
@@ -245,7 +254,10 @@ def _customer_point_balances(newest: Path) -> str:
             where status in ('pending', 'on_hold')
         ),
         summed as (
-            select currency, relation_reference, {sums}, bool_or(is_account_closed) as is_account_closed
+            -- An account is closed as a whole, also where it has a currency only in what waits.
+            select currency, relation_reference, {sums},
+                bool_or(bool_or(is_account_closed)) over (partition by relation_reference)
+                    as is_account_closed
             from parts
             group by currency, relation_reference
         )

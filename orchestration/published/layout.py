@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from ledger.disk import sync_folder
 from orchestration.fail_points import fail_point
 
 DATABASE_NAME = "outstanding_points.duckdb"
@@ -22,6 +23,9 @@ DATABASES_NAME = ".databases"
 # Up to which entry about closes a database knows, for which path it was made, and how its own hash begins.
 DATABASE_FOLDER = re.compile(r"(?P<entry_id>[0-9]{12,})-(?P<path>[0-9a-f]{8})-(?P<sha256>[0-9a-f]{16})")
 
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+_REVISION = re.compile(r"r[1-9][0-9]*")
+
 
 def published_folder(home: Path) -> Path:
     """What readers have of a home's closed months."""
@@ -31,6 +35,20 @@ def published_folder(home: Path) -> Path:
 def revision_folder(home: Path, report_month: str, revision: int) -> Path:
     """The files of one revision of a month (``YYYY-MM``)."""
     return published_folder(home) / report_month / f"r{revision}"
+
+
+def list_revisions(home: Path, report_month: str) -> list[str]:
+    """The revisions of a month that are there, in order: ``r1``, ``r2``."""
+    folder = published_folder(home) / report_month
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(filter(_REVISION.fullmatch, names), key=lambda name: int(name[1:]))
+
+
+def list_month_folders(home: Path) -> list[Path]:
+    """The folders of months under ``published``, in order."""
+    published = published_folder(home)
+    found = published.iterdir() if published.is_dir() else ()
+    return sorted(path for path in found if _MONTH.fullmatch(path.name))
 
 
 def prepared_folder(run_folder: Path) -> Path:
@@ -64,36 +82,20 @@ def is_database_current(home: Path, entry_id: int | None = None) -> bool:
     )
 
 
-def needs_finishing(home: Path) -> bool:
-    """Whether ``home`` alone, without the ledger, shows that readers may lack what they should have."""
+def needs_finishing(home: Path, is_read: bool = False) -> bool:
+    """Whether ``home`` alone, without the ledger, shows that readers may lack what they should have.
+
+    Where nothing is published it shows nothing; with ``is_read``, when closed months are about to be shown,
+    it then may be so.
+    """
     published = published_folder(home)
     if (home / ANNOUNCEMENT_NAME).exists():
         return True
     if not published.is_dir():
-        return False
+        return is_read and home.is_dir()
     return not is_database_current(home) or any(
-        not (month / CURRENT_NAME).exists() for month in published.glob("[0-9]*")
+        not (month / CURRENT_NAME).exists() for month in list_month_folders(home)
     )
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync_file(path: Path) -> None:
-    """Wait until a file's content is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    sync_file(folder)
 
 
 def point_link(link: Path, target: str) -> None:

@@ -16,9 +16,10 @@ import duckdb
 
 from ledger.anchors import Head
 from ledger.closes import ClosedMonth
+from ledger.disk import file_sha256
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
-from orchestration.published.layout import MANIFEST_NAME, file_sha256
+from orchestration.published.layout import MANIFEST_NAME
 
 _SEEDS = ("transfer_reasons.csv", "points_currencies.csv")
 _VERSIONS = ("outstanding-points", "dbt-core", "dbt-duckdb", "duckdb")
@@ -39,6 +40,7 @@ class PublishedDamaged(PointsError):
         super().__init__(f"{path} {finding}, so nothing may be built on it; {remedy}.")
         self.path = path
         self.finding = finding
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def check_files(folder: Path, manifest: Mapping, hashed: bool = True) -> None:
             raise PublishedDamaged(path, "was altered: its hash is not the one in its manifest")
     for path in sorted(folder.iterdir()):
         if path.name not in (*manifest["files"], MANIFEST_NAME):
-            raise PublishedDamaged(path, "is in no manifest")
+            raise PublishedDamaged(path, "is in no manifest", "move it to where nothing is published")
 
 
 def _count_rows(file: Path) -> int:

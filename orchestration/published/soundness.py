@@ -5,7 +5,13 @@ from pathlib import Path
 
 from ledger.closes import ClosedMonth, CloseHistory
 from ledger.models import ChainLink
-from orchestration.published.layout import CURRENT_NAME, published_folder, revision_folder
+from orchestration.published.layout import (
+    CURRENT_NAME,
+    list_month_folders,
+    list_revisions,
+    published_folder,
+    revision_folder,
+)
 from orchestration.published.manifests import (
     PublishedDamaged,
     bytes_of_files,
@@ -55,7 +61,11 @@ def find_damage(
         link = published_folder(home) / month / CURRENT_NAME
         issued = revision_folder(home, month, closed.revision)
         if link.exists() and link.resolve() != issued.resolve():  # one that is missing is made again
-            yield PublishedDamaged(link, f"does not name {closed.name}, which was issued")
+            yield PublishedDamaged(
+                link,
+                f"does not name {closed.name}, which was issued",
+                "delete the link, and the next command makes it again",
+            )
 
 
 def _check_against_ledger(folder: Path, manifest: dict, closed: ClosedMonth) -> None:
@@ -70,10 +80,12 @@ def _check_against_ledger(folder: Path, manifest: dict, closed: ClosedMonth) -> 
 def find_strangers(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]:
     """Revisions that no close entry names: the ledger is another, or an older copy (CASES.md, X12)."""
     known = {closed.name for closed in history.closes}
-    for folder in sorted(published_folder(home).glob("*/r*")):
-        if f"{folder.parent.name}/{folder.name}" not in known:
+    for month in list_month_folders(home):
+        for name in list_revisions(home, month.name):
+            if f"{month.name}/{name}" in known:
+                continue
             yield PublishedDamaged(
-                folder,
+                month / name,
                 "is in no close entry of the ledger",
                 "restore the newest backup of the ledger, for this one is an older copy or another, or set"
                 " POINTS_HOME to the home that belongs to it",

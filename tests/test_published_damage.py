@@ -1,0 +1,369 @@
+"""Published files altered, lost or moved, and ledgers and settings that are not theirs.
+
+CASES.md, X9, X10, X12, X18 and X20.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+from django.db import connection
+
+from ledger.acts.transfers import give
+from ledger.anchors import LedgerReplaced
+from ledger.database import LedgerMissing, open_ledger
+from ledger.errors import PointsError
+from orchestration.close.closing import close_months
+from orchestration.close.finishing import ClosedFilesLost
+from orchestration.close.reopening import reopen_months
+from orchestration.published import manifests
+from orchestration.published.layout import database_file, point_link, published_folder
+from orchestration.published.manifests import PublishedDamaged
+from orchestration.verification import PublishedUnsound, verify_all
+from tests.closed_programme import (
+    CLOSED,
+    NEW,
+    NEW_REVISIONS,
+    NEXT,
+    OLD,
+    OLD_REVISIONS,
+    Home,
+    answer,
+    assert_sound,
+    begin_programme,
+    close_first_months,
+    current_links,
+    published_bytes,
+    readers_see,
+    refusal,
+    undisturbed_close,
+)
+
+# Every file of the last month of a run.
+FILES = [
+    "discrepancies.parquet",
+    "manifest.json",
+    "outstanding_points.MILES.csv",
+    "outstanding_points.csv",
+    "outstanding_points_by_month.parquet",
+    "points_movements_by_month.parquet",
+    "points_roll_forward.MILES.csv",
+    "points_roll_forward.csv",
+    "posted_transfers.parquet",
+    "programme_points.MILES.csv",
+    "programme_points.csv",
+    "programme_points_by_month.parquet",
+    "unposted_transfers.parquet",
+]
+
+
+@pytest.fixture(scope="module")
+def programme(tmp_path_factory) -> Home:
+    home = begin_programme(tmp_path_factory.mktemp("programme") / "home")
+    shutil.copyfile(home.path / "ledger.sqlite3", home.path.parent / "older.sqlite3")
+    return close_first_months(home)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(programme, tmp_path_factory) -> dict[str, bytes]:
+    return undisturbed_close(programme, tmp_path_factory.mktemp("undisturbed") / "home")
+
+
+@pytest.fixture
+def copied(programme, tmp_path) -> Home:
+    return programme.working_copy(tmp_path / "home")
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def put_a_folder_there(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def assert_named_and_refused(home: Home, path: Path) -> None:
+    """Verify names ``path``, and the next close refuses to build on it; nothing is changed."""
+    before = published_bytes(home)
+    with pytest.raises(PublishedUnsound) as unsound:
+        verify_all(home.settings())
+    assert path in [damage.path for damage in unsound.value.damages]
+    with pytest.raises(PublishedDamaged) as refused:
+        close_months(home.settings(), NEXT)
+    assert refused.value.path == path
+    assert str(path) in refused.value.sentence
+    assert published_bytes(home) == before
+    assert list(home.history().in_force) == list(CLOSED)
+
+
+def test_every_file_of_a_month_is_tried(programme):
+    assert (
+        sorted(path.name for path in (published_folder(programme.path) / CLOSED[1] / "r1").iterdir()) == FILES
+    )
+
+
+@pytest.mark.parametrize("harm", [flip_a_byte, cut_short, Path.unlink, put_a_folder_there])
+@pytest.mark.parametrize("name", FILES)
+def test_a_published_file_that_is_not_as_it_was_is_named_and_not_built_on(
+    copied, name: str, harm: Callable[[Path], None]
+):
+    """CASES.md, X10."""
+    path = published_folder(copied.path) / CLOSED[1] / "r1" / name
+    harm(path)
+    assert_named_and_refused(copied, path)
+
+
+def test_damage_in_an_earlier_month_is_named_too(copied):
+    """CASES.md, X10: what the next close reads is the newest month alone."""
+    path = published_folder(copied.path) / CLOSED[0] / "r1" / "outstanding_points.csv"
+    flip_a_byte(path)
+    assert_named_and_refused(copied, path)
+
+
+@pytest.mark.parametrize("name", [f"{CLOSED[0]}/r1/notes.txt", f"{CLOSED[0]}/r2", "2024-12/r1"])
+def test_what_was_never_published_is_named(copied, name):
+    """CASES.md, X10."""
+    path = published_folder(copied.path) / name
+    path.parent.mkdir(exist_ok=True)
+    path.mkdir() if path.name.startswith("r") else path.write_text("checked by nobody")
+    assert_named_and_refused(copied, path)
+
+
+def test_the_command_says_which_file_it_was(copied):
+    """CASES.md, X10, as people and programs see it."""
+    path = published_folder(copied.path) / CLOSED[1] / "r1" / "outstanding_points.csv"
+    flip_a_byte(path)
+    told = refusal(copied.points("verify"))
+    assert f"{path} was altered" in told
+    assert len(told.splitlines()) == 1
+    damages = json.loads(copied.points("verify", "--json").stdout)["published"]
+    assert [damage["path"] for damage in damages] == [str(path)]
+    told = refusal(copied.points("close", NEXT))
+    assert (
+        f"{path} was altered: its hash is not the one in its manifest, so nothing may be built on it" in told
+    )
+
+
+def test_a_damaged_database_is_named_and_made_again_once_it_is_deleted(copied):
+    """CASES.md, X10: nothing is built on it, so it stands in no close's way."""
+    file = database_file(copied.path).resolve()
+    flip_a_byte(file)
+    assert f"{database_file(copied.path)} was altered; delete it" in refusal(copied.points("verify"))
+    file.unlink()
+    answer(copied.points("months"))
+    assert readers_see(copied) == OLD
+    assert_sound(copied, OLD_REVISIONS)
+
+
+@pytest.mark.parametrize("elsewhere", [".", f"../{CLOSED[0]}/r1"])
+def test_a_link_that_leads_readers_elsewhere_is_named(copied, elsewhere):
+    """CASES.md, X10: every file is whole, and people would open the wrong one."""
+    link = published_folder(copied.path) / CLOSED[1] / "current"
+    point_link(link, elsewhere)
+    with pytest.raises(PublishedUnsound) as unsound:
+        verify_all(copied.settings())
+    assert [damage.path for damage in unsound.value.damages] == [link]
+
+
+def test_a_database_that_is_older_than_what_was_issued_is_named(copied):
+    """CASES.md, X10: it is whole, and says nothing of the reopening."""
+    before = os.readlink(database_file(copied.path))
+    reopen_months(copied.settings(), CLOSED[1], "Sent anew")
+    assert readers_see(copied)[CLOSED[1]] == (1, "reopened")
+    point_link(database_file(copied.path), before)
+    with pytest.raises(PublishedUnsound) as unsound:
+        verify_all(copied.settings())
+    assert [damage.path for damage in unsound.value.damages] == [database_file(copied.path)]
+
+
+@pytest.mark.parametrize("command", [["months"], ["transfers"], ["give", "C-1", "5"], ["close", CLOSED[0]]])
+def test_readers_database_and_links_are_made_again_by_any_command(copied, programme, command):
+    """CASES.md, X9."""
+    published = published_folder(copied.path)
+    shutil.rmtree(published / ".databases")
+    database_file(copied.path).unlink()
+    for link in published.glob("*/current"):
+        link.unlink()
+    answer(copied.points(*command))
+    assert readers_see(copied) == OLD
+    assert current_links(copied) == dict.fromkeys(CLOSED, "r1")
+    assert published_bytes(copied) == published_bytes(programme)
+    assert_sound(copied, OLD_REVISIONS)
+
+
+def test_a_link_that_is_lost_alone_is_made_again(copied):
+    """CASES.md, X9."""
+    (published_folder(copied.path) / CLOSED[0] / "current").unlink()
+    answer(copied.points("transfers"))
+    assert current_links(copied) == dict.fromkeys(CLOSED, "r1")
+
+
+def test_all_that_can_be_made_again_is_made_again_with_the_same_bytes(copied, undisturbed):
+    """CASES.md, X9: nothing is left but the ledger, whose entries name the hash of every manifest."""
+    for name in ("published", "runs", "cut"):
+        shutil.rmtree(copied.path / name)
+    answer(copied.points("close", NEXT))
+    assert published_bytes(copied) == undisturbed
+    assert readers_see(copied) == NEW
+    assert_sound(copied, NEW_REVISIONS)
+
+
+def test_closed_months_that_would_be_made_again_otherwise_are_not(copied, monkeypatch):
+    """CASES.md, X9: another rule, setting or version would put other files where the old ones were."""
+    lost = published_folder(copied.path) / CLOSED[0]
+    shutil.rmtree(lost)
+    shutil.rmtree(copied.path / "runs")
+    monkeypatch.setattr(manifests, "seeds_sha256", lambda: "of other rules")
+    with pytest.raises(ClosedFilesLost) as refused:
+        close_months(copied.settings(), NEXT)
+    assert refused.value.closed.name == f"{CLOSED[0]}/r1"
+    assert not (lost / "r1").exists()
+    assert list(copied.history().in_force) == list(CLOSED)
+
+
+def delete_ledger(home: Home, programme: Home) -> None:
+    (home.path / "ledger.sqlite3").unlink()
+
+
+def restore_older_copy(home: Home, programme: Home) -> None:
+    shutil.copyfile(programme.path.parent / "older.sqlite3", home.path / "ledger.sqlite3")
+
+
+def put_another_there(home: Home, programme: Home) -> None:
+    another = Home(home.path.parent / "another")
+    give(open_ledger(another.settings(), create=True), "X-1", "5", new=True)
+    connection.close()
+    shutil.copyfile(another.path / "ledger.sqlite3", home.path / "ledger.sqlite3")
+
+
+MADE_FROM_IT = ("cut", "runs", "provisional")
+
+
+@pytest.mark.parametrize("forgotten", [(), MADE_FROM_IT], ids=["", "cut and runs deleted"])
+@pytest.mark.parametrize(
+    ("harm", "error"),
+    [
+        (delete_ledger, LedgerMissing),
+        (restore_older_copy, LedgerReplaced),
+        (put_another_there, LedgerReplaced),
+    ],
+)
+def test_a_ledger_that_is_not_the_one_of_the_closed_months_is_refused(
+    programme, copied, harm, error: type[PointsError], forgotten
+):
+    """CASES.md, X12."""
+    forget(copied, forgotten)
+    harm(copied, programme)
+    for act in (
+        lambda: open_ledger(copied.settings()),
+        lambda: open_ledger(copied.settings(), create=True),
+        lambda: close_months(copied.settings()),
+        lambda: reopen_months(copied.settings(), CLOSED[1], "Sent anew"),
+        lambda: verify_all(copied.settings()),
+    ):
+        with pytest.raises(error):
+            act()
+    assert readers_see(copied) == OLD
+
+
+def forget(home: Home, names: tuple[str, ...]) -> None:
+    for name in names:
+        path = home.path / name
+        shutil.rmtree(path, ignore_errors=True) if not path.is_file() else path.unlink()
+
+
+@pytest.mark.parametrize("harm", [delete_ledger, restore_older_copy, put_another_there])
+def test_closed_months_alone_tell_that_the_ledger_is_not_theirs(copied, programme, harm):
+    """CASES.md, X12: also where everything that remembers the ledger was deleted with it."""
+    forget(copied, (*MADE_FROM_IT, "ledger_head.json"))
+    harm(copied, programme)
+    for command in (["close"], ["reopen", CLOSED[1], "--reason", "Sent anew"], ["verify"]):
+        told = refusal(copied.points(*command))
+        missing = "The ledger is missing" in told
+        assert missing if harm is delete_ledger else "is in no close entry of the ledger" in told
+    # Neither the readers' database nor a link was taken back to what that ledger knows.
+    assert readers_see(copied) == OLD
+    assert published_bytes(copied) == published_bytes(programme)
+    assert current_links(copied) == dict.fromkeys(CLOSED, "r1")
+
+
+def test_a_ledger_that_lacks_only_the_newest_close_takes_no_reader_back(copied, programme):
+    """CASES.md, X12: the copy was made between two closes, and nothing else remembers the second."""
+    shutil.copyfile(copied.path / "ledger.sqlite3", copied.path.parent / "backup.sqlite3")
+    answer(copied.points("close", NEXT))
+    shutil.copyfile(copied.path.parent / "backup.sqlite3", copied.path / "ledger.sqlite3")
+    forget(copied, (*MADE_FROM_IT, "ledger_head.json"))
+    # Nor is anything given to readers on the way of another command.
+    database_file(copied.path).unlink()
+    assert "is in no close entry of the ledger" in copied.points("transfers").stderr
+    assert "is in no close entry of the ledger" in refusal(copied.points("close", NEXT))
+    assert current_links(copied) == dict.fromkeys(NEW, "r1")
+    assert readers_see(copied) == {}
+
+
+OTHER_SETTINGS = [
+    ("POINTS_TIME_ZONE", "Asia/Tokyo", "UTC"),
+    ("POINTS_MONTH_START_DAY", "2", "1"),
+    ("POINTS_DEFAULT_CURRENCY", "MILES", "POINTS"),
+    ("POINTS_FIRST_MONTH", "2024-12", "2025-01"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "sealed"), OTHER_SETTINGS)
+def test_settings_other_than_the_sealed_ones_are_refused_by_every_command(copied, name, value, sealed):
+    """CASES.md, X18."""
+    sentence = f"{name} is {value}, but the programme's first close sealed it as {sealed}"
+    for command in (["close"], ["give", "C-1", "5"], ["transfers"], ["build"], ["verify"]):
+        told = refusal(copied.points(*command, **{name: value}))
+        assert sentence in told
+        assert f"set {name}={sealed}" in told
+        assert len(told.splitlines()) == 1
+    examined = copied.points("doctor", **{name: value})
+    assert examined.returncode == 1
+    assert sentence in examined.stdout
+    # The seal itself, and a first month that is not set, are fine.
+    answer(copied.points("transfers", **{name: sealed}))
+
+
+def test_a_home_that_was_moved_has_its_database_mended_and_nothing_else(copied, tmp_path):
+    """CASES.md, X20."""
+    answer(copied.points("give", "C-1", "5"))
+    before = all_bytes(copied)
+    moved = Home(tmp_path / "moved" / "there")
+    moved.path.parent.mkdir()
+    copied.path.rename(moved.path)
+    answer(moved.points("transfers"))
+    assert readers_see(moved) == OLD
+    with duckdb.connect(str(database_file(moved.path).resolve()), read_only=True) as connected:
+        (views,) = connected.execute(
+            "select string_agg(sql) from duckdb_views() where not internal"
+        ).fetchone()
+    assert f"'{moved.path}/published/{CLOSED[0]}/r1/" in views
+    assert str(copied.path) not in views
+    assert all_bytes(moved) == before
+    assert_sound(moved, OLD_REVISIONS)
+
+
+def all_bytes(home: Home) -> dict[str, bytes | str]:
+    """Every file of a home and every link, but for the readers' database and the note of who ran last."""
+    return {
+        str(path.relative_to(home.path)): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path in sorted(home.path.rglob("*"))
+        if (path.is_symlink() or path.is_file())
+        and ".databases" not in path.parts
+        and path != database_file(home.path)
+        and path.name != "run.lock"
+    }

@@ -1,0 +1,164 @@
+"""Publishing killed with -9 at every step after the commit: the next command of any kind finishes it.
+
+CASES.md, X2, X4 and X19. The steps are those of `orchestration.fail_points`.
+"""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orchestration.close.finishing import finish_if_needed
+from orchestration.runs import new_run_folder
+from tests.closed_programme import (
+    AFTER_COMMIT,
+    CLOSED,
+    COMMANDS,
+    NEW,
+    NEW_REVISIONS,
+    NEXT,
+    OLD,
+    OLD_REVISIONS,
+    Home,
+    answer,
+    assert_sound,
+    begin_programme,
+    close_first_months,
+    current_links,
+    published_bytes,
+    readers_see,
+    refusal,
+    undisturbed_close,
+)
+
+
+@pytest.fixture(scope="module")
+def programme(tmp_path_factory) -> Home:
+    return close_first_months(begin_programme(tmp_path_factory.mktemp("programme") / "home"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(programme, tmp_path_factory) -> dict[str, bytes]:
+    return undisturbed_close(programme, tmp_path_factory.mktemp("undisturbed") / "home")
+
+
+@pytest.fixture
+def copied(programme, tmp_path) -> Home:
+    return programme.working_copy(tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def killed_at_commit(programme, tmp_path_factory) -> Home:
+    """A home whose close was killed right after its commit."""
+    home = programme.working_copy(tmp_path_factory.mktemp("committed") / "home")
+    home.kill_at("committed", "close", NEXT)
+    assert list(home.history().in_force) == [*CLOSED, NEXT]
+    assert readers_see(home) == OLD
+    home.copy(home.path.parent / "snapshot")
+    return home
+
+
+@pytest.fixture
+def committed(killed_at_commit) -> Home:
+    """That home as it was then, at its own path: a home that was moved would be mended for that alone."""
+    home = killed_at_commit
+    shutil.rmtree(home.path)
+    return Home(home.path.parent / "snapshot").copy(home.path)
+
+
+@pytest.mark.parametrize("step", AFTER_COMMIT)
+def test_killed_after_the_commit_the_next_command_of_any_kind_finishes_it(committed, undisturbed, step):
+    """CASES.md, X4 and X19."""
+    position = AFTER_COMMIT.index(step)
+    if step != "committed":
+        committed.kill_at(step, *COMMANDS[-1 - position % len(COMMANDS)])
+        assert readers_see(committed) == (NEW if position >= AFTER_COMMIT.index("database swapped") else OLD)
+    answer(committed.points(*COMMANDS[position % len(COMMANDS)]))
+    assert readers_see(committed) == NEW
+    assert current_links(committed) == dict.fromkeys(NEW_REVISIONS, "r1")
+    assert published_bytes(committed) == undisturbed
+    assert "closed already, with revision 1" in answer(committed.points("close", NEXT))
+    assert_sound(committed, NEW_REVISIONS)
+
+
+def test_a_committed_close_whose_run_is_gone_is_made_again_to_the_byte(committed, undisturbed):
+    """CASES.md, X19: the ledger names the hash of the manifest, and what is made again must have it."""
+    shutil.rmtree(committed.path / "runs")
+    shutil.rmtree(committed.path / "cut")
+    # What is recorded since is beyond the cutoff.
+    committed.kill_at("models built", "give", "C-1", "5", "--id", "MEANWHILE")
+    assert readers_see(committed) == OLD
+    answer(committed.points("give", "C-1", "5", "--id", "MEANWHILE"))
+    assert published_bytes(committed) == undisturbed
+    assert readers_see(committed) == NEW
+    assert_sound(committed, NEW_REVISIONS)
+
+
+REOPENED = {CLOSED[0]: (1, "issued"), CLOSED[1]: (1, "reopened")}
+
+
+@pytest.mark.parametrize("step", ["announced", "appended"])
+def test_killed_before_its_commit_a_reopening_has_not_happened(copied, programme, step):
+    """CASES.md, X2."""
+    copied.kill_at(step, "reopen", CLOSED[1], "--reason", "Sent anew")
+    answer(copied.points("transfers"))
+    assert readers_see(copied) == OLD
+    assert list(copied.history().in_force) == list(CLOSED)
+    assert published_bytes(copied) == published_bytes(programme)
+    assert_sound(copied, OLD_REVISIONS)
+
+
+@pytest.mark.parametrize("step", ["link prepared", *AFTER_COMMIT[AFTER_COMMIT.index("database begun") :]])
+def test_readers_are_told_of_a_reopening_that_was_killed_after_its_commit(copied, programme, step):
+    """CASES.md, X2: they keep every file, and the next command of any kind flags those that are reopened."""
+    copied.kill_at("committed", "reopen", CLOSED[1], "--reason", "Sent anew")
+    copied.kill_at(step, "transfers")
+    assert readers_see(copied) in (OLD, REOPENED)
+    answer(copied.points(*COMMANDS[AFTER_COMMIT.index(step) % len(COMMANDS)]))
+    assert readers_see(copied) == REOPENED
+    assert list(copied.history().in_force) == list(CLOSED[:1])
+    assert published_bytes(copied) == published_bytes(programme)
+    assert current_links(copied) == dict.fromkeys(CLOSED, "r1")
+    again = copied.points("reopen", CLOSED[1], "--reason", "Sent anew")
+    assert "is not closed, so there is nothing to reopen" in refusal(again)
+    assert_sound(copied, OLD_REVISIONS)
+
+
+def test_readers_never_learn_of_a_month_before_all_of_its_files_are_there(committed):
+    """CASES.md, X4: between the rename and the pointers."""
+    committed.kill_at("months moved", "months")
+    assert (committed.path / "published" / NEXT / "r1" / "manifest.json").exists()
+    assert current_links(committed) == dict.fromkeys(CLOSED, "r1")
+    assert readers_see(committed) == OLD
+    months = {row["report_month"] for row in json.loads(answer(committed.points("months", "--json")))}
+    assert months == set(NEW_REVISIONS)
+
+
+def test_readers_folder_may_lie_on_another_file_system(committed, undisturbed, monkeypatch):
+    """CASES.md, X19: a rename is refused there, and the month is committed already."""
+    rename = os.rename
+
+    def refuse_across(source: Path, target: Path) -> None:
+        if "runs" in Path(source).parts and "published" in Path(target).relative_to(committed.path).parts[:1]:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse_across)
+    finish_if_needed(committed.settings())
+    assert published_bytes(committed) == undisturbed
+    assert readers_see(committed) == NEW
+    assert_sound(committed, NEW_REVISIONS)
+
+
+def test_what_a_close_has_prepared_is_kept_until_readers_have_it(committed, undisturbed):
+    """CASES.md, X19: a command that cannot finish it goes on with its own work, and may begin runs."""
+    for _ in range(3):
+        new_run_folder(committed.path)
+    assert len(list(committed.path.glob(f"runs/*/published/{NEXT}/r1/manifest.json"))) == 1
+    finish_if_needed(committed.settings())
+    assert published_bytes(committed) == undisturbed
+    new_run_folder(committed.path)
+    assert len(list((committed.path / "runs").iterdir())) == 2
