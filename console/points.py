@@ -32,8 +32,7 @@ _SHOW_CLOSED_MONTHS = ("months", "report", "export-database", "verify")
 @app.callback()
 def before_any_command(context: typer.Context) -> None:
     """A loyalty programme's points, from raw transfers to the monthly report."""
-    # The doctor says what is unfinished, and changes nothing.
-    if context.invoked_subcommand == "doctor" or "--help" in sys.argv[1:]:
+    if "--help" in sys.argv[1:]:
         return
     try:
         settings = Settings.from_environment()

@@ -161,7 +161,9 @@ def test_a_damaged_database_is_named_and_made_again_once_it_is_deleted(copied):
     """CASES.md, X10: nothing is built on it, so it stands in no close's way."""
     file = database_file(copied.path).resolve()
     flip_a_byte(file)
-    assert f"{database_file(copied.path)} was altered; delete it" in refusal(copied.points("verify"))
+    told = refusal(copied.points("verify"))
+    assert f"{database_file(copied.path)} was altered" in told
+    assert "delete it, and the next command makes it again" in told
     file.unlink()
     answer(copied.points("months"))
     assert readers_see(copied) == OLD
