@@ -117,7 +117,9 @@ def writers(home: Home, count: int) -> Iterator[list[int]]:
     """Processes that write while the body runs; the list then says how many transfers each has given."""
     stop, written = processes.Event(), processes.Queue()
     names = [f"writer-{number}" for number in range(count)]
-    started = [processes.Process(target=write_on, args=(home, name, stop, written)) for name in names]
+    started = [
+        processes.Process(target=write_on, args=(home, name, stop, written), daemon=True) for name in names
+    ]
     for process in started:
         process.start()
     totals: list[int] = []
@@ -194,7 +196,7 @@ def read_on(home: Home, stop, told) -> None:
 def test_a_reader_sees_whole_sets_only_through_ten_changes(copied):
     """CASES.md, X8: three closes, and reopenings, each of which gives readers another database."""
     stop, told = processes.Event(), processes.Queue()
-    reader = processes.Process(target=read_on, args=(copied, stop, told))
+    reader = processes.Process(target=read_on, args=(copied, stop, told), daemon=True)
     reader.start()
     told.get(timeout=MOST_SECONDS)
     states = [readers_see(copied)]
