@@ -384,7 +384,7 @@ def test_reports_of_closed_months_are_the_published_ones(points, small):
     assert ok(points("report", "2026-03", "--csv", home=small)).replace("\n", "\r\n") == published
     told = json.loads(ok(points("report", "2026-03", "--json", home=small)))
     assert (told["status"], told["revision"]) == ("issued", 1)
-    assert "There is no revision 2 of 2026-03: there are r1" in refusal(
+    assert "There is no revision 2 of 2026-03: it has r1" in refusal(
         points("report", "2026-03", "--revision", "2", home=small)
     )
 
