@@ -11,12 +11,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ledger.database import Ledger, open_ledger
 from ledger.models import Transfer
 from ledger.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.closed_programme import Home
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 AIRLINE = PROJECT_ROOT.parent / "shared" / "data" / "airline_loyalty"
@@ -113,6 +117,28 @@ def airline() -> Path:
             pytest.fail(f"The real input is not at {AIRLINE}, and in CI it must be.")
         pytest.skip(f"The real input is not at {AIRLINE}.")
     return AIRLINE
+
+
+@pytest.fixture(scope="module")
+def programme(tmp_path_factory) -> "Home":
+    """A small programme whose first two months are closed; only copies of it are worked on."""
+    from tests.closed_programme import begin_programme, close_first_months  # which imports this module
+
+    return close_first_months(begin_programme(tmp_path_factory.mktemp("programme") / "home"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(programme, tmp_path_factory) -> dict[str, bytes]:
+    """What is published of that programme when its next month closes and nothing goes wrong."""
+    from tests.closed_programme import undisturbed_close
+
+    return undisturbed_close(programme, tmp_path_factory.mktemp("undisturbed") / "home")
+
+
+@pytest.fixture
+def copied(programme, tmp_path) -> "Home":
+    """A copy of that programme to work on."""
+    return programme.working_copy(tmp_path / "home")
 
 
 def write_transfers(path: Path, rows: Iterable[dict[str, str]], columns: list[str] | None = None) -> Path:

@@ -23,7 +23,6 @@ from tests.closed_programme import (
     answer,
     assert_sound,
     begin_programme,
-    close_first_months,
     current_links,
     published_bytes,
     readers_see,
@@ -37,16 +36,6 @@ MONTHS = (*CLOSED, NEXT)
 MOST_SECONDS = 300
 
 processes = multiprocessing.get_context("spawn")
-
-
-@pytest.fixture(scope="module")
-def programme(tmp_path_factory) -> Home:
-    return close_first_months(begin_programme(tmp_path_factory.mktemp("programme") / "home"))
-
-
-@pytest.fixture
-def copied(programme, tmp_path) -> Home:
-    return programme.working_copy(tmp_path / "home")
 
 
 def test_while_one_close_goes_on_another_is_told_who_it_is(copied):

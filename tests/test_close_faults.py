@@ -26,32 +26,15 @@ from tests.closed_programme import (
     answer,
     assert_sound,
     begin_programme,
-    close_first_months,
     current_links,
     processes_of,
     published_bytes,
     readers_see,
     refusal,
-    undisturbed_close,
     wait_until_stopped,
 )
 from tests.conftest import PROJECT_ROOT, new_postgresql_database
 from tests.test_server_faults import Server
-
-
-@pytest.fixture(scope="module")
-def programme(tmp_path_factory) -> Home:
-    return close_first_months(begin_programme(tmp_path_factory.mktemp("programme") / "home"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(programme, tmp_path_factory) -> dict[str, bytes]:
-    return undisturbed_close(programme, tmp_path_factory.mktemp("undisturbed") / "home")
-
-
-@pytest.fixture
-def copied(programme, tmp_path) -> Home:
-    return programme.working_copy(tmp_path / "home")
 
 
 class SmallDisk:

@@ -22,26 +22,14 @@ from tests.closed_programme import (
     answer,
     assert_sound,
     begin_programme,
-    close_first_months,
     current_links,
     leftovers,
     processes_of,
     published_bytes,
     readers_see,
-    undisturbed_close,
     wait_until_stopped,
 )
 from tests.conftest import new_postgresql_database
-
-
-@pytest.fixture(scope="module")
-def programme(tmp_path_factory) -> Home:
-    return close_first_months(begin_programme(tmp_path_factory.mktemp("programme") / "home"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(programme, tmp_path_factory) -> dict[str, bytes]:
-    return undisturbed_close(programme, tmp_path_factory.mktemp("undisturbed") / "home")
 
 
 @pytest.fixture(scope="module")

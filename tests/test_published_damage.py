@@ -40,7 +40,6 @@ from tests.closed_programme import (
     published_bytes,
     readers_see,
     refusal,
-    undisturbed_close,
 )
 
 # Every file of the last month of a run.
@@ -66,16 +65,6 @@ def programme(tmp_path_factory) -> Home:
     home = begin_programme(tmp_path_factory.mktemp("programme") / "home")
     shutil.copyfile(home.path / "ledger.sqlite3", home.path.parent / "older.sqlite3")
     return close_first_months(home)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(programme, tmp_path_factory) -> dict[str, bytes]:
-    return undisturbed_close(programme, tmp_path_factory.mktemp("undisturbed") / "home")
-
-
-@pytest.fixture
-def copied(programme, tmp_path) -> Home:
-    return programme.working_copy(tmp_path / "home")
 
 
 def flip_a_byte(path: Path) -> None:
