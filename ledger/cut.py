@@ -24,6 +24,7 @@ from ledger.append import ledger_head
 from ledger.database import Ledger, LedgerEmpty, LedgerNotReached, first_line
 from ledger.disk import file_sha256, sync_file, sync_folder
 from ledger.errors import PointsError
+from ledger.sql_text import literal
 
 # Read at once: a long read keeps writers out of SQLite, and what is read is held in memory as text.
 ENTRIES_PER_READ = 100_000
@@ -360,12 +361,11 @@ def _write_parquet(part: Part, pipe: int, path: Path) -> int:
         " quote = '\"', escape = '\"', new_line = '\\n',"
         f" max_line_size = {_LONGEST_LINE}, buffer_size = {_LONGEST_LINE})"
     )
-    quoted_path = str(path).replace("'", "''")
     try:
         # A pipe is read by one thread; of several, the others would keep rows in memory until their turn.
         with duckdb.connect(config={"threads": 1}) as duck:
             (rows,) = duck.execute(
-                f"copy (select {columns} from {source}) to '{quoted_path}' (format parquet, compression zstd)"
+                f"copy (select {columns} from {source}) to {literal(path)} (format parquet, compression zstd)"
             ).fetchone()
         return rows
     finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from ledger.amounts import points_text
+from ledger.sql_text import literal
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _write_csvs(
     ]
     for currency in currencies:
         suffix = "" if currency == default_currency else f".{currency}"
-        where = f"report_month = date '{_first_day(month)}' and currency = {_literal(currency)}"
+        where = f"report_month = date '{_first_day(month)}' and currency = {literal(currency)}"
         for name, columns in (
             ("outstanding_points", REPORT_COLUMNS),
             ("points_roll_forward", ROLL_FORWARD_COLUMNS),
@@ -226,7 +227,7 @@ def _copy_csv(connection: duckdb.DuckDBPyConnection, query: str, header: list[st
     heading = ",".join(header) + "\r"
     connection.execute(
         f"copy (select line || chr(13) as {_identifier(heading)} from ({query}))"
-        f" to {_literal(str(path))} (format csv, header true, delimiter '', quote '', escape '')"
+        f" to {literal(path)} (format csv, header true, delimiter '', quote '', escape '')"
     )
 
 
@@ -262,9 +263,9 @@ def _write_unposted(connection: duckdb.DuckDBPyConnection, folder: Path, metadat
 def _copy_parquet(
     connection: duckdb.DuckDBPyConnection, query: str, path: Path, metadata: Mapping[str, str]
 ) -> None:
-    pairs = ", ".join(f"{name}: {_literal(value)}" for name, value in metadata.items())
+    pairs = ", ".join(f"{name}: {literal(value)}" for name, value in metadata.items())
     connection.execute(
-        f"copy ({query}) to {_literal(str(path))} (format parquet, compression zstd, kv_metadata {{{pairs}}})"
+        f"copy ({query}) to {literal(path)} (format parquet, compression zstd, kv_metadata {{{pairs}}})"
     )
 
 
@@ -281,10 +282,6 @@ def _sum_up(
 
 def _first_day(month: str) -> str:
     return f"{month}-01"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _identifier(text: str) -> str:

@@ -11,6 +11,7 @@ import duckdb
 from ledger.models import STATUSES, STYLES
 from ledger.rules import currencies, reasons
 from ledger.settings import Settings, transfer_patterns
+from ledger.sql_text import literal, literals
 
 _IDENTIFIER = "1 to 128 letters, digits or ._:@/#+=~&|-, a letter or digit first"
 _INSTANT = "an instant like 2026-10-31T23:59:59Z, of the years 1990 to 2199"
@@ -60,10 +61,10 @@ def row_rules() -> tuple[Rule, ...]:
         Rule(
             "CURRENCY",
             "currency",
-            f"currency not in {_literals(currencies())}",
+            f"currency not in {literals(currencies())}",
             "a currency of points_currencies.csv",
         ),
-        Rule("STYLE", "style", f"style not in {_literals(STYLES)}", " or ".join(STYLES)),
+        Rule("STYLE", "style", f"style not in {literals(STYLES)}", " or ".join(STYLES)),
         Rule(
             "POINTS",
             "points",
@@ -74,13 +75,13 @@ def row_rules() -> tuple[Rule, ...]:
             "REASON",
             "reason",
             "concat_ws(' ', reason, style) not in "
-            + _literals(tuple(f"{reason} {style}" for reason, style in reasons())),
+            + literals(tuple(f"{reason} {style}" for reason, style in reasons())),
             "a reason that transfer_reasons.csv allows for the style",
         ),
         Rule(
             "STATUS",
             "status",
-            f"status not in {_literals(STATUSES)}",
+            f"status not in {literals(STATUSES)}",
             f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}",
         ),
         Rule("OCCURRED_AT", "occurred_at", "occurred_at is null", _INSTANT),
@@ -124,7 +125,7 @@ def judge_rows(database: duckdb.DuckDBPyConnection, settings: Settings) -> None:
                 row_number,
                 coalesce(transfer_id, '') as transfer_id,
                 coalesce(relation_reference, '') as relation_reference,
-                coalesce(nullif(currency, ''), {_literal(settings.default_currency)}) as currency,
+                coalesce(nullif(currency, ''), {literal(settings.default_currency)}) as currency,
                 coalesce(style, '') as style,
                 {_points("points")} as points,
                 coalesce(reason, '') as reason,
@@ -177,7 +178,7 @@ def _local_to_utc(wall_clock: str, time_zone: str) -> str:
     the earlier, in a gap by the offset before it."""
 
     def local(instant: str) -> str:
-        return f"timezone({_literal(time_zone)}, timezone('UTC', {instant}))"
+        return f"timezone({literal(time_zone)}, timezone('UTC', {instant}))"
 
     def by_offset_at(instant: str) -> str:
         return f"({wall_clock} - ({local(instant)} - ({instant})))"
@@ -191,12 +192,4 @@ def _local_to_utc(wall_clock: str, time_zone: str) -> str:
 
 
 def _full_match(text: str, pattern: str) -> str:
-    return f"regexp_full_match({text}, {_literal(pattern)})"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _literals(texts: tuple[str, ...]) -> str:
-    return f"({', '.join(map(_literal, texts))})"
+    return f"regexp_full_match({text}, {literal(pattern)})"

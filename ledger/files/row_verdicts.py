@@ -12,6 +12,7 @@ from ledger.files.file_rows import LoadedFile
 from ledger.files.known_transfers import CONTENT_COLUMNS
 from ledger.files.row_rules import ID_CONFLICT, STATUS_TRANSITION, Rule, row_rules
 from ledger.models import WAITING
+from ledger.sql_text import literal
 
 _WAITING = f"({', '.join(repr(status) for status in WAITING)})"
 _EARLIEST, _LATEST = -(2**62), 2**62
@@ -246,9 +247,6 @@ def _list_bad_rows(database: duckdb.DuckDBPyConnection) -> None:
         whens = " ".join(f"when {number} then {text}" for number, text in enumerate(texts))
         return f"case judged_rows.broken_rule {whens} end"
 
-    def quoted(text: str) -> str:
-        return "'" + text.replace("'", "''") + "'"
-
     def together(rule: Rule, verdict: str, expected: str) -> str:
         return f"""
             select
@@ -263,23 +261,23 @@ def _list_bad_rows(database: duckdb.DuckDBPyConnection) -> None:
             where verdicts.verdict = '{verdict}'
         """
 
-    in_conflict = f"{quoted(ID_CONFLICT.expected + '; other: ')} || conflicts.differing"
+    in_conflict = f"{literal(ID_CONFLICT.expected + '; other: ')} || conflicts.differing"
     database.execute(
         f"""
         create or replace table bad_rows as
         select
             judged_rows.row_number,
-            {by_rule([quoted(rule.code) for rule in rules])} as code,
-            {by_rule([quoted(rule.column) for rule in rules])} as column_name,
+            {by_rule([literal(rule.code) for rule in rules])} as code,
+            {by_rule([literal(rule.column) for rule in rules])} as column_name,
             coalesce(
                 {by_rule([f"sent_rows.{rule.column}" if rule.column else "''" for rule in rules])}, ''
             ) as value,
-            {by_rule([quoted(rule.expected) for rule in rules])} as expected
+            {by_rule([literal(rule.expected) for rule in rules])} as expected
         from judged_rows
         inner join sent_rows on judged_rows.row_number = sent_rows.row_number
         where judged_rows.broken_rule is not null
         union all
-        {together(STATUS_TRANSITION, "rejected", quoted(STATUS_TRANSITION.expected))}
+        {together(STATUS_TRANSITION, "rejected", literal(STATUS_TRANSITION.expected))}
         union all
         {together(ID_CONFLICT, "conflict", in_conflict)}
         """

@@ -25,9 +25,10 @@ from ledger.balances import Balance, balances_of
 from ledger.database import Ledger
 from ledger.fields import to_microseconds
 from ledger.lists.customer_balances import with_opened
-from ledger.lists.cut_reading import CutFiles, Freeze, add_rows, create_table, duckdb_of, find_cut, literal
+from ledger.lists.cut_reading import CutFiles, Freeze, add_rows, create_table, duckdb_of, find_cut
 from ledger.models import ChainLink
 from ledger.relations import closed_references
+from ledger.sql_text import literal
 
 # Beyond so many relation references that changed since, adding them up again for every question costs more
 # than to write all balances anew, once, with them.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ledger.anchors import Head, read_anchor
 from ledger.database import Ledger
+from ledger.sql_text import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,12 +33,7 @@ class CutFiles:
 
 def read_parquet(files: tuple[Path, ...]) -> str:
     """A DuckDB expression for the rows of Parquet files."""
-    return f"read_parquet([{', '.join(literal(str(file)) for file in files)}])"
-
-
-def literal(text: str) -> str:
-    """``text`` as SQL writes it, where a name of a file cannot be bound."""
-    return "'" + text.replace("'", "''") + "'"
+    return f"read_parquet([{', '.join(literal(file) for file in files)}])"
 
 
 def find_cut(folder: Path, parts: tuple[str, ...]) -> CutFiles | None:
@@ -74,7 +70,7 @@ def duckdb_of(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
     with duckdb.connect() as duck:
         duck.execute("set TimeZone = 'UTC'; set preserve_insertion_order = false")
-        duck.execute(f"set temp_directory = {literal(str(home / '.spilled'))}")
+        duck.execute(f"set temp_directory = {literal(home / '.spilled')}")
         yield duck
 
 

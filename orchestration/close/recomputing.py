@@ -18,6 +18,7 @@ from ledger.cut import freeze
 from ledger.database import Ledger
 from ledger.disk import file_sha256
 from ledger.seals import read_seals
+from ledger.sql_text import literal
 from orchestration.dbt_run import run_dbt
 from orchestration.month_files import PARQUET_FILES, write_months
 from orchestration.published.layout import prepared_folder, revision_folder
@@ -184,11 +185,10 @@ def _count_differences(published: Path, recomputed: Path) -> tuple[int, int]:
 def _rows_of(path: Path, like: Path) -> str:
     if not path.exists():
         return f"{_rows_of(like, like)} limit 0"
-    literal = "'" + str(path).replace("'", "''") + "'"
     if path.suffix == ".parquet":
-        return f"select * from read_parquet({literal})"
+        return f"select * from read_parquet({literal(path)})"
     return (
-        f"select * from read_csv({literal}, columns = {{'line': 'varchar'}}, header = false,"
+        f"select * from read_csv({literal(path)}, columns = {{'line': 'varchar'}}, header = false,"
         " auto_detect = false, delim = '', quote = '', escape = '')"
     )
 
@@ -214,5 +214,5 @@ def _compare_figures(closed: ClosedMonth, published: Path, recomputed: Path) -> 
 
 
 def _figures(folder: Path, name: str) -> str:
-    literal = "'" + str(folder / f"{name}.parquet").replace("'", "''") + "'"
-    return f"(select currency, {', '.join(FIGURES)} from read_parquet({literal}))"
+    file = literal(folder / f"{name}.parquet")
+    return f"(select currency, {', '.join(FIGURES)} from read_parquet({file}))"

@@ -16,6 +16,7 @@ import duckdb
 from ledger.closes import ClosedMonth, CloseHistory
 from ledger.disk import file_sha256, sync_file, sync_folder
 from ledger.errors import PointsError
+from ledger.sql_text import literal
 from orchestration.fail_points import fail_point
 from orchestration.month_files import PARQUET_FILES
 from orchestration.published.layout import (
@@ -149,7 +150,7 @@ def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
     _remove_database(unfinished)
     try:
         with duckdb.connect(str(unfinished)) as connection:
-            connection.execute(f"attach {_literal(source.resolve())} as published (read_only)")
+            connection.execute(f"attach {literal(source.resolve())} as published (read_only)")
             tables = [
                 (name, *connection.execute(f"create table {name} as from published.{name}").fetchone())
                 for name in ("published_months", *VIEWS)
@@ -183,7 +184,7 @@ def _create(file: Path, home: Path, history: CloseHistory) -> None:
         _create_months(connection, history, issued, folders)
         fail_point("database begun")
         for name, month_column in _MONTH_COLUMNS.items():
-            files = ", ".join(_literal(folder / f"{name}.parquet") for folder in folders)
+            files = ", ".join(literal(folder / f"{name}.parquet") for folder in folders)
             connection.execute(
                 f"create view {name} as"
                 " select files.*, months.revision, months.period_start_date, months.period_end_date"
@@ -191,7 +192,7 @@ def _create(file: Path, home: Path, history: CloseHistory) -> None:
                 f" inner join published_months as months on files.{month_column} = months.report_month"
             )
         newest = folders[-1]
-        unposted = _literal(newest / "unposted_transfers.parquet")
+        unposted = literal(newest / "unposted_transfers.parquet")
         connection.execute(f"create view unposted_transfers as from read_parquet({unposted})")
         connection.execute(_customer_point_balances(newest))
 
@@ -247,7 +248,7 @@ def _customer_point_balances(newest: Path) -> str:
             select currency, relation_reference, closing_points as approved_points,
                 0 as pending_given_points, 0 as pending_deducted_points,
                 0 as on_hold_given_points, 0 as on_hold_deducted_points, is_account_closed
-            from read_parquet({_literal(newest / "outstanding_points_by_month.parquet")})
+            from read_parquet({literal(newest / "outstanding_points_by_month.parquet")})
             union all by name
             select currency, relation_reference, 0 as approved_points, {waiting}, false as is_account_closed
             from unposted_transfers
@@ -267,7 +268,3 @@ def _customer_point_balances(newest: Path) -> str:
             is_account_closed
         from summed
     """
-
-
-def _literal(text: object) -> str:
-    return "'" + str(text).replace("'", "''") + "'"

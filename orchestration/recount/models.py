@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import duckdb
 
-from ledger.lists.cut_reading import literal
+from ledger.sql_text import literal
 from orchestration.recount.months import BUCKETS, Line, MonthCounts, Tally, outstanding
 from orchestration.recount.transfers import Scope
 from orchestration.report_calendar import month_number, month_text

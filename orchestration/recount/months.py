@@ -8,7 +8,7 @@ from decimal import Decimal
 import duckdb
 
 from ledger.amounts import points_text
-from ledger.lists.cut_reading import literal
+from ledger.sql_text import literal
 from orchestration.recount.transfers import RULES_FILE, Scope
 from orchestration.report_calendar import month_number
 

@@ -14,8 +14,8 @@ import duckdb
 
 from ledger.amounts import points_text
 from ledger.errors import PointsError
-from ledger.lists.cut_reading import literal
 from ledger.settings import Settings
+from ledger.sql_text import literal
 from orchestration.recount.models import LATER, Figures, RowCount, count_models
 from orchestration.recount.months import control_totals, count_months, find_problems
 from orchestration.recount.opening import Opening

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import duckdb
 
-from ledger.lists.cut_reading import literal
 from ledger.settings import PROJECT_ROOT, Settings
+from ledger.sql_text import literal
 from orchestration.recount.opening import Opening
 from orchestration.recount.revocations import walk_revocations
 from orchestration.report_calendar import month_changes, month_number, next_month, previous_month
