@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
+from orchestration.dbt_project import is_parse_of, mark_parse, parse_sha256
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,19 @@ def target_folder(folder: Path) -> Path:
     return folder / "target"
 
 
-def hand_on_parsed_project(earlier: Path, folder: Path) -> None:
-    """Give a run what an earlier one knew of the project, so that dbt parses only what changed."""
-    parsed = target_folder(earlier) / "partial_parse.msgpack"
-    if parsed.exists():
-        target_folder(folder).mkdir()
-        shutil.copyfile(parsed, target_folder(folder) / parsed.name)
+def hand_on_parse(earlier: Path | None, folder: Path) -> None:
+    """Give a run dbt's parse of an earlier one, where that was of the very same project.
+
+    Of another, dbt would parse anew only what changed, and it trusts its memory too far: after a mart had
+    lost a column, it held the mart to the contract that named it (CASES.md, X23).
+    """
+    project = parse_sha256()
+    mark_parse(folder, project)
+    if earlier and is_parse_of(earlier, project):
+        parsed = target_folder(earlier) / "partial_parse.msgpack"
+        if parsed.exists():
+            target_folder(folder).mkdir()
+            shutil.copyfile(parsed, target_folder(folder) / parsed.name)
 
 
 def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[NodeProgress]:

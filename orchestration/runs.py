@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ledger.errors import PointsError
 from ledger.settings import Settings
-from orchestration.dbt_run import hand_on_parsed_project
+from orchestration.dbt_run import hand_on_parse
 from orchestration.published.layout import ANNOUNCEMENT_NAME, prepared_folder
 
 
@@ -48,8 +48,7 @@ def new_run_folder(home: Path) -> Path:
     earlier = sorted(path for path in runs.iterdir() if path.name.isdigit())
     folder = runs / f"{int(earlier[-1].name) + 1 if earlier else 1:06d}"
     folder.mkdir()
-    if earlier:
-        hand_on_parsed_project(earlier[-1], folder)
+    hand_on_parse(earlier[-1] if earlier else None, folder)
     return folder
 
 
