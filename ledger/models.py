@@ -82,6 +82,12 @@ class Transfer(Entry):
             models.CheckConstraint(condition=models.Q(status__in=STATUSES), name="transfers_status_known"),
         ]
 
+    @property
+    def revokes_transfer_id(self) -> str:
+        """The transfer that this one undoes; empty where it undoes none. Only the reason `revocation` revokes
+        (CASES.md, R24): older ledgers hold links of other reasons, which say where points came from."""
+        return self.reverses_transfer_id if self.reason == "revocation" else ""
+
 
 class StatusChange(Entry):
     """A transfer's move to another status."""

@@ -96,13 +96,14 @@ def _revocations_of_run(
     """The revocations that the run reads, each with what it undoes."""
     revocations = duck.execute(
         "select transfer_id, reverses_transfer_id from read_parquet(?)"
-        " where reverses_transfer_id is not null and entry_id > ? and entry_id <= ?",
+        " where reason = 'revocation' and reverses_transfer_id is not null"
+        " and entry_id > ? and entry_id <= ?",
         [str(cut / TRANSFERS.name / "*.parquet"), opening_cutoff, upto_entry_id],
     ).fetchall()
     if unposted_file:
         revocations += duck.execute(
             "select transfer_id, reverses_transfer_id from read_parquet(?)"
-            " where reverses_transfer_id is not null",
+            " where reason = 'revocation' and reverses_transfer_id is not null",
             [str(unposted_file)],
         ).fetchall()
     return dict(revocations)
@@ -124,7 +125,7 @@ def _connected(level: dict[str, str], upto_entry_id: int) -> Iterator[Transfer]:
             if transfer.entry_id <= upto_entry_id and transfer.transfer_id not in found:
                 found.add(transfer.transfer_id)
                 asked.add(transfer.transfer_id)
-                level[transfer.transfer_id] = transfer.reverses_transfer_id
+                level[transfer.transfer_id] = transfer.revokes_transfer_id
                 yield transfer
 
 

@@ -43,6 +43,14 @@ FILE_REASONS = (
     ("redemption", "deduct"),
     ("redemption", "give"),
 )
+# By the rule that each breaks.
+BAD_ROWS = {
+    "POINTS": ["BAD", "C-1", "POINTS", "give", "1e3", "rule_credit", "approved", "", "x", ""],
+    "REVERSES": [
+        *("BAD", "C-1", "POINTS", "give", "1", "redemption", "approved", ""),
+        *("2026-01-10T12:00:00Z", "T1"),
+    ],
+}
 STARTS_AT = datetime(2026, 1, 20, 12, tzinfo=UTC)
 
 
@@ -213,9 +221,10 @@ class HostileWorld:
             row = row or self._new_row(random)
             rows[row.transfer_id] = row
             changed_at.append(self.now if row.status != "approved" or random.random() < 0.5 else None)
-        quarantine, bad_row = random.random() < 0.5, random.random() < 0.2
+        quarantine = random.random() < 0.5
+        bad_row = random.choice(list(BAD_ROWS)) if random.random() < 0.2 else ""
         path = self._write_file(list(rows.values()), changed_at, bad_row)
-        broken = {"POINTS"} if bad_row and not quarantine else set()
+        broken = {bad_row} if bad_row and not quarantine else set()
         broken |= self.plain.import_rows(
             list(rows.values()), changed_at, self.now, quarantine, is_refused=bool(broken)
         )
@@ -329,9 +338,7 @@ class HostileWorld:
             row.points += 1
         return row
 
-    def _write_file(
-        self, rows: list[PlainTransfer], changed_at: list[datetime | None], bad_row: bool
-    ) -> Path:
+    def _write_file(self, rows: list[PlainTransfer], changed_at: list[datetime | None], bad_row: str) -> Path:
         path = self.folder / f"{next(self.numbers)}.csv"
         with open(path, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
@@ -365,9 +372,7 @@ class HostileWorld:
                     ]
                 )
             if bad_row:
-                writer.writerow(
-                    ["BAD", "C-1", "POINTS", "give", "1e3", "rule_credit", "approved", "", "x", ""]
-                )
+                writer.writerow(BAD_ROWS[bad_row])
         return path
 
 

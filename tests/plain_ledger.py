@@ -85,14 +85,45 @@ class PlainLedger:
         # Python's sort keeps what was recorded first first.
         return bool(events) and sorted(events, key=lambda event: event.occurred_at)[-1].event == "close"
 
+    def revocations_of(self, transfer_id: str) -> list[PlainTransfer]:
+        return [
+            transfer
+            for transfer in self.transfers.values()
+            if transfer.reason == "revocation" and transfer.reverses == transfer_id
+        ]
+
     def unrevoked(self, transfer_id: str) -> Decimal:
+        """What is left whatever becomes of what waits: it takes, but gives nothing back."""
         return self.transfers[transfer_id].points - sum(
             (
-                self.unrevoked(revocation.transfer_id)
-                for revocation in self.transfers.values()
-                if revocation.reverses == transfer_id and revocation.status != "cancelled"
+                self.most_taken(revocation.transfer_id)
+                for revocation in self.revocations_of(transfer_id)
+                if revocation.status != "cancelled"
             ),
             Decimal(0),
+        )
+
+    def most_taken(self, revocation_id: str) -> Decimal:
+        return self.transfers[revocation_id].points - sum(
+            (
+                self.unrevoked(revocation.transfer_id)
+                for revocation in self.revocations_of(revocation_id)
+                if revocation.status == "approved"
+            ),
+            Decimal(0),
+        )
+
+    def takes_too_much(self, revocation: PlainTransfer) -> bool:
+        """Whether it leaves less than nothing of anything that it takes from."""
+        status = revocation.status
+        left: dict[str, dict[str, Decimal]] = {}
+        for tried in ("cancelled", "approved"):
+            revocation.status = tried
+            left[tried] = {transfer_id: self.unrevoked(transfer_id) for transfer_id in self.transfers}
+        revocation.status = status
+        return any(
+            left["approved"][transfer_id] < min(left["cancelled"][transfer_id], 0)
+            for transfer_id in self.transfers
         )
 
     def balance(self, relation: str, currency: str, now: datetime) -> Decimal:
@@ -164,23 +195,24 @@ class PlainLedger:
         left = self.unrevoked(transfer_id)
         if left <= 0 or (points is not None and points > left):
             return {"REVOKED"}
-        return self.add(
-            PlainTransfer(
-                revocation_id,
-                original.relation,
-                original.currency,
-                OPPOSITE[original.style],
-                left if points is None else points,
-                "revocation",
-                now,
-                "approved",
-                user,
-                reverses=transfer_id,
-            ),
+        revocation = PlainTransfer(
+            revocation_id,
+            original.relation,
+            original.currency,
+            OPPOSITE[original.style],
+            left if points is None else points,
+            "revocation",
             now,
-            new=False,
-            allow_negative=allow_negative,
+            "approved",
+            user,
+            reverses=transfer_id,
         )
+        self.transfers[revocation_id] = revocation
+        is_too_much = self.takes_too_much(revocation)
+        del self.transfers[revocation_id]
+        if is_too_much:
+            return {"REVOKED"}
+        return self.add(revocation, now, new=False, allow_negative=allow_negative)
 
     def decide(
         self, transfer_id: str, status: str, user: str, now: datetime, allow_negative: bool
@@ -198,6 +230,8 @@ class PlainLedger:
                 broken.add("OWN_TRANSFER")
             if self.is_closed(transfer.relation):
                 broken.add("ACCOUNT_CLOSED")
+            if self.takes_too_much(transfer):
+                broken.add("REVOKED")
             if transfer.style == "deduct" and not allow_negative:
                 spendable = self.spendable(transfer.relation, transfer.currency, now) + transfer.points
                 if transfer.points > spendable:

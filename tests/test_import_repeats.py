@@ -96,6 +96,25 @@ def test_a_column_that_the_file_lacks_does_not_count(take):
     assert (result.added, result.duplicates) == (0, 1)
 
 
+def test_a_link_of_another_reason_is_a_duplicate_where_the_ledger_holds_it(take, ledger_home):
+    """CASES.md, R24: the ledger holds it from before there was the rule; whatever else has one is bad."""
+    old = {"reason": "redemption", "reverses_transfer_id": "T-0"}
+    with appending(ledger_home.open("bob", clock=lambda: NOW)) as appender:
+        appender.append(ledger_transfer("T-1", points="100", status="pending", **old))
+    again = take(transfer("T-1", status="pending", **old), transfer("T-1", status="pending", **old))
+    assert (again.added, again.duplicates) == (0, 2)
+    assert take(said("approved", "2026-04-01T00:00:00Z") | old).status_changes == 1
+    with pytest.raises(ImportRefused) as refused:
+        take(transfer("T-1", **old), transfer("T-2", **old))
+    (row,) = refused.value.bad_rows
+    assert (row.transfer_id, row.code, row.column) == ("T-2", "REVERSES", "reverses_transfer_id")
+    kept = take(transfer("T-1", **old), transfer("T-2", **old), quarantine=True)
+    assert (kept.added, kept.duplicates, kept.quarantined) == (0, 1, 1)
+    with pytest.raises(ImportRefused, match="other: reverses_transfer_id") as refused:
+        take(transfer("T-1", reason="redemption", reverses_transfer_id="T-9"))
+    assert refused.value.code == "ID_CONFLICT"
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -106,7 +125,6 @@ def test_a_column_that_the_file_lacks_does_not_count(take):
         {"occurred_at": "2026-03-10T12:00:00.000001Z"},
         {"currency": "MILES"},
         {"external_reference": "order-2"},
-        {"reverses_transfer_id": "T-0"},
     ],
 )
 @pytest.mark.parametrize("quarantine", [False, True])

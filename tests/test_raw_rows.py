@@ -72,6 +72,7 @@ BAD_ROWS = {
         )
     },
     "R9 status changed at": ({"status_changed_at": "yesterday"}, "STATUS_CHANGED_AT"),
+    "R24 a link of another reason": ({"reverses_transfer_id": "T-0"}, "REVERSES"),
     "F11 a NUL": ({"comment": "a\x00b"}, "CONTROL_CHAR"),
     "F11 a bell": ({"external_reference": "a\x07b"}, "CONTROL_CHAR"),
 }

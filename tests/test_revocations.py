@@ -6,12 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from ledger.acts.decisions import approve, cancel
+from ledger.acts.decisions import approve, cancel, hold, release
 from ledger.acts.revocations import (
     RevocationAmbiguous,
     RevocationOfUnapproved,
     RevocationTooLarge,
+    RevokedBeyondOriginal,
     TransferAlreadyRevoked,
+    UndoneTwice,
     UnknownTransfer,
     revoke,
     unrevoked_points,
@@ -19,7 +21,10 @@ from ledger.acts.revocations import (
 from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfers import deduct, give
 from ledger.append import appending, ledger_head
+from ledger.balances import balances_of
 from ledger.identifiers import IdConflict
+from ledger.lists.transfer_details import read_transfer
+from ledger.lists.transfer_lists import list_transfers
 from ledger.models import Transfer
 from ledger.refusals import SeveralRefused
 
@@ -114,6 +119,77 @@ def test_what_is_left_is_right_at_a_depth_of_150(ledger):
     assert left("T-1") == 1
 
 
+def test_nothing_is_undone_twice_by_revoking_what_gave_it_back(ledger):
+    """CASES.md, C13: T is revoked by R, given back by Q, revoked again by S; then Q stays."""
+    give(ledger, "C-1", "100", new=True, transfer_id="T")
+    give(ledger, "C-1", "500", transfer_id="X")
+    revoke(ledger, ["T"], revocation_id="R")
+    revoke(ledger, ["R"], revocation_id="Q")
+    revoke(ledger, ["T"], "60", revocation_id="S")
+    with pytest.raises(
+        UndoneTwice, match="again, of which 40 points are left; revoke at most these"
+    ) as refused:
+        revoke(ledger, ["Q"])
+    assert (refused.value.undone_transfer_id, refused.value.unrevoked_points) == ("T", 40)
+    revoke(ledger, ["Q"], "40", revocation_id="P")
+    assert (left("T"), left("R"), left("Q"), left("S"), left("P")) == (0, 40, 60, 60, 40)
+    with pytest.raises(UndoneTwice, match="of which nothing is left"):
+        revoke(ledger, ["Q"], "0.0001")
+    # What gives T back is no harm, and then Q may go.
+    revoke(ledger, ["S"])
+    revoke(ledger, ["Q"])
+    assert (left("T"), left("Q")) == (0, 0)
+
+
+def test_a_revocation_that_waits_gives_nothing_back(ledger, ledger_home):
+    """CASES.md, C13: R revokes T, and Q, beyond the limit, would revoke R. Until Q is approved T has nothing
+    left to revoke, so that it is undone once, whatever becomes of Q."""
+    give(ledger, "C-1", "500", new=True, transfer_id="X")
+    give(ledger, "C-1", "100", transfer_id="T")
+    revoke(ledger, ["T"], revocation_id="R")
+    careful = ledger_home.open(clock=lambda: NOW, POINTS_APPROVAL_ABOVE="50")
+    (waiting,) = revoke(careful, ["R"], revocation_id="Q")
+    assert waiting.is_waiting
+    assert (left("T"), left("R"), left("Q")) == (0, 0, 100)
+    for act in (lambda: hold(ledger, ["Q"]), lambda: release(ledger, ["Q"]), lambda: None):
+        act()
+        with pytest.raises(TransferAlreadyRevoked):
+            revoke(ledger, ["T"], revocation_id="S")
+    cancel(ledger, ["Q"])
+    assert balances_of(["C-1"], NOW)["C-1", "POINTS"].approved_points == 500
+    revoke(careful, ["R"], revocation_id="Q2")
+    approve(ledger_home.open("bob", clock=lambda: NOW), ["Q2"])
+    assert left("T") == 100
+    # What would take it again counts at once.
+    revoke(careful, ["Q2"], revocation_id="P")
+    assert (left("T"), left("R"), left("Q2")) == (0, 0, 0)
+
+
+def test_what_waits_is_not_approved_where_a_file_has_revoked_as_much(ledger, ledger_home):
+    """CASES.md, C13: the import takes what happened elsewhere, but no approval makes it worse."""
+    give(ledger, "C-1", "500", new=True, transfer_id="X")
+    give(ledger, "C-1", "100", transfer_id="T")
+    revoke(ledger_home.open(clock=lambda: NOW, POINTS_APPROVAL_ABOVE="50"), ["T"], revocation_id="R")
+    with appending(ledger) as appender:
+        appender.append(from_elsewhere("F", "70", reverses="T"))
+    bob = ledger_home.open("bob", clock=lambda: NOW)
+    with pytest.raises(RevokedBeyondOriginal, match="because 70 points more than T has") as refused:
+        approve(bob, ["R"])
+    assert (refused.value.original_id, refused.value.unrevoked_points) == ("T", -70)
+    revoke(bob, ["F"])
+    assert approve(bob, ["R"])[0].status == "approved"
+    assert left("T") == 0
+
+
+def test_what_one_request_revokes_gives_nothing_back_within_it(ledger):
+    """CASES.md, C13: whether the request will wait shows only when all of it is known."""
+    give(ledger, "C-1", "100", new=True, transfer_id="T")
+    revoke(ledger, ["T"], "70", revocation_id="R")
+    revocations = revoke(ledger, ["R", "T"])
+    assert [revocation.points for revocation in revocations] == [70, 30]
+    assert left("T") == 70
+
+
 def test_circles_from_files_do_not_hang(ledger):
     """CASES.md, R15."""
     with appending(ledger) as appender:
@@ -140,6 +216,24 @@ def test_what_files_revoked_counts_and_what_was_cancelled_does_not(ledger):
     assert left("T-1") == -5
     with pytest.raises(TransferAlreadyRevoked):
         revoke(ledger, ["T-1"])
+
+
+def test_a_link_of_another_reason_that_an_older_ledger_holds_revokes_nothing(ledger):
+    """CASES.md, R24: give 100, redeem 60, give the 60 back as a redemption with a link; the real revocation
+    still finds all of them, and the list says so too."""
+    give(ledger, "C-1", "100", new=True, transfer_id="T-1")
+    deduct(ledger, "C-1", "60", reason="redemption", transfer_id="T-2")
+    with appending(ledger) as appender:
+        appender.append(from_elsewhere("B-1", "60", reverses="T-2", style="give", reason="redemption"))
+    assert left("T-2") == 60
+    details = read_transfer(ledger, "T-2")
+    assert (details.transfer.is_revoked, details.revoked_by) == (False, [])
+    assert read_transfer(ledger, "B-1").revokes == []
+    assert list_transfers(ledger, {"revoked": "true"}).rows == []
+    revoke(ledger, ["T-2"], revocation_id="R-1")
+    assert left("T-2") == 0
+    revoke(ledger, ["B-1"])
+    assert {row.transfer_id for row in list_transfers(ledger, {"revoked": "true"}).rows} == {"B-1", "T-2"}
 
 
 def test_revoking_a_give_must_fit_what_is_spendable(ledger):

@@ -81,6 +81,11 @@
             "condition": has_control_character("coalesce(comment, '')"),
             "expected": "no control characters but tabs and line breaks",
         },
+        {
+            "code": "REVERSES", "column": "reverses_transfer_id",
+            "condition": "coalesce(reverses_transfer_id, '') <> '' and reason <> 'revocation'",
+            "expected": "nothing, since only a row of the reason revocation undoes another transfer",
+        },
     ] -%}
     {%- set parsed = ["points", "occurred_at", "status_changed_at", "recorded_at", "entry_id"] -%}
     {%- for rule in rules -%}

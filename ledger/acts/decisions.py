@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ledger.acts.accounts import AccountOutcome, approve_request, decline_request
 from ledger.acts.approval import check_approver
-from ledger.acts.revocations import UnknownTransfer
+from ledger.acts.revocations import RevocationTrees, UnknownTransfer
 from ledger.acts.spendable import SpendablePoints
 from ledger.acts.transfer_requests import checked_note
 from ledger.append import Appender, appending
@@ -77,8 +77,8 @@ def approve(
 
     What is given counts before what is deducted. ``allow_negative`` lets a deduct exceed the spendable
     points, ``cancel_pending`` cancels what waits of an account that is closed. Raises `UnknownTransfer`,
-    `StatusTransitionRefused`, `ApprovalByItsAuthor`, `AccountClosed`, `NotEnoughPoints`, `RequestSettled`,
-    `AccountInUse`; or `SeveralRefused` with every problem.
+    `StatusTransitionRefused`, `ApprovalByItsAuthor`, `AccountClosed`, `RevokedBeyondOriginal`,
+    `NotEnoughPoints`, `RequestSettled`, `AccountInUse`; or `SeveralRefused` with every problem.
     """
     return _decide(ledger, identifiers, "approved", comment, dry_run, allow_negative, cancel_pending)
 
@@ -173,7 +173,10 @@ class _TransferMoves:
         self._statuses = current_statuses(transfers)
         self._closed: set[str] = set()
         self._spendable: SpendablePoints | None = None
+        self._trees = RevocationTrees(())
         if wanted == "approved":
+            revocations = [transfer for transfer in transfers if transfer.revokes_transfer_id]
+            self._trees = RevocationTrees(revocations, upwards=True)
             references = {transfer.relation_reference for transfer in transfers}
             self._closed = closed_references(references)
             if not allow_negative:
@@ -219,6 +222,7 @@ class _TransferMoves:
         check_approver(self._appender.ledger, transfer, transfer.transfer_id)
         if transfer.relation_reference in self._closed:
             raise AccountClosed(transfer.relation_reference)
+        self._trees.check_approval(transfer)
         if self._spendable is None:
             return
         account = (transfer.relation_reference, transfer.currency)

@@ -10,7 +10,7 @@ from ledger.append import appending
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.identifiers import IdConflict, given_or_new_id, known_transfers
-from ledger.models import Transfer
+from ledger.models import WAITING, Transfer
 from ledger.refusals import Problem, refuse
 from ledger.rules import check_identifier, parse_points
 from ledger.statuses import current_statuses
@@ -24,7 +24,10 @@ _IDS_PER_QUERY = 500
 # statistics.
 _REVOCATIONS = """
     select * from transfers
-    where not (reverses_transfer_id = '') and reverses_transfer_id in ({originals})
+    where
+        not (reverses_transfer_id = '')
+        and reverses_transfer_id in ({originals})
+        and reason = 'revocation'
 """
 
 
@@ -84,6 +87,38 @@ class RevocationTooLarge(PointsError):
         self.unrevoked_points = unrevoked
 
 
+class UndoneTwice(PointsError):
+    """What was revoked and given back would be taken once more, beyond what is left of it (CASES.md, C13)."""
+
+    code = "REVOKED"
+
+    def __init__(self, transfer_id: str, undone_id: str, unrevoked: Decimal) -> None:
+        left = f"{points_text(unrevoked)} points are left" if unrevoked > 0 else "nothing is left"
+        remedy = "revoke at most these" if unrevoked > 0 else "there is nothing to take back any more"
+        super().__init__(
+            f"{transfer_id} cannot be revoked, because that would undo {undone_id} again, of which {left};"
+            f" {remedy}."
+        )
+        self.transfer_id = transfer_id
+        self.undone_transfer_id = undone_id
+        self.unrevoked_points = unrevoked
+
+
+class RevokedBeyondOriginal(PointsError):
+    """A revocation that waits may not take effect: others have revoked what it would (CASES.md, C13)."""
+
+    code = "REVOKED"
+
+    def __init__(self, transfer_id: str, original_id: str, unrevoked: Decimal) -> None:
+        super().__init__(
+            f"{transfer_id} cannot be approved, because {points_text(-unrevoked)} points more than"
+            f" {original_id} has would then be revoked of it; cancel it with `points cancel {transfer_id}`."
+        )
+        self.transfer_id = transfer_id
+        self.original_id = original_id
+        self.unrevoked_points = unrevoked
+
+
 class RevocationAmbiguous(PointsError):
     """One number of points was given for the revocation of several transfers."""
 
@@ -94,63 +129,100 @@ class RevocationAmbiguous(PointsError):
 
 
 class RevocationTrees:
-    """Some transfers with all that revokes them, to any depth, as the ledger has them in this transaction."""
+    """Some transfers with all that revokes them, to any depth, as the ledger has them in this transaction.
 
-    def __init__(self, roots: Iterable[Transfer]) -> None:
+    With ``upwards`` also what they revoke, to any depth, and everything that revokes that.
+    """
+
+    def __init__(self, roots: Iterable[Transfer], *, upwards: bool = False) -> None:
         self._points: dict[str, Decimal] = {}
+        self._originals: dict[str, str] = {}
         self._revocations: dict[str, list[str]] = {}
-        self._counts: dict[str, bool] = {}
-        level = list(roots)
+        self._statuses: dict[str, str] = {}
+        level = {transfer.transfer_id: transfer for transfer in roots}
+        if upwards:
+            above = level
+            while above := known_transfers(
+                {transfer.revokes_transfer_id for transfer in above.values()} - {"", *level}
+            ):
+                level |= above
         while level:
-            statuses = current_statuses(level)
-            for transfer in level:
-                self.add(
-                    transfer.transfer_id,
-                    transfer.reverses_transfer_id,
-                    transfer.points,
-                    counts=statuses[transfer.transfer_id] != "cancelled",
-                )
+            for transfer_id, status in current_statuses(level.values()).items():
+                transfer = level[transfer_id]
+                self.add(transfer_id, transfer.revokes_transfer_id, transfer.points, status)
             # Files can make circles.
-            level = [
-                revocation
-                for revocation in revocations_of([transfer.transfer_id for transfer in level])
+            level = {
+                revocation.transfer_id: revocation
+                for revocation in revocations_of(list(level))
                 if revocation.transfer_id not in self._points
-            ]
+            }
 
-    def add(self, transfer_id: str, original_id: str, points: Decimal, counts: bool = True) -> None:
+    def add(self, transfer_id: str, original_id: str, points: Decimal, status: str) -> None:
         """Count one more transfer; it is no revocation where ``original_id`` is empty."""
         self._points[transfer_id] = points
-        self._counts[transfer_id] = counts
+        self._statuses[transfer_id] = status
         if original_id:
+            self._originals[transfer_id] = original_id
             self._revocations.setdefault(original_id, []).append(transfer_id)
 
     def unrevoked(self, transfer_id: str) -> Decimal:
         """The transfer's points, less what is unrevoked of each of its revocations that is not cancelled.
 
-        Pending revocations count, so that what waits for approval cannot be revoked a second time. Where
+        What waits for approval takes, so that nothing is revoked a second time, but gives nothing back: of
+        100 that a revocation took and another one, which waits, would give back, nothing is left. Where
         files made a circle, it is cut at the transfer that is asked about.
         """
-        lineage = [transfer_id]
-        for ancestor in lineage:
-            lineage.extend(self._counting_revocations(ancestor, root=transfer_id))
+        lineage = [(transfer_id, 0)]
+        for ancestor, depth in lineage:
+            lineage.extend((found, depth + 1) for found in self._counting(ancestor, depth + 1, transfer_id))
         left: dict[str, Decimal] = {}
-        for descendant in reversed(lineage):
-            left[descendant] = self._points[descendant] - sum(
-                (left[revocation] for revocation in self._counting_revocations(descendant, transfer_id)),
-                Decimal(0),
-            )
+        for descendant, depth in reversed(lineage):
+            counting = self._counting(descendant, depth + 1, transfer_id)
+            left[descendant] = self._points[descendant] - sum((left[found] for found in counting), Decimal(0))
         return left[transfer_id]
 
-    def _counting_revocations(self, transfer_id: str, root: str) -> list[str]:
+    def undone_again(self, transfer_id: str) -> list[str]:
+        """What is undone once more when ``transfer_id`` is revoked: every second transfer up its chain, the
+        nearest first. Of T that R revokes and Q gives back, to revoke Q takes from T."""
+        chain = [transfer_id]
+        while (original := self._originals.get(chain[-1], "")) in self._points and original not in chain:
+            chain.append(original)
+        return [
+            chain[distance]
+            for distance in range(2, len(chain), 2)
+            if all(self._counts(chain[below], depth=distance - below) for below in range(distance))
+        ]
+
+    def check_approval(self, revocation: Transfer) -> None:
+        """Raise `RevokedBeyondOriginal` where one that waits takes from what has less left than that.
+
+        What it would take is counted already while it waits, so only files can bring that about.
+        """
+        original_id = revocation.revokes_transfer_id
+        if original_id not in self._points:
+            return
+        for taken_from in (original_id, *self.undone_again(original_id)):
+            unrevoked = self.unrevoked(taken_from)
+            if unrevoked < 0:
+                raise RevokedBeyondOriginal(revocation.transfer_id, taken_from, unrevoked)
+
+    def _counting(self, transfer_id: str, depth: int, root: str) -> list[str]:
+        """The revocations of a transfer that count, standing at ``depth`` below ``root``."""
         return [
             revocation
             for revocation in self._revocations.get(transfer_id, ())
-            if self._counts[revocation] and revocation != root
+            if revocation != root and self._counts(revocation, depth)
         ]
+
+    def _counts(self, revocation: str, depth: int) -> bool:
+        """Whether a revocation changes what is left of a transfer ``depth`` above it: at odd depths it
+        takes, at even ones it gives back."""
+        status = self._statuses[revocation]
+        return status == "approved" or (depth % 2 == 1 and status in WAITING)
 
 
 def revocations_of(transfer_ids: Sequence[str]) -> Iterator[Transfer]:
-    """The transfers that point to one of ``transfer_ids``, through their index, whatever their status."""
+    """The revocations of each of ``transfer_ids``, through their index, whatever their status."""
     for start in range(0, len(transfer_ids), _IDS_PER_QUERY):
         originals = transfer_ids[start : start + _IDS_PER_QUERY]
         query = _REVOCATIONS.format(originals=", ".join(["%s"] * len(originals)))
@@ -179,7 +251,8 @@ def revoke(
     Returns the revocations. ``revocation_id`` makes the request repeatable: it is the revocation's id, or,
     where several transfers are revoked, what their ids begin with. Raises `RevocationAmbiguous`,
     `ValueRefused`, `UnknownTransfer`, `RevocationOfUnapproved`, `TransferAlreadyRevoked`,
-    `RevocationTooLarge`, `IdConflict`, `AccountClosed`, `NotEnoughPoints`; or `SeveralRefused`.
+    `RevocationTooLarge`, `UndoneTwice`, `IdConflict`, `AccountClosed`, `NotEnoughPoints`; or
+    `SeveralRefused`.
     """
     originals = list(dict.fromkeys(transfer_ids))
     if points is not None and len(originals) > 1:
@@ -193,7 +266,7 @@ def revoke(
         originals_by_id = known_transfers(originals)
         statuses = current_statuses(originals_by_id.values())
         already = known_transfers(revocation_ids)
-        trees = RevocationTrees(originals_by_id.values())
+        trees = RevocationTrees(originals_by_id.values(), upwards=True)
         problems: list[Problem] = []
         answers: dict[str, Transfer] = {}
         fresh: list[Transfer] = []
@@ -210,7 +283,12 @@ def revoke(
                 revocation.points = _points_to_revoke(
                     transfer_id, statuses[transfer_id], trees.unrevoked(transfer_id), asked_points
                 )
-                trees.add(its_revocation_id, transfer_id, revocation.points)
+                for undone_id in trees.undone_again(transfer_id):
+                    unrevoked = trees.unrevoked(undone_id)
+                    if revocation.points > unrevoked:
+                        raise UndoneTwice(transfer_id, undone_id, unrevoked)
+                # Whether it will wait shows when all are known; what is left is as of before the request.
+                trees.add(its_revocation_id, transfer_id, revocation.points, "pending")
                 fresh.append(revocation)
             except PointsError as error:
                 problems.append(Problem(transfer_id, error))

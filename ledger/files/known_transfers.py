@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 from django.db import connection
 
+from ledger.files.row_rules import REVERSES, row_rules
 from ledger.models import WAITING, StatusChange, Transfer
 
 # Each group of ids is one query through the unique index, in the index's own order.
@@ -59,7 +60,9 @@ def load_known_transfers(database: duckdb.DuckDBPyConnection, folder: Path) -> N
 
 def _sent_ids(database: duckdb.DuckDBPyConnection) -> Iterator[str]:
     result = database.cursor().execute(
-        "select distinct transfer_id from judged_rows where broken_rule is null order by transfer_id"
+        "select distinct transfer_id from judged_rows where broken_rule is null or broken_rule = $reverses"
+        " order by transfer_id",
+        {"reverses": row_rules().index(REVERSES)},
     )
     while rows := result.fetchmany(_IDS_PER_QUERY):
         for (transfer_id,) in rows:

@@ -35,6 +35,13 @@ class Rule:
 ID_CONFLICT = Rule(
     "ID_CONFLICT", "transfer_id", "", "the same content wherever a transfer_id stands, in the ledger too"
 )
+# It is tried last, and not of a transfer that the ledger holds: that is a duplicate first (`row_verdicts`).
+REVERSES = Rule(
+    "REVERSES",
+    "reverses_transfer_id",
+    "reverses_transfer_id <> '' and reason <> 'revocation'",
+    "nothing, since only a row of the reason revocation undoes another transfer",
+)
 STATUS_TRANSITION = Rule(
     "STATUS_TRANSITION", "status", "", "no other status after approved or cancelled, which are final"
 )
@@ -104,6 +111,7 @@ def row_rules() -> tuple[Rule, ...]:
             _PLAIN_TEXT,
         ),
         Rule("CONTROL_CHAR", "comment", has_control_character("comment"), _PLAIN_TEXT),
+        REVERSES,
     )
 
 

@@ -10,7 +10,7 @@ import duckdb
 
 from ledger.files.file_rows import LoadedFile
 from ledger.files.known_transfers import CONTENT_COLUMNS
-from ledger.files.row_rules import ID_CONFLICT, STATUS_TRANSITION, Rule, row_rules
+from ledger.files.row_rules import ID_CONFLICT, REVERSES, STATUS_TRANSITION, Rule, row_rules
 from ledger.models import WAITING
 from ledger.sql_text import literal
 
@@ -55,6 +55,7 @@ def decide_rows(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Coun
     which changes are recorded, ``rejected`` or ``conflict``. Every other good row is a transfer. And
     ``bad_rows``: ``row_number``, ``code``, ``column_name``, ``value`` and ``expected``.
     """
+    _accept_known_links(database)
     _find_conflicts(database, loaded)
     _decide_statuses(database, "status" in loaded.columns)
     _list_bad_rows(database)
@@ -69,6 +70,20 @@ def decide_rows(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Coun
         conflicts=verdicts.get("conflict", 0),
         rejected=verdicts.get("rejected", 0),
         broken=broken,
+    )
+
+
+def _accept_known_links(database: duckdb.DuckDBPyConnection) -> None:
+    """Let rows be good that break no rule but `REVERSES` where the ledger holds their transfer: it may have
+    it just so, from before there was that rule (CASES.md, R24)."""
+    database.execute(
+        """
+        update judged_rows set broken_rule = null
+        where
+            broken_rule = $reverses
+            and transfer_id in (select transfer_id from known_transfers)
+        """,
+        {"reverses": row_rules().index(REVERSES)},
     )
 
 

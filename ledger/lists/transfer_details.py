@@ -9,12 +9,15 @@ from ledger.database import Ledger
 from ledger.lists.transfer_lists import ListedTransfer, read_transfers, selected_transfers
 from ledger.models import Comment, StatusChange
 
-# Where files made a circle, `union` ends it: each transfer comes once.
+# Only a revocation undoes what it points to. Where files made a circle, `union` ends it: each transfer comes
+# once.
 _REVOKED = """
     with recursive originals (transfer_id, reverses_transfer_id) as (
-        select transfer_id, reverses_transfer_id from transfers where transfer_id = %s
+        select transfer_id, case when reason = 'revocation' then reverses_transfer_id else '' end
+        from transfers
+        where transfer_id = %s
         union
-        select t.transfer_id, t.reverses_transfer_id
+        select t.transfer_id, case when t.reason = 'revocation' then t.reverses_transfer_id else '' end
         from originals as o
         inner join transfers as t on t.transfer_id = o.reverses_transfer_id
     )
@@ -27,7 +30,7 @@ _REVOKING = """
         select t.transfer_id, t.reverses_transfer_id
         from revocations as r
         inner join transfers as t on t.reverses_transfer_id = r.transfer_id
-        where not (t.reverses_transfer_id = '')
+        where not (t.reverses_transfer_id = '') and t.reason = 'revocation'
     )
     select transfer_id, reverses_transfer_id from revocations
 """

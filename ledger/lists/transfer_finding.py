@@ -70,7 +70,10 @@ _IN_LEDGER = {
     "has_revocations": """
         exists (
             select 1 from transfers as r
-            where r.reverses_transfer_id = t.transfer_id and not (r.reverses_transfer_id = '')
+            where
+                r.reverses_transfer_id = t.transfer_id
+                and not (r.reverses_transfer_id = '')
+                and r.reason = 'revocation'
         )
     """,
     "began_unapproved": "not (t.status = 'approved')",
@@ -306,13 +309,13 @@ def _add_revoked(duck: "duckdb.DuckDBPyConnection", cut: CutFiles | None = None)
     create_table(duck, "revoked", columns)
     query = (
         "select distinct reverses_transfer_id from transfers"
-        " where entry_id > %s and not (reverses_transfer_id = '')"
+        " where entry_id > %s and not (reverses_transfer_id = '') and reason = 'revocation'"
     )
     add_rows(duck, "revoked", columns, _read(query, cut.head.entry_id if cut else 0))
     if cut:
         duck.execute(
             f"insert into revoked select distinct reverses_transfer_id from {cut.source('transfers')}"
-            " where reverses_transfer_id is not null"
+            " where reverses_transfer_id is not null and reason = 'revocation'"
         )
 
 

@@ -1,6 +1,7 @@
 {#- What revocations have taken back of a transfer. A revocation of a revocation gives some of it
     back, and so on down: each descendant counts with the sign of its depth (DESIGN.md, section 5,
-    "unrevoked"). #}
+    "unrevoked"). What has not been approved takes, but gives nothing back: which of both a row
+    would do without it is told, for whoever looks at it. #}
 
 with recursive transfers as (
 
@@ -22,6 +23,8 @@ links as (
     select
         transfers.transfer_id,
         transfers.reverses_transfer_id,
+        transfers.status <> 'approved' as is_unapproved,
+        transfers.effective_entry_id,
         originals.entry_id as known_from_entry_id,
         {{ least_of(
             "case when transfers.status = 'cancelled' then transfers.settled_entry_id end",
@@ -49,16 +52,25 @@ lineage as (
         reverses_transfer_id as transfer_id,
         transfer_id as descendant_id,
         1 as depth,
+        is_unapproved as has_unapproved_taking,
+        false as has_unapproved_giving,
+        effective_entry_id as approved_from_entry_id,
         known_from_entry_id,
         known_until_entry_id
     from links
 
     union all
 
+    {#- One step further up, what gave back takes, and what took gives back. #}
+
     select
         links.reverses_transfer_id as transfer_id,
         lineage.descendant_id,
         lineage.depth + 1 as depth,
+        lineage.has_unapproved_giving or links.is_unapproved as has_unapproved_taking,
+        lineage.has_unapproved_taking as has_unapproved_giving,
+        {{ greatest_of("lineage.approved_from_entry_id", "links.effective_entry_id") }}
+            as approved_from_entry_id,
         {{ greatest_of("lineage.known_from_entry_id", "links.known_from_entry_id") }}
             as known_from_entry_id,
         {{ least_of("lineage.known_until_entry_id", "links.known_until_entry_id") }}
@@ -82,6 +94,9 @@ signed as (
             case when mod(lineage.depth, 2) = 1 then transfers.points else -transfers.points end
             as decimal(38, 4)
         ) as revoked_points,
+        lineage.has_unapproved_taking,
+        lineage.has_unapproved_giving,
+        lineage.approved_from_entry_id,
         lineage.known_from_entry_id,
         lineage.known_until_entry_id
     from lineage

@@ -157,23 +157,27 @@ revocations_of_same_style as (
 
 ),
 
+{# Whatever a revocation takes back or gives back, to any depth. #}
 decisions as (
 
     select distinct
-        reverses_transfer_id as original_id,
-        deciding_cutoff
+        lineage.transfer_id as original_id,
+        revocations.deciding_cutoff
     from revocations
+    inner join lineage
+        on revocations.transfer_id = lineage.descendant_id
 
 ),
 
 {# What of each original is revoked after each step of its lineage, in the order of posting, as far
-    as each close that posted a revocation of it knew. #}
+    as each close that posted a revocation below it knew. #}
 revoked_so_far as (
 
     select
         decisions.original_id,
         decisions.deciding_cutoff,
         lineage.descendant_id,
+        lineage.depth,
         originals.points - sum(lineage.revoked_points) over (
             partition by decisions.original_id, decisions.deciding_cutoff
             order by
@@ -190,6 +194,9 @@ revoked_so_far as (
         on decisions.original_id = lineage.transfer_id
     where
         lineage.posting_month is not null
+        and lineage.has_unapproved_taking is not true
+        and lineage.has_unapproved_giving is not true
+        and coalesce(lineage.approved_from_entry_id <= decisions.deciding_cutoff, true)
         and coalesce(lineage.known_from_entry_id <= decisions.deciding_cutoff, true)
         and (
             lineage.known_until_entry_id is null
@@ -198,6 +205,8 @@ revoked_so_far as (
 
 ),
 
+{# Too much is what leaves less than nothing of its original or, where it takes again what that had
+    given back, of one further up: every second one is taken from. #}
 excessive_revocations as (
 
     select
@@ -207,14 +216,20 @@ excessive_revocations as (
         revocations.transfer_id,
         'excessive_revocation' as discrepancy,
         'error' as severity,
-        -revoked_so_far.unrevoked_points as points
+        max(-revoked_so_far.unrevoked_points) as points
     from revoked_so_far
     inner join revocations
         on
             revoked_so_far.descendant_id = revocations.transfer_id
-            and revoked_so_far.original_id = revocations.reverses_transfer_id
             and revoked_so_far.deciding_cutoff is not distinct from revocations.deciding_cutoff
-    where revoked_so_far.unrevoked_points < 0
+    where
+        revoked_so_far.unrevoked_points < 0
+        and mod(revoked_so_far.depth, 2) = 1
+    group by
+        revocations.report_month,
+        revocations.currency,
+        revocations.relation_reference,
+        revocations.transfer_id
 
 ),
 

@@ -21,7 +21,9 @@ revocations as (
         {{ texts_in_order("case when depth = 1 then descendant_id end") }}
             as revoked_by_transfer_ids
     from {{ ref("int_revocation_lineage") }}
-    where known_until_entry_id is null
+    where
+        known_until_entry_id is null
+        and has_unapproved_giving is not true
     group by transfer_id
 
 ),
