@@ -199,7 +199,8 @@ class Batch(Entry):
 
 
 class QuarantinedRow(Entry):
-    """A bad row of a file, kept as it was sent: `row` is a JSON object of its columns."""
+    """A row of a file that changes nothing, being bad or, by its `code`, history. It is kept as it was sent:
+    `row` is a JSON object of its columns."""
 
     kind = "quarantined_row"
     digest_fields = ("batch_id", "line", "transfer_id", "row", "code", "column", "expected")

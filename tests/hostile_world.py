@@ -28,7 +28,7 @@ from ledger.files.imports import import_file
 from ledger.models import ENTRY_MODELS, StatusChange, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import closed_references
-from ledger.statuses import current_statuses
+from ledger.statuses import current_standings
 from tests.plain_ledger import PlainLedger, PlainTransfer
 
 RELATIONS = ("C-1", "C-2", "C-3")
@@ -220,7 +220,11 @@ class HostileWorld:
             row = self._repeated_row(random, known) if known and random.random() < 0.4 else None
             row = row or self._new_row(random)
             rows[row.transfer_id] = row
-            changed_at.append(self.now if row.status != "approved" or random.random() < 0.5 else None)
+            # Files come late, out of order and, at times, from the future.
+            days = random.choice([0, 0, 0, -1, -10, -40, 3])
+            changed_at.append(self.now + timedelta(days=days) if random.random() < 0.7 else None)
+            if random.random() < 0.1:
+                changed_at[-1] = row.occurred_at
         quarantine = random.random() < 0.5
         bad_row = random.choice(list(BAD_ROWS)) if random.random() < 0.2 else ""
         path = self._write_file(list(rows.values()), changed_at, bad_row)
@@ -244,8 +248,10 @@ class HostileWorld:
             assert balance.pending_deducted_points == plain.waiting(*pair, "deduct", "pending"), pair
             assert balance.on_hold_given_points == plain.waiting(*pair, "give", "on_hold"), pair
             assert balance.on_hold_deducted_points == plain.waiting(*pair, "deduct", "on_hold"), pair
-        assert current_statuses(Transfer.objects.all()) == {
-            transfer.transfer_id: transfer.status for transfer in plain.transfers.values()
+        standings = current_standings(Transfer.objects.all())
+        assert {key: (standing.status, standing.effective_at) for key, standing in standings.items()} == {
+            transfer.transfer_id: (transfer.status, transfer.effective_at)
+            for transfer in plain.transfers.values()
         }
         assert unrevoked_points(plain.transfers) == {
             transfer_id: plain.unrevoked(transfer_id) for transfer_id in plain.transfers
@@ -331,7 +337,7 @@ class HostileWorld:
 
     def _repeated_row(self, random: Random, known: list[str]) -> PlainTransfer:
         row = replace(self.plain.transfers[random.choice(known)], author=self.ledger.user, by_file=True)
-        row.held = set()
+        row.held, row.changes = set(), []
         if random.random() < 0.5:
             row.status = random.choice(["approved", "pending", "on_hold", "cancelled"])
         if random.random() < 0.05:

@@ -35,11 +35,15 @@ class PlainTransfer:
     waited: bool = False
     approved_at: datetime | None = None
     held: set[str] = field(default_factory=set)
-    last_change: datetime | None = None
+    changes: list[datetime] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.held.add(self.status)
-        self.last_change = self.last_change or self.occurred_at
+
+    @property
+    def last_change(self) -> datetime | None:
+        """When its last status was; None of what began to wait and says no instant."""
+        return max(self.changes, default=None if self.waited else self.occurred_at)
 
     @property
     def signed(self) -> Decimal:
@@ -368,13 +372,16 @@ class PlainLedger:
             known = self.transfers.get(row.transfer_id)
             at = said_at or now
             if known is None:
-                moves.append((row, None, at))
+                moves.append((row, None, said_at))
             elif _file_content(known) != _file_content(row):
                 broken.add("ID_CONFLICT")
             elif row.status == known.status or (
-                row.status in known.held and (said_at is None or said_at <= known.last_change)
+                row.status in known.held
+                and (said_at is None or known.last_change is None or said_at <= known.last_change)
             ):
                 continue
+            elif said_at and known.last_change and said_at < known.last_change:
+                continue  # history
             elif known.status not in FINAL:
                 moves.append((known, row.status, at))
                 if row.status == "approved" and known.author == row.author and not known.by_file:
@@ -385,8 +392,14 @@ class PlainLedger:
             return broken
         for transfer, status, at in moves:
             if status is None:
-                transfer.waited = transfer.status in WAITING
+                status = transfer.status
+                transfer.waited = status in WAITING
                 self.transfers[transfer.transfer_id] = transfer
+                if at and (status != "approved" or at != transfer.occurred_at):
+                    # It waited until it was what the file says.
+                    transfer.waited = True
+                    transfer.held.add("pending")
+                    self.move(transfer, status, at)
             else:
                 self.move(transfer, status, at)
         for transfer, _, _ in moves:
@@ -399,7 +412,7 @@ class PlainLedger:
     def move(self, transfer: PlainTransfer, status: str, at: datetime) -> None:
         transfer.status = status
         transfer.held.add(status)
-        transfer.last_change = at
+        transfer.changes.append(at)
         if status == "approved":
             transfer.approved_at = at
 

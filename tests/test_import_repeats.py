@@ -1,19 +1,24 @@
 """Rows that the ledger knows, from a file or otherwise; imports that are killed, and imports at once."""
 
+import json
 import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 from django.db import connections
 
 from ledger.append import appending
+from ledger.balances import balances_of
 from ledger.database import sqlite_file
 from ledger.files.imports import ImportRefused, import_file
+from ledger.files.quarantine import open_quarantined_rows
 from ledger.identifiers import IdConflict
-from ledger.models import ENTRY_MODELS, AccountEvent, Batch, StatusChange, Transfer
+from ledger.models import ENTRY_MODELS, AccountEvent, Batch, QuarantinedRow, StatusChange, Transfer
+from ledger.statuses import current_standings
 from ledger.upkeep.verification import verify
 from tests.conftest import NEEDED, PROJECT_ROOT, LedgerHome, ledger_transfer, transfer, write_transfers
 from tests.test_import_rows import OPTIONAL, STATUS_ROWS
@@ -229,13 +234,14 @@ def test_statuses_within_a_file_come_in_the_order_of_when_they_changed(take):
         quarantine=True,
     )
     assert statuses() == {
-        "REOPENED": [("approved", None)],
+        "REOPENED": [("pending", None), ("approved", datetime(2026, 3, 31, tzinfo=UTC))],
+        "LATE": [("pending", None), ("approved", day(5))],
         "UNDONE": [("pending", None), ("cancelled", day(1))],
         "SWAYED": [
-            *(("pending", None), ("on_hold", day(2)), ("pending", day(3))),
+            *(("pending", None), ("pending", day(1)), ("on_hold", day(2)), ("pending", day(3))),
             *(("on_hold", day(3).replace(hour=12)), ("approved", day(4))),
         ],
-        "ENDED": [("on_hold", None), ("approved", NOW)],
+        "ENDED": [("pending", None), ("on_hold", day(2)), ("approved", NOW)],
     }
 
 
@@ -249,6 +255,72 @@ def test_a_file_with_changes_of_status_adds_nothing_the_second_time(take, transf
     again = take(*rows, quarantine=True)
     assert (again.duplicates, again.batch_id) == (len(rows), "")
     assert statuses() == before
+
+
+def test_what_a_first_row_dates_takes_effect_then(take, ledger_home):
+    """CASES.md, R25: at the later of occurrence, 10 March, and approval; the instant is kept."""
+    result = take(
+        said("approved", "2026-04-05T00:00:00Z", "LATER"),
+        said("approved", "2026-03-01T00:00:00Z", "BEFORE"),
+        said("approved", "2026-03-10T12:00:00Z", "AT-ONCE"),
+        said("cancelled", "2026-04-05T00:00:00Z", "CANCELLED"),
+        transfer("CLOSURE", relation_reference="C-2", style="deduct", reason="account_closure")
+        | {"status": "approved", "status_changed_at": "2026-04-05T00:00:00Z"},
+    )
+    assert (result.added, result.dated, result.status_changes) == (5, 4, 0)
+    standings = current_standings(Transfer.objects.all())
+    occurred = datetime(2026, 3, 10, 12, tzinfo=UTC)
+    assert {transfer_id: standing.effective_at for transfer_id, standing in standings.items()} == {
+        **{"LATER": day(5), "BEFORE": occurred, "AT-ONCE": occurred, "CANCELLED": None, "CLOSURE": day(5)}
+    }
+    assert statuses()["BEFORE"] == [("pending", None), ("approved", datetime(2026, 3, 1, tzinfo=UTC))]
+    assert AccountEvent.objects.get().occurred_at == day(5)
+    assert balances_of(["C-1"], day(4))["C-1", "POINTS"].approved_points == 200
+    assert balances_of(["C-1"], day(5))["C-1", "POINTS"].approved_points == 300
+    assert verify(ledger_home.settings()).entries == 11
+
+
+def test_a_status_from_before_the_last_one_is_history(take):
+    """CASES.md, R25: kept as it was sent, once, and changing nothing; it never has to be mended."""
+    take(said("approved", "2026-04-05T00:00:00Z"), transfer("T-2"))
+    rows = [said("on_hold", "2026-04-03T00:00:00Z"), said("cancelled", "2026-03-09T00:00:00Z", "T-2")]
+    result = take(*rows, transfer("T-3"))
+    assert (result.added, result.status_changes, result.history, result.duplicates) == (1, 0, 2, 0)
+    assert result.warnings == (
+        "2 rows say a status from before the transfer's last one, so it is kept as history and changes"
+        " nothing: line 2, 3.",
+    )
+    assert statuses()["T-1"] == [("pending", None), ("approved", day(5))]
+    assert statuses()["T-2"] == [("approved", None)]
+    kept = QuarantinedRow.objects.order_by("line")
+    assert [(row.line, row.transfer_id, row.code) for row in kept] == [
+        *((2, "T-1", "HISTORY"), (3, "T-2", "HISTORY"))
+    ]
+    assert json.loads(kept[0].row)["status_changed_at"] == "2026-04-03T00:00:00Z"
+    assert not open_quarantined_rows().exists()
+    again = take(*rows, transfer("T-3"))
+    assert (again.duplicates, again.batch_id, again.warnings) == (3, "", ())
+    # Beside a row that refuses the file it is no reason itself.
+    with pytest.raises(ImportRefused) as refused:
+        take(said("on_hold", "2026-04-02T00:00:00Z"), transfer("T-4", points="x"))
+    assert [row.code for row in refused.value.bad_rows] == ["POINTS"]
+
+
+def test_what_becomes_of_a_transfer_does_not_depend_on_the_order_of_files(take):
+    """CASES.md, R25: of each order of three files it is approved on 4 April, as if one file said it all."""
+    story = [*(("pending", 1), ("on_hold", 2), ("approved", 4))]
+    orders = list(permutations(story))
+    for files in zip(*orders, strict=True):
+        take(
+            *(
+                said(status, f"2026-04-0{number}T00:00:00Z", f"T-{order}")
+                for order, (status, number) in enumerate(files)
+            )
+        )
+    standings = current_standings(Transfer.objects.all())
+    assert [(standing.status, standing.effective_at) for standing in standings.values()] == [
+        ("approved", day(4))
+    ] * len(orders)
 
 
 def test_a_batch_id_belongs_to_one_file(take):

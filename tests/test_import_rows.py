@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from ledger.balances import balances_of
+from ledger.fields import to_microseconds
 from ledger.files.imports import ImportRefused, import_file
 from ledger.files.quarantine import (
     QuarantinedRowSettled,
@@ -18,6 +19,7 @@ from ledger.files.quarantine import (
     list_open_rows,
 )
 from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, Transfer
+from ledger.statuses import current_standings
 from tests.conftest import NEEDED, transfer, write_transfers
 from tests.test_raw_rows import BAD_ROWS
 
@@ -63,6 +65,7 @@ STATUS_ROWS = {
         ("on_hold", "2026-04-03T12:00:00Z"),
         ("pending", "2026-04-05T00:00:00Z"),
     ],
+    "LATE": [("approved", "2026-04-05T00:00:00Z")],
 }
 
 
@@ -103,15 +106,16 @@ def built(points, tmp_path_factory):
 
 
 def test_import_and_the_models_give_the_same_verdict_on_every_row(built, ledger_home, tmp_path):
-    """CASES.md, R1, R4 to R12, F7 and F11: code, column, value and what was expected; and what is read of a
-    good row is the same instant and the same points."""
+    """CASES.md, R1, R4 to R12, R24, R25, F7 and F11: code, column, value and what was expected; and what is
+    read of a good row is the same instant and the same points, with the same status and effect."""
     with duckdb.connect(str(built), read_only=True) as database:
         staged = database.execute(
             "select rejection_code, rejected_column, coalesce(rejected_value, ''), expected"
             " from quarantined_transfers"
         ).fetchall()
         history = database.execute(
-            "select transfer_id, points, epoch_us(occurred_at), first_status, currency from transfer_history"
+            "select transfer_id, points, epoch_us(occurred_at), first_status, currency, status,"
+            " epoch_us(effective_at) from transfer_history"
         ).fetchall()
     write_corpus(tmp_path / "transfers.csv")
     ledger = ledger_home.open(POINTS_TIME_ZONE="Europe/Berlin")
@@ -119,13 +123,18 @@ def test_import_and_the_models_give_the_same_verdict_on_every_row(built, ledger_
     imported = [(row.code, row.column, row.value, row.expected) for row in list_open_rows(ledger)]
     assert sorted(imported) == sorted(staged)
     assert len(imported) == len(BAD_ROWS) + 2 + 3
+    standings = current_standings(Transfer.objects.all())
     taken = [
         (
             row.transfer_id,
             row.points,
-            round(row.occurred_at.timestamp() * 1_000_000),
+            to_microseconds(row.occurred_at),
             row.status,
             row.currency,
+            standings[row.transfer_id].status,
+            to_microseconds(effective_at)
+            if (effective_at := standings[row.transfer_id].effective_at)
+            else None,
         )
         for row in Transfer.objects.all()
     ]

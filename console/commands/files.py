@@ -85,6 +85,7 @@ def import_transfers(
         "added": result.added,
         "duplicates": result.duplicates,
         "status_changes": result.status_changes,
+        "history": result.history,
         "quarantined": result.quarantined,
         "closed_accounts": result.closed_accounts,
         "rows_per_second": result.rows_per_second,

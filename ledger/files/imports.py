@@ -21,9 +21,9 @@ from ledger.errors import PointsError
 from ledger.fields import to_microseconds
 from ledger.files.file_rows import TRANSFERS_SHAPE, LoadedFile, load_rows
 from ledger.files.known_transfers import load_known_transfers
-from ledger.files.quarantine import Quarantined, open_quarantined_rows, rows_to_keep
+from ledger.files.quarantine import HISTORY, Quarantined, open_quarantined_rows, rows_to_keep
 from ledger.files.row_rules import judge_rows
-from ledger.files.row_verdicts import Counts, decide_rows, find_repeated_ids
+from ledger.files.row_verdicts import DATED, Counts, decide_rows, find_repeated_ids
 from ledger.files.work_folders import work_folder
 from ledger.identifiers import Difference, IdConflict, known_transfers
 from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, StatusChange, Transfer
@@ -102,9 +102,11 @@ class ImportResult:
     """What an import did, or with ``dry_run`` would do.
 
     Each of the ``row_count`` rows was ``added`` as a transfer, is one of ``status_changes``, was
-    ``quarantined``, or added nothing (``duplicates``; also a bad row that is kept already).
-    ``closed_accounts`` counts the account closures that took effect, ``resolved`` the quarantined rows whose
-    transfer the file sent as the ledger has it. ``batch_id`` is empty where nothing was recorded.
+    ``quarantined`` or kept as ``history``, or added nothing (``duplicates``; also a row that is kept
+    already). ``dated`` counts those of the ``added`` that say since when they have their status, which is an
+    entry of its own. ``closed_accounts`` counts the account closures that took effect, ``resolved`` the
+    quarantined rows whose transfer the file sent as the ledger has it. ``batch_id`` is empty where nothing
+    was recorded.
     """
 
     path: Path
@@ -112,8 +114,10 @@ class ImportResult:
     dry_run: bool
     row_count: int
     added: int
+    dated: int
     duplicates: int
     status_changes: int
+    history: int
     quarantined: int
     closed_accounts: int
     resolved: int
@@ -123,7 +127,8 @@ class ImportResult:
     @property
     def entry_count(self) -> int:
         """How many entries the ledger got, but for the batch itself."""
-        return self.added + self.status_changes + self.closed_accounts + self.quarantined + self.resolved
+        statuses = self.dated + self.status_changes + self.history
+        return self.added + statuses + self.closed_accounts + self.quarantined + self.resolved
 
     @property
     def rows_per_second(self) -> int:
@@ -181,18 +186,21 @@ def import_file(
             _check_approvers(ledger, database)
             resolved = _resolved_rows(database)
             kept = rows_to_keep(_quarantined(database, loaded))
+            history = kept & _history(database)
             result = ImportResult(
                 path=path,
                 batch_id=batch_id or f"import-{appender.next_entry_id}",
                 dry_run=dry_run,
                 row_count=loaded.row_count,
                 added=counts.added,
-                duplicates=counts.duplicates + counts.broken + counts.rejected - len(kept),
+                dated=counts.dated,
+                duplicates=counts.duplicates + counts.history + counts.broken + counts.rejected - len(kept),
                 status_changes=counts.status_changes,
-                quarantined=len(kept),
+                history=len(history),
+                quarantined=len(kept) - len(history),
                 closed_accounts=_closure_count(database),
                 resolved=len(resolved),
-                warnings=_warnings(database, loaded),
+                warnings=_warnings(database, loaded, history),
                 seconds=0.0,
             )
             if not result.entry_count:
@@ -218,16 +226,16 @@ def _refuse_bad_rows(
 ) -> None:
     """Raise `ImportRefused` where rows forbid that anything is added: of an id with two contents always, any
     other bad row unless it is to be kept."""
-    refusing = "code = 'ID_CONFLICT'" if quarantine else "true"
+    refusing = "code = 'ID_CONFLICT'" if quarantine else f"code <> '{HISTORY}'"
     if not counts.conflicts and (quarantine or not (counts.broken or counts.rejected)):
         return
     codes = dict(
-        database.execute(f"select code, count(*) from bad_rows where {refusing} group by code").fetchall()
+        database.execute(f"select code, count(*) from kept_rows where {refusing} group by code").fetchall()
     )
     rows = database.execute(
         f"""
         select row_number, coalesce(sent_rows.transfer_id, ''), column_name, value, code, expected
-        from bad_rows
+        from kept_rows
         inner join sent_rows using (row_number)
         where {refusing}
         order by row_number
@@ -269,30 +277,36 @@ def _resolved_rows(database: duckdb.DuckDBPyConnection) -> list[int]:
     sent = database.execute(
         "select distinct transfer_id from judged_rows inner join verdicts using (row_number)"
         " where verdict = 'duplicate' and list_contains($ids, transfer_id)"
-        " and not exists (select 1 from bad_rows inner join sent_rows using (row_number)"
-        " where sent_rows.transfer_id = judged_rows.transfer_id)",
-        {"ids": sorted(set(open_rows.values()))},
+        " and not exists (select 1 from kept_rows inner join sent_rows using (row_number)"
+        " where sent_rows.transfer_id = judged_rows.transfer_id and code <> $history)",
+        {"ids": sorted(set(open_rows.values())), "history": HISTORY},
     )
     known = {transfer_id for (transfer_id,) in sent.fetchall()}
     return [entry_id for entry_id, transfer_id in sorted(open_rows.items()) if transfer_id in known]
 
 
+def _history(database: duckdb.DuckDBPyConnection) -> set[int]:
+    """The numbers of the rows that are history."""
+    rows = database.cursor().execute("select row_number from verdicts where verdict = 'history'")
+    return {row_number for (row_number,) in _fetched(rows)}
+
+
 def _quarantined(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Iterator[Quarantined]:
-    """The bad rows as they are kept, in file order."""
-    numbers = _fetched(database.cursor().execute("select row_number from bad_rows order by row_number"))
+    """The bad rows and those of history as they are kept, in file order."""
+    numbers = _fetched(database.cursor().execute("select row_number from kept_rows order by row_number"))
     lines = loaded.lines_in_order(row_number for (row_number,) in numbers)
     rows = database.cursor().execute(
         f"""
         select
-            bad_rows.row_number,
-            bad_rows.code,
-            bad_rows.column_name,
-            bad_rows.expected,
+            kept_rows.row_number,
+            kept_rows.code,
+            kept_rows.column_name,
+            kept_rows.expected,
             sent_rows.surplus_fields,
             {", ".join(f"sent_rows.{name}" for name in loaded.columns)}
-        from bad_rows
-        inner join sent_rows on bad_rows.row_number = sent_rows.row_number
-        order by bad_rows.row_number
+        from kept_rows
+        inner join sent_rows on kept_rows.row_number = sent_rows.row_number
+        order by kept_rows.row_number
         """
     )
     for line, (row_number, code, column, expected, surplus_fields, *values) in zip(
@@ -329,20 +343,38 @@ def _closure_count(database: duckdb.DuckDBPyConnection) -> int:
     return database.execute(_closures("count(*)")).fetchone()[0]
 
 
-def _warnings(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> tuple[str, ...]:
-    """What somebody should know though it refuses nothing (CASES.md, R20)."""
-    undated = (
-        " from judged_rows inner join verdicts using (row_number)"
-        " where verdict = 'status_change' and status_changed_at is null"
-    )
-    (count,) = database.execute("select count(*)" + undated).fetchone()
-    if not count:
-        return ()
-    first = database.execute(f"select row_number {undated} order by row_number limit {_LINES_NAMED}")
-    lines = loaded.lines(row_number for (row_number,) in first.fetchall())
-    named = ", ".join(f"{line:,}" for line in lines.values()) + (", …" if count > len(lines) else "")
-    noun = "row changes a status and does" if count == 1 else "rows change a status and do"
-    return (f"{count:,} {noun} not say status_changed_at, so now is taken for it: line {named}.",)
+def _warnings(database: duckdb.DuckDBPyConnection, loaded: LoadedFile, history: set[int]) -> tuple[str, ...]:
+    """What somebody should know though it refuses nothing (CASES.md, R20 and R25)."""
+    undated = {
+        row_number
+        for (row_number,) in database.execute(
+            "select row_number from judged_rows inner join verdicts using (row_number)"
+            " where verdict = 'status_change' and status_changed_at is null"
+        ).fetchall()
+    }
+    found = [
+        (
+            undated,
+            "changes a status and does",
+            "change a status and do",
+            "not say status_changed_at, so now is taken for it",
+        ),
+        (
+            history,
+            "says a status",
+            "say a status",
+            "from before the transfer's last one, so it is kept as history and changes nothing",
+        ),
+    ]
+    warnings = []
+    for rows, one, many, finding in found:
+        if rows:
+            lines = loaded.lines(sorted(rows)[:_LINES_NAMED])
+            named = ", ".join(f"{line:,}" for line in lines.values())
+            more = ", …" if len(rows) > len(lines) else ""
+            noun = f"row {one}" if len(rows) == 1 else f"rows {many}"
+            warnings.append(f"{len(rows):,} {noun} {finding}: line {named}{more}.")
+    return tuple(warnings)
 
 
 def _append(
@@ -418,7 +450,9 @@ def _transfer_chunks(
         select {", ".join(name for name in columns if name != "digest")}, {digest_sql(Transfer)} as digest
         from (
             select
-                judged_rows.*,
+                judged_rows.* replace (
+                    case when {DATED} then 'pending' else judged_rows.status end as status
+                ),
                 $next_entry_id + row_number() over (order by judged_rows.row_number) - 1 as entry_id,
                 $recorded_at as recorded_at,
                 $recorded_by as recorded_by,
@@ -488,14 +522,17 @@ def _larger_cache() -> Iterator[None]:
 def _status_changes(
     appender: Appender, database: duckdb.DuckDBPyConnection, batch_id: str
 ) -> Iterator[tuple]:
-    """The rows of `StatusChange`, in the order in which the statuses changed."""
+    """The rows of `StatusChange`: those of new transfers, then all others in the order in which the statuses
+    changed."""
     changes = database.cursor().execute(
-        """
+        f"""
         select transfer_id, status, coalesce(status_changed_at, $now), $batch_id, ''
         from judged_rows
-        inner join verdicts on judged_rows.row_number = verdicts.row_number
-        where verdicts.verdict = 'status_change'
-        order by verdicts.change_number
+        left join verdicts on judged_rows.row_number = verdicts.row_number
+        where
+            judged_rows.broken_rule is null
+            and (verdicts.verdict = 'status_change' or {DATED})
+        order by verdicts.change_number nulls first, judged_rows.row_number
         """,
         {"now": to_microseconds(appender.recorded_at), "batch_id": batch_id},
     )
@@ -507,9 +544,8 @@ def _closed_accounts(
 ) -> Iterator[tuple]:
     """The rows of `AccountEvent`, in the order of the entries that made the closures effective."""
     took_effect_at = (
-        "case when verdicts.verdict = 'status_change' then"
-        " greatest(judged_rows.occurred_at, coalesce(judged_rows.status_changed_at, $now))"
-        " else judged_rows.occurred_at end"
+        "greatest(judged_rows.occurred_at, coalesce(judged_rows.status_changed_at,"
+        " case when verdicts.verdict = 'status_change' then $now end))"
     )
     columns = (
         "'close-of-' || judged_rows.transfer_id, judged_rows.relation_reference, 'close',"

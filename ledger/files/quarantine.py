@@ -1,4 +1,6 @@
-"""Bad rows of imported files: kept as they were sent, listed while they are open, dismissed with a reason."""
+"""Bad rows of imported files: kept as they were sent, listed while they are open, dismissed with a reason.
+
+Rows of history, which are not bad, are kept beside them (CASES.md, R25)."""
 
 import hashlib
 import json
@@ -17,6 +19,8 @@ from ledger.models import Batch, QuarantineDismissal, QuarantinedRow, StatusChan
 from ledger.rules import check_text
 from ledger.settings import transfer_patterns
 
+# The code of rows that say a status from before the transfer's last one: there is nothing to mend in them.
+HISTORY = "HISTORY"
 _ROWS_PER_QUERY = 1_000
 _IDS_PER_QUERY = 500
 
@@ -98,13 +102,14 @@ _IDENTIFIER = re.compile(transfer_patterns()["identifier"])
 
 
 def open_quarantined_rows() -> QuerySet[QuarantinedRow]:
-    """The rows that are open: not dismissed, and no row of their ``transfer_id`` was accepted since."""
+    """The rows that are open: not dismissed, and no row of their ``transfer_id`` was accepted since. Those of
+    history never are."""
     later = {"transfer_id": OuterRef("transfer_id"), "entry_id__gt": OuterRef("entry_id")}
     return QuarantinedRow.objects.filter(
         ~Exists(QuarantineDismissal.objects.filter(quarantined_entry_id=OuterRef("entry_id"))),
         ~Exists(Transfer.objects.filter(**later)),
         ~Exists(StatusChange.objects.filter(**later).exclude(batch_id="")),
-    )
+    ).exclude(code=HISTORY)
 
 
 def list_open_rows(ledger: Ledger) -> Iterator[OpenRow]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from ledger.files.quarantine import HISTORY
 from ledger.models import STATUSES, STYLES
 from ledger.rules import currencies, reasons
 from ledger.settings import Settings, transfer_patterns
@@ -41,6 +42,10 @@ REVERSES = Rule(
     "reverses_transfer_id",
     "reverses_transfer_id <> '' and reason <> 'revocation'",
     "nothing, since only a row of the reason revocation undoes another transfer",
+)
+# Such a row is not bad, but kept beside those that are (CASES.md, R25).
+OLDER_STATUS = Rule(
+    HISTORY, "status_changed_at", "", "a later instant, for the transfer has a status since then that stays"
 )
 STATUS_TRANSITION = Rule(
     "STATUS_TRANSITION", "status", "", "no other status after approved or cancelled, which are final"

@@ -10,21 +10,33 @@ import duckdb
 
 from ledger.files.file_rows import LoadedFile
 from ledger.files.known_transfers import CONTENT_COLUMNS
-from ledger.files.row_rules import ID_CONFLICT, REVERSES, STATUS_TRANSITION, Rule, row_rules
+from ledger.files.row_rules import ID_CONFLICT, OLDER_STATUS, REVERSES, STATUS_TRANSITION, Rule, row_rules
 from ledger.models import WAITING
 from ledger.sql_text import literal
 
 _WAITING = f"({', '.join(repr(status) for status in WAITING)})"
+# A new transfer that says since when it has its status (CASES.md, R25): it is recorded as pending, with a
+# change to that status then. Approved when it occurred is what a transfer is without one.
+DATED = (
+    "coalesce(verdicts.verdict, 'transfer') = 'transfer'"
+    " and judged_rows.status_changed_at is not null"
+    " and (judged_rows.status <> 'approved' or judged_rows.status_changed_at <> judged_rows.occurred_at)"
+)
 _EARLIEST, _LATEST = -(2**62), 2**62
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many rows became what; ``conflicts`` and ``rejected`` are bad though they keep the row rules."""
+    """How many rows became what; ``conflicts`` and ``rejected`` are bad though they keep the row rules.
+
+    ``dated`` counts those of the ``added`` whose first status is kept with when it was (`DATED`).
+    """
 
     added: int
+    dated: int
     duplicates: int
     status_changes: int
+    history: int
     conflicts: int
     rejected: int
     broken: int
@@ -52,21 +64,28 @@ def decide_rows(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Coun
 
     Makes the tables ``verdicts`` (``row_number``, ``verdict``) of the good rows that do not stand for
     themselves: ``transfer``, ``duplicate``, ``status_change`` with its ``change_number`` in the order in
-    which changes are recorded, ``rejected`` or ``conflict``. Every other good row is a transfer. And
-    ``bad_rows``: ``row_number``, ``code``, ``column_name``, ``value`` and ``expected``.
+    which changes are recorded, ``history``, ``rejected`` or ``conflict``. Every other good row is a transfer.
+    And ``kept_rows``, the bad ones and those of history: ``row_number``, ``code``, ``column_name``, ``value``
+    and ``expected``.
     """
     _accept_known_links(database)
     _find_conflicts(database, loaded)
     _decide_statuses(database, "status" in loaded.columns)
-    _list_bad_rows(database)
+    _list_kept_rows(database)
     verdicts = dict(database.execute("select verdict, count(*) from verdicts group by verdict").fetchall())
     good, broken = database.execute(
         "select count(*) filter (where broken_rule is null), count(broken_rule) from judged_rows"
     ).fetchone()
+    (dated,) = database.execute(
+        "select count(*) from judged_rows left join verdicts using (row_number)"
+        f" where judged_rows.broken_rule is null and {DATED}"
+    ).fetchone()
     return Counts(
         added=good - sum(verdicts.values()) + verdicts.get("transfer", 0),
+        dated=dated,
         duplicates=verdicts.get("duplicate", 0),
         status_changes=verdicts.get("status_change", 0),
+        history=verdicts.get("history", 0),
         conflicts=verdicts.get("conflict", 0),
         rejected=verdicts.get("rejected", 0),
         broken=broken,
@@ -131,9 +150,10 @@ def _find_conflicts(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> 
 def _decide_statuses(database: duckdb.DuckDBPyConnection, says_status: bool) -> None:
     """Make the table ``verdicts``.
 
-    What the ledger's transfer already held says nothing new unless it is dated after its last change. Of
-    what is new, each status counts once, in the order of when it was; what no row dates comes first, unless
-    it ends the waiting; among equals the final status is last.
+    What the ledger's transfer already held says nothing new unless it is dated after its last change; what it
+    did not hold and is dated before that is history. Of what is new, each status counts once, in the order
+    of when it was; what no row dates comes first, unless it ends the waiting; among equals the final status
+    is last.
     """
     database.execute(
         f"""
@@ -151,7 +171,11 @@ def _decide_statuses(database: duckdb.DuckDBPyConnection, says_status: bool) -> 
             select
                 known_transfers.transfer_id,
                 coalesce(histories.last_status, known_transfers.status) as current_status,
-                histories.last_changed_at,
+                -- What began approved or cancelled was so when it occurred.
+                coalesce(
+                    histories.last_changed_at,
+                    case when known_transfers.status not in {_WAITING} then known_transfers.occurred_at end
+                ) as last_changed_at,
                 list_append(coalesce(histories.changed_to, []), known_transfers.status) as held
             from known_transfers
             left join histories on known_transfers.transfer_id = histories.transfer_id
@@ -169,7 +193,8 @@ def _decide_statuses(database: duckdb.DuckDBPyConnection, says_status: bool) -> 
                     or judged_rows.status = known.current_status
                     or list_contains(known.held, judged_rows.status)
                     and coalesce(judged_rows.status_changed_at <= known.last_changed_at, true)
-                ) as is_old
+                ) as is_old,
+                coalesce(judged_rows.status_changed_at < known.last_changed_at, false) as is_before_last
             from judged_rows
             left join known on judged_rows.transfer_id = known.transfer_id
             where
@@ -197,7 +222,7 @@ def _decide_statuses(database: duckdb.DuckDBPyConnection, says_status: bool) -> 
                     else {_EARLIEST}
                 end as order_at
             from statements
-            where not is_old
+            where not is_old and not is_before_last
         ),
         followed as (
             select
@@ -221,6 +246,10 @@ def _decide_statuses(database: duckdb.DuckDBPyConnection, says_status: bool) -> 
             select row_number, 'duplicate' as verdict, null as order_at, null as is_final, null as status
             from statements
             where is_old
+            union all
+            select row_number, 'history', null, null, null
+            from statements
+            where is_before_last and not is_old
             union all
             select row_number, 'duplicate', null, null, null
             from news
@@ -254,8 +283,9 @@ def _decide_statuses(database: duckdb.DuckDBPyConnection, says_status: bool) -> 
     )
 
 
-def _list_bad_rows(database: duckdb.DuckDBPyConnection) -> None:
-    """Make the table ``bad_rows``, each with the first rule that it breaks and what was sent."""
+def _list_kept_rows(database: duckdb.DuckDBPyConnection) -> None:
+    """Make the table ``kept_rows``: bad rows, each with the first rule that it breaks and what was sent, and
+    those of history."""
     rules = row_rules()
 
     def by_rule(texts: list[str]) -> str:
@@ -279,7 +309,7 @@ def _list_bad_rows(database: duckdb.DuckDBPyConnection) -> None:
     in_conflict = f"{literal(ID_CONFLICT.expected + '; other: ')} || conflicts.differing"
     database.execute(
         f"""
-        create or replace table bad_rows as
+        create or replace table kept_rows as
         select
             judged_rows.row_number,
             {by_rule([literal(rule.code) for rule in rules])} as code,
@@ -295,5 +325,7 @@ def _list_bad_rows(database: duckdb.DuckDBPyConnection) -> None:
         {together(STATUS_TRANSITION, "rejected", literal(STATUS_TRANSITION.expected))}
         union all
         {together(ID_CONFLICT, "conflict", in_conflict)}
+        union all
+        {together(OLDER_STATUS, "history", literal(OLDER_STATUS.expected))}
         """
     )

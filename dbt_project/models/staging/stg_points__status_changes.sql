@@ -24,6 +24,12 @@ repeated_rows as (
 
 ),
 
+transfers as (
+
+    select * from {{ ref("stg_points__transfers") }}
+
+),
+
 {# A file may leave out when a status changed; no clock is read here, so the change then counts from
     when it was recorded, or from the transfer itself. #}
 said_by_file as (
@@ -35,6 +41,18 @@ said_by_file as (
         coalesce(status_changed_at, recorded_at, occurred_at) as changed_at
     from repeated_rows
     where verdict = 'status_change'
+
+    union all
+
+    {#- What waits since a transfer's first row is the oldest that was said of it, whatever entry the
+        row has. #}
+    select
+        case when first_changed_to in ('approved', 'cancelled') then entry_id end as entry_id,
+        transfer_id,
+        first_changed_to as status,
+        first_changed_at as changed_at
+    from transfers
+    where first_changed_at is not null
 
 ),
 

@@ -37,7 +37,7 @@ first_of_repeated as (
 
 {%- set columns = [
     "entry_id", "transfer_id", "relation_reference", "currency", "style", "points", "reason",
-    "status", "occurred_at", "recorded_at", "recorded_by", "reverses_transfer_id", "batch_id",
+    "status", "status_changed_at", "occurred_at", "recorded_at", "recorded_by", "reverses_transfer_id", "batch_id",
     "external_reference", "comment",
 ] %}
 
@@ -46,6 +46,22 @@ accepted as (
     select {{ columns | join(", ") }} from single
     union all
     select {{ columns | join(", ") }} from first_of_repeated
+
+),
+
+{# A row that says since when it has its status is taken as pending until then; approved when it
+    occurred is what a transfer is by itself. #}
+dated as (
+
+    select
+        *,
+        case
+            when
+                coalesce(status, 'approved') <> 'approved'
+                or status_changed_at <> occurred_at
+                then status_changed_at
+        end as first_changed_at
+    from accepted
 
 ),
 
@@ -60,7 +76,13 @@ renamed as (
         style,
         points,
         reason,
-        coalesce(status, 'approved') as first_status,
+        case
+            when first_changed_at is not null then 'pending'
+            else coalesce(status, 'approved')
+        end as first_status,
+        case when first_changed_at is not null then coalesce(status, 'approved') end
+            as first_changed_to,
+        first_changed_at,
         occurred_at,
         recorded_at,
         nullif(recorded_by, '') as recorded_by,
@@ -68,7 +90,7 @@ renamed as (
         nullif(batch_id, '') as batch_id,
         nullif(external_reference, '') as external_reference,
         nullif(comment, '') as comment
-    from accepted
+    from dated
 
 )
 
