@@ -6,6 +6,7 @@ parses before it starts Dagster (``python -m orchestration.dbt_manifest``); a lo
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 from ledger.settings import PROJECT_ROOT
@@ -13,18 +14,28 @@ from orchestration.dbt_project import is_parse_of, mark_parse, parse_sha256
 from orchestration.dbt_run import stream_dbt, target_folder
 from orchestration.run_lock import run_lock
 
+# Every run's database has the name that it had when the project was parsed, and lies in the run's own folder:
+# with another text in its profile dbt would parse the whole project again.
+BUILD_DATABASE_NAME = "build.duckdb"
+
+
+def definitions_folder() -> Path:
+    """Where this checkout's parse is kept, for Dagster's definitions and for the first run of a home.
+
+    It is apart from that of a ``dbt build`` by hand, which rewrites its own while it runs.
+    """
+    return PROJECT_ROOT / (os.environ.get("DBT_TARGET_PATH") or "target") / "definitions"
+
 
 def read_manifest() -> dict[str, Any]:
-    """The manifest of the dbt project as it stands; raises `DbtFailed` where dbt cannot parse it.
-
-    It is kept apart from that of a ``dbt build`` by hand, which rewrites its own while it runs.
-    """
-    folder = PROJECT_ROOT / (os.environ.get("DBT_TARGET_PATH") or "target") / "definitions"
+    """The manifest of the dbt project as it stands; raises `DbtFailed` where dbt cannot parse it."""
+    folder = definitions_folder()
     project = parse_sha256()
     if not is_parse_of(folder, project):
         with run_lock(folder, "dbt parse", wait_seconds=120):
             if not is_parse_of(folder, project):
-                for _ in stream_dbt(["parse", "--no-partial-parse"], {"POINTS_HOME": str(folder)}, folder):
+                environment = {"POINTS_HOME": str(folder), "POINTS_BUILD_DATABASE": BUILD_DATABASE_NAME}
+                for _ in stream_dbt(["parse", "--no-partial-parse"], environment, folder):
                     pass
                 mark_parse(folder, project)
     return json.loads((target_folder(folder) / "manifest.json").read_bytes())

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,19 +66,20 @@ def target_folder(folder: Path) -> Path:
     return folder / "target"
 
 
-def hand_on_parse(earlier: Path | None, folder: Path) -> None:
-    """Give a run dbt's parse of an earlier one, where that was of the very same project.
+def hand_on_parse(earlier: Iterable[Path], folder: Path) -> None:
+    """Give a run the first of dbt's ``earlier`` parses that is of the very same project, if any.
 
     Of another, dbt would parse anew only what changed, and it trusts its memory too far: after a mart had
     lost a column, it held the mart to the contract that named it (CASES.md, X23).
     """
     project = parse_sha256()
     mark_parse(folder, project)
-    if earlier and is_parse_of(earlier, project):
-        parsed = target_folder(earlier) / "partial_parse.msgpack"
-        if parsed.exists():
+    for parse in earlier:
+        parsed = target_folder(parse) / "partial_parse.msgpack"
+        if is_parse_of(parse, project) and parsed.exists():
             target_folder(folder).mkdir()
             shutil.copyfile(parsed, target_folder(folder) / parsed.name)
+            return
 
 
 def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[NodeProgress]:

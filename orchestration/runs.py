@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ledger.errors import PointsError
 from ledger.settings import Settings
+from orchestration.dbt_manifest import BUILD_DATABASE_NAME, definitions_folder
 from orchestration.dbt_run import hand_on_parse
 from orchestration.published.layout import ANNOUNCEMENT_NAME, prepared_folder
 
@@ -48,13 +49,13 @@ def new_run_folder(home: Path) -> Path:
     earlier = sorted(path for path in runs.iterdir() if path.name.isdigit())
     folder = runs / f"{int(earlier[-1].name) + 1 if earlier else 1:06d}"
     folder.mkdir()
-    hand_on_parse(earlier[-1] if earlier else None, folder)
+    hand_on_parse([*earlier[-1:], definitions_folder()], folder)
     return folder
 
 
 def build_database(run_folder: Path) -> Path:
     """The DuckDB file of a run, which nobody else reads."""
-    return run_folder / "build.duckdb"
+    return run_folder / BUILD_DATABASE_NAME
 
 
 def dbt_environment(settings: Settings, through: str | None, run_folder: Path) -> dict[str, str]:
@@ -62,9 +63,8 @@ def dbt_environment(settings: Settings, through: str | None, run_folder: Path) -
     return {
         **settings.for_dbt(),
         "POINTS_THROUGH_MONTH": through or "",
-        # Relative to the run's folder, where dbt works: were it another text in every run, dbt would take the
-        # profile for changed and parse the whole project again.
-        "POINTS_BUILD_DATABASE": build_database(run_folder).name,
+        # Relative to the run's folder, where dbt works.
+        "POINTS_BUILD_DATABASE": BUILD_DATABASE_NAME,
     }
 
 

@@ -20,6 +20,7 @@ import pytest
 from ledger.database import Ledger, open_ledger
 from ledger.models import Transfer
 from ledger.settings import Settings
+from orchestration.dbt_manifest import read_manifest
 from tests.ready_command import ReadyCommand
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 AIRLINE = PROJECT_ROOT.parent / "shared" / "data" / "airline_loyalty"
 NEEDED = ["transfer_id", "relation_reference", "style", "points", "reason", "occurred_at"]
 
+# Commands that let dbt build.
+_BUILDS = {"build", "close", "verify"}
 POINTS = Path(sys.executable).with_name("points")
 Points = Callable[..., subprocess.CompletedProcess]
 
@@ -50,6 +53,8 @@ def run_points(
     """Run ``points`` in ``folder``, with this process's environment and no ``POINTS_`` settings but these."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
     arguments = [os.fsdecode(argument) for argument in arguments]
+    if _BUILDS.intersection(arguments):
+        _parse_once()
     if all(name.startswith("POINTS_") for name in settings):
         return ready_command().run(arguments, {**environment, **settings}, folder)
     # Of a zone, a language or a path, Python makes something when it starts.
@@ -62,6 +67,12 @@ def run_points(
         encoding="utf-8",
         check=False,
     )
+
+
+@cache
+def _parse_once() -> None:
+    """Let dbt parse the project before the first run of a home, once for all homes of all test processes."""
+    read_manifest()
 
 
 @cache

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestration import dbt_project
-from orchestration.dbt_project import models_sha256
+from orchestration.dbt_manifest import definitions_folder
+from orchestration.dbt_project import mark_parse, models_sha256, parse_sha256
 from orchestration.runs import new_run_folder
 
 
@@ -40,6 +41,18 @@ def begin_run(home: Path) -> bytes | None:
 def test_a_parse_is_handed_on_while_the_project_stays_the_same(project, tmp_path):
     """CASES.md, X23."""
     assert [begin_run(tmp_path / "home") for _ in range(3)] == [None, b"000001", b"000002"]
+
+
+def test_a_homes_first_run_takes_the_parse_of_its_checkout(project, tmp_path, monkeypatch):
+    """CASES.md, X23: as `make dev` left it, and that of no other project."""
+    monkeypatch.setenv("DBT_TARGET_PATH", str(tmp_path / "target"))
+    parse = definitions_folder()
+    (parse / "target").mkdir(parents=True)
+    (parse / "target/partial_parse.msgpack").write_bytes(b"definitions")
+    mark_parse(parse, parse_sha256())
+    assert [begin_run(tmp_path / "home") for _ in range(2)] == [b"definitions", b"000001"]
+    change_a_model(project)
+    assert begin_run(tmp_path / "another") is None
 
 
 def change_a_model(project: Path) -> None:
