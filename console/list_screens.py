@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +13,7 @@ from ledger.amounts import points_text
 from ledger.lists.customer_balances import CustomerBalance
 from ledger.lists.transfer_details import TransferDetails
 from ledger.lists.transfer_lists import ListedTransfer
+from ledger.zones import Zone
 
 
 def show_balances(balances: Sequence[CustomerBalance], next_cursor: str | None) -> None:
@@ -48,12 +48,12 @@ def show_balances(balances: Sequence[CustomerBalance], next_cursor: str | None) 
 
 
 def show_transfers(
-    transfers: Sequence[ListedTransfer], time_zone: str, next_cursor: str | None, as_of: int | None
+    transfers: Sequence[ListedTransfer], zone: Zone, next_cursor: str | None, as_of: int | None
 ) -> None:
     """A page of transfers; ``as_of`` is up to which entry a build, if one was asked too, read the ledger."""
     console = Console(highlight=False)
     if transfers:
-        print_whole(console, _transfers_table(transfers, time_zone))
+        print_whole(console, _transfers_table(transfers, zone))
     else:
         console.print("No transfer matches.")
     if as_of is not None:
@@ -61,7 +61,7 @@ def show_transfers(
     _show_way_on(console, next_cursor)
 
 
-def show_transfer(details: TransferDetails, time_zone: str) -> None:
+def show_transfer(details: TransferDetails, zone: Zone) -> None:
     """One transfer whole."""
     console = Console(highlight=False, soft_wrap=True)
     transfer = details.transfer
@@ -73,8 +73,8 @@ def show_transfer(details: TransferDetails, time_zone: str) -> None:
         "Not revoked": f"{grouped(transfer.unrevoked_points)} {transfer.currency}",
         "Reason": transfer.reason,
         "Status": transfer.status,
-        "Occurred": wall_clock(transfer.occurred_at, time_zone),
-        "Recorded": f"{wall_clock(transfer.recorded_at, time_zone)} by {transfer.recorded_by},"
+        "Occurred": wall_clock(transfer.occurred_at, zone),
+        "Recorded": f"{wall_clock(transfer.recorded_at, zone)} by {transfer.recorded_by},"
         f" entry {transfer.entry_id:,}",
         "Batch": transfer.batch_id,
         "External reference": transfer.external_reference,
@@ -88,14 +88,14 @@ def show_transfer(details: TransferDetails, time_zone: str) -> None:
         comment = f"  {event.comment}" if event.comment else ""
         console.print(
             Text(
-                f"  {event.status:<9} {wall_clock(event.changed_at, time_zone)}  by {event.recorded_by},"
+                f"  {event.status:<9} {wall_clock(event.changed_at, zone)}  by {event.recorded_by},"
                 f" entry {event.entry_id:,}{comment}"
             )
         )
     if details.notes:
         console.print("\nNotes")
         for note in details.notes:
-            at = wall_clock(note.recorded_at, time_zone)
+            at = wall_clock(note.recorded_at, zone)
             console.print(Text(f"  {at}  {note.recorded_by}: {note.text}"))
     if details.revokes or details.missing_original:
         console.print("\nRevokes")
@@ -113,10 +113,9 @@ def show_transfer(details: TransferDetails, time_zone: str) -> None:
             console.print(Text(f"{indent}{_in_short(revocation.transfer)}"))
 
 
-def wall_clock(instant: datetime, time_zone: str) -> str:
+def wall_clock(instant: datetime, zone: Zone) -> str:
     """An instant as the programme's clocks showed it, to the second."""
-    local = instant.astimezone(ZoneInfo(time_zone))
-    return f"{local:%Y-%m-%d %H:%M:%S} {time_zone}"
+    return f"{zone.local(instant):%Y-%m-%d %H:%M:%S} {zone.name}"
 
 
 def grouped(points: Decimal) -> str:
@@ -126,13 +125,13 @@ def grouped(points: Decimal) -> str:
     return f"{sign}{int(whole):,}" + (f".{places}" if places else "")
 
 
-def _transfers_table(transfers: Sequence[ListedTransfer], time_zone: str) -> Table:
+def _transfers_table(transfers: Sequence[ListedTransfer], zone: Zone) -> Table:
     is_revoked = any(transfer.is_revoked for transfer in transfers)
     table = Table(
         "Entry",
         "Transfer",
         "Relation Reference",
-        f"Occurred ({time_zone})",
+        f"Occurred ({zone.name})",
         "Points",
         "Currency",
         "Reason",
@@ -148,7 +147,7 @@ def _transfers_table(transfers: Sequence[ListedTransfer], time_zone: str) -> Tab
             f"{transfer.entry_id:,}",
             Text(transfer.transfer_id),
             Text(transfer.relation_reference),
-            wall_clock(transfer.occurred_at, time_zone).removesuffix(f" {time_zone}"),
+            wall_clock(transfer.occurred_at, zone).removesuffix(f" {zone.name}"),
             f"{sign}{grouped(transfer.points)}",
             transfer.currency,
             transfer.reason,

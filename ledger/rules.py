@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
-from zoneinfo import ZoneInfo
 
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT, transfer_patterns
+from ledger.zones import Zone
 
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -99,16 +99,14 @@ def parse_points(text: str) -> Decimal:
     )
 
 
-def parse_instant(column: str, text: str, time_zone: str) -> datetime:
-    """An instant in UTC; without an offset ``text`` is a wall clock of ``time_zone``, in a fold the earlier,
-    in a gap by the offset before it. Raises `ValueRefused` (CASES.md, R9 to R11)."""
+def parse_instant(column: str, text: str, zone: Zone) -> datetime:
+    """An instant in UTC; without an offset ``text`` is a wall clock of ``zone``, in a fold the earlier, in a
+    gap by the offset before it. Raises `ValueRefused` (CASES.md, R9 to R11)."""
     try:
         if not re.fullmatch(transfer_patterns()["instant"], text):
             raise ValueError
         instant = datetime.fromisoformat(text)
-        if instant.tzinfo is None:
-            instant = instant.replace(tzinfo=ZoneInfo(time_zone), fold=0)
-        return instant.astimezone(UTC)
+        return instant.astimezone(UTC) if instant.tzinfo else zone.to_utc(instant)
     except (ValueError, OverflowError):
         raise ValueRefused(
             column.upper(), column, text, "an instant like 2026-10-31T23:59:59Z, of the years 1990 to 2199"

@@ -10,11 +10,11 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
 from ledger.errors import PointsError
+from ledger.zones import Zone, is_zone_name, read_zone, similar_zone_name
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -118,12 +118,18 @@ class Settings:
             alerts=_alerts(values),
         )
 
+    @property
+    def zone(self) -> Zone:
+        """The programme's zone, by which all of it goes."""
+        return read_zone(self.time_zone)
+
     def for_dbt(self) -> dict[str, str]:
         """The environment variables that tell the models these settings, and nothing of any other."""
         return {
             "POINTS_HOME": str(self.home),
             "POINTS_TRANSFERS": self.transfers or "",
             "POINTS_TIME_ZONE": self.time_zone,
+            "POINTS_ZONE_CHANGES": self.zone.text,
             "POINTS_MONTH_START_DAY": str(self.month_start_day),
             "POINTS_DEFAULT_CURRENCY": self.default_currency,
             "POINTS_FIRST_MONTH": self.first_month or "",
@@ -150,14 +156,12 @@ def _programme_name(name: str) -> str:
 
 
 def _time_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    if not is_zone_name(name):
         raise SettingInvalid(
             "POINTS_TIME_ZONE",
             name,
-            "no time zone has that name; use one like Europe/Berlin or UTC",
-        ) from None
+            f"no time zone has that name; use one like {similar_zone_name(name) or 'Europe/Berlin or UTC'}",
+        )
     return name
 
 

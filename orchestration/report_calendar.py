@@ -1,24 +1,22 @@
 """The programme's calendar, as the audit and the close need it before or beside a build.
 
 The month rule that posts transfers stands in ``dbt_project/macros/report_month.sql`` and nowhere else. This
-is the audit's own, worked out from Python's zones and not from the database's, independent on purpose
-(DESIGN.md, section 4); it also says whether a month has ended, before anything is built. Report months are
-text, ``YYYY-MM``.
+is the audit's own, worked out from the same changes of the zone's offset in another way, independent on
+purpose (DESIGN.md, sections 4 and 6); it also says whether a month has ended, before anything is built.
+Report months are text, ``YYYY-MM``.
 """
 
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, time, timedelta
 
 from ledger.settings import Settings
 
-# No zone's offset changes twice so close to a midnight, nor by more than a day.
+# No zone is further from UTC.
 _AROUND_MIDNIGHT = timedelta(hours=26)
-_SECOND = timedelta(seconds=1)
 
 
 def month_of(instant: datetime, settings: Settings) -> str:
     """The report month of ``instant``, which says its zone."""
-    local_date = instant.astimezone(ZoneInfo(settings.time_zone)).date()
+    local_date = settings.zone.local(instant).date()
     return f"{local_date - timedelta(days=settings.month_start_day - 1):%Y-%m}"
 
 
@@ -83,30 +81,14 @@ def _first_date(month: str, settings: Settings) -> date:
 
 
 def _starts_at(month: str, settings: Settings) -> datetime:
-    # Python reads a wall clock that is skipped or shown twice by the offset before, unless told otherwise.
-    first = _first_date(month, settings)
-    return datetime(*first.timetuple()[:3], tzinfo=ZoneInfo(settings.time_zone)).astimezone(UTC)
+    return settings.zone.to_utc(datetime.combine(_first_date(month, settings), time()))
 
 
 def _instants_of_change(month: str, settings: Settings) -> list[datetime]:
-    """Every instant at which the month may begin: its midnight by the offset before and after, and a change
-    of the offset itself."""
-    zone = ZoneInfo(settings.time_zone)
-    start = _starts_at(month, settings)
-    before, after = start - _AROUND_MIDNIGHT, start + _AROUND_MIDNIGHT
-    midnight = datetime(*_first_date(month, settings).timetuple()[:3], tzinfo=UTC)
-    offsets = {_offset(before, zone), _offset(after, zone)}
-    instants = {midnight - offset for offset in offsets}
-    if len(offsets) > 1:
-        while after - before > _SECOND:
-            between = before + (after - before) // _SECOND // 2 * _SECOND
-            if _offset(between, zone) == _offset(before, zone):
-                before = between
-            else:
-                after = between
-        instants.add(after)
-    return sorted(instants)
-
-
-def _offset(instant: datetime, zone: ZoneInfo) -> timedelta:
-    return instant.astimezone(zone).utcoffset()
+    """Every instant at which the month may begin: its midnight by each offset that holds around it, and the
+    changes of the offset themselves."""
+    zone = settings.zone
+    midnight = datetime.combine(_first_date(month, settings), time(), UTC)
+    before = midnight - _AROUND_MIDNIGHT
+    changes = zone.changes_between(before, midnight + _AROUND_MIDNIGHT)
+    return sorted({*changes, *(midnight - zone.offset_at(instant) for instant in (before, *changes))})

@@ -39,6 +39,24 @@ def test_every_setting_of_the_models_stands_in_the_example_with_its_default():
         assert f"# {name}={default}\n" in example, name
 
 
+# Where zone data are read, and where those of others are compared with them.
+ASK_FOR_ZONES = {"ledger/zones.py", "orchestration/zone_data.py", "dbt_project/macros/zones.sql"}
+
+
+def test_nobody_asks_for_a_zone_but_who_reads_the_list():
+    """CASES.md, X21: Python, DuckDB, PostgreSQL and Spark have each their own data."""
+    files = [path for room in ROOMS for path in (PROJECT_ROOT / room).rglob("*.py")]
+    files += [
+        path for folder in ("dbt_project", "tests/data") for path in (PROJECT_ROOT / folder).rglob("*.sql")
+    ]
+    asking = re.compile(
+        r"zoneinfo|astimezone\((?!UTC\))|(?<!\w)timezone\((?!'UTC')|at time zone|(from|to)_utc_timestamp",
+        re.IGNORECASE,
+    )
+    found = {str(path.relative_to(PROJECT_ROOT)) for path in files if asking.search(path.read_text("utf-8"))}
+    assert found - ASK_FOR_ZONES == set()
+
+
 # What only who works on the code may set stands in CONTRIBUTING instead.
 FOR_DEVELOPERS = {"POINTS_FAIL_AT"}
 

@@ -1,12 +1,10 @@
-"""The audit's own calendar says the same as the models' month rule, in any zone (CASES.md, R11)."""
+"""The audit's own calendar says the same as the models' month rule, in any zone (CASES.md, R11 and X21)."""
 
 from bisect import bisect_right
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from types import SimpleNamespace
 
 import duckdb
-import jinja2
 import pytest
 
 from ledger.settings import Settings
@@ -19,12 +17,14 @@ from orchestration.report_calendar import (
     period_days,
     previous_month,
 )
-from tests.conftest import PROJECT_ROOT
+from tests.dbt_macros import load_macros
 
-# São Paulo's clocks change at midnight, Apia left out a day, Havana shows a month's first midnight twice, and
-# St. John's went back from the first minute of a month to the month before.
+# Casablanca's data of 2026 differ from the operating system's, São Paulo's clocks change at midnight, Apia
+# left out a day, Havana shows a month's first midnight twice, and St. John's went back from the first minute
+# of a month to the month before.
 ZONES = {
     "UTC": ("2025-11", "2026-03"),
+    "Africa/Casablanca": ("2026-01", "2026-12"),
     "Europe/Berlin": ("2025-09", "2026-11"),
     "America/New_York": ("2025-09", "2026-11"),
     "America/Sao_Paulo": ("2017-09", "2019-03"),
@@ -40,28 +40,9 @@ def settings(zone: str = "UTC", start_day: int = 1) -> Settings:
     return replace(Settings.from_environment({}), time_zone=zone, month_start_day=start_day)
 
 
-def month_rule(zone: str, start_day: int) -> SimpleNamespace:
-    """The macros of report_month.sql as they stand, for DuckDB, without dbt around them."""
-    dbt = SimpleNamespace(
-        dateadd=lambda part, number, value: f"date_add({value}, interval ({number}) {part})",
-        date_trunc=lambda part, value: f"date_trunc('{part}', {value})",
-        string_literal=lambda text: f"'{text}'",
-    )
-    adapter = SimpleNamespace(dispatch=lambda name, _package: getattr(macros, f"default__{name}"))
-    source = (PROJECT_ROOT / "dbt_project/macros/report_month.sql").read_text(encoding="utf-8")
-    macros = (
-        jinja2.Environment()
-        .from_string(source)
-        .make_module(
-            {
-                "dbt": dbt,
-                "adapter": adapter,
-                "month_start_day": lambda: start_day,
-                "setting": {"POINTS_TIME_ZONE": zone}.__getitem__,
-            }
-        )
-    )
-    return macros
+def month_rule(duck, zone: str, start_day: int):
+    """The macros of the models, which are not handed the zone, but read it."""
+    return load_macros(duck, {"POINTS_TIME_ZONE": zone, "POINTS_MONTH_START_DAY": str(start_day)})
 
 
 def instants_around(month: str, start_day: int) -> list[datetime]:
@@ -84,7 +65,7 @@ def test_the_month_of_an_instant_is_what_the_models_say(duck, zone, start_day):
     instants = [
         instant for month in months_between(*ZONES[zone]) for instant in instants_around(month, start_day)
     ]
-    rule = month_rule(zone, start_day).report_month("instant")
+    rule = month_rule(duck, zone, start_day).report_month("instant")
     said = duck.execute(
         f"select strftime({rule}, '%Y-%m') from (select unnest(?::timestamp[]) as instant)",
         [[f"{instant:%Y-%m-%d %H:%M:%S.%f}" for instant in instants]],
@@ -97,15 +78,19 @@ def test_the_month_of_an_instant_is_what_the_models_say(duck, zone, start_day):
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_month_ends_when_the_models_let_the_next_one_start(duck, zone, start_day):
     calendar = settings(zone, start_day)
-    rule = month_rule(zone, start_day)
-    for month in months_between(*ZONES[zone]):
-        first_day = f"cast('{next_month(month)}-01' as date)"
-        (starts_at, first_date) = duck.execute(
-            f"select cast({rule.period_starts_at(first_day)} as timestamp),"
-            f" {rule.period_start_date(first_day)}"
-        ).fetchone()
-        assert ends_at(month, calendar) == starts_at.replace(tzinfo=UTC)
-        assert period_days(next_month(month), calendar)[0] == first_date
+    rule = month_rule(duck, zone, start_day)
+    months = months_between(*ZONES[zone])
+    said = duck.execute(
+        f"select first_date, {rule.local_to_utc('midnight')} from ("
+        f" select {rule.period_start_date('report_month')} as first_date,"
+        " cast(first_date as timestamp) as midnight"
+        " from (select unnest(?::date[]) as report_month))",
+        [[f"{next_month(month)}-01" for month in months]],
+    ).fetchall()
+    assert said == [
+        (period_days(next_month(month), calendar)[0], ends_at(month, calendar).replace(tzinfo=None))
+        for month in months
+    ]
 
 
 @pytest.mark.parametrize("start_day", START_DAYS)

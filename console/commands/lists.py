@@ -11,6 +11,7 @@ from console.tables import error_console
 from ledger.database import Ledger, open_ledger
 from ledger.lists.list_requests import MAX_PAGE_SIZE, Page
 from ledger.settings import Settings
+from ledger.zones import Zone
 
 if TYPE_CHECKING:
     from ledger.lists.transfer_details import TransferDetails
@@ -102,9 +103,9 @@ def transfers(
     }
     _refuse_both(identifiers, filters, after, "IDs")
     ledger = open_ledger(Settings.from_environment())
-    time_zone = ledger.settings.time_zone
+    zone = ledger.settings.zone
     if identifiers and len(identifiers) == 1 and not (as_csv or as_xml):
-        _show_transfer(read_transfer(ledger, identifiers[0]), time_zone, as_json)
+        _show_transfer(read_transfer(ledger, identifiers[0]), zone, as_json)
         return
     postings = _postings(ledger, filters)
     as_of = postings.entry_id if postings else None
@@ -126,7 +127,7 @@ def transfers(
         return
     from console.list_screens import show_transfers
 
-    show_transfers(page.rows, time_zone, page.next_cursor, as_of)
+    show_transfers(page.rows, zone, page.next_cursor, as_of)
 
 
 @app.command(epilog="Example: points balances --relation-prefix C-10 --sort -spendable_points --limit 20")
@@ -239,13 +240,13 @@ def _told(row: object, columns: Sequence[str]) -> dict:
     }
 
 
-def _show_transfer(details: "TransferDetails", time_zone: str, as_json: bool) -> None:
+def _show_transfer(details: "TransferDetails", zone: Zone, as_json: bool) -> None:
     from ledger.lists.transfer_lists import TRANSFER_COLUMNS
 
     if not as_json:
         from console.list_screens import show_transfer
 
-        show_transfer(details, time_zone)
+        show_transfer(details, zone)
         return
     columns = (*TRANSFER_COLUMNS, "unrevoked_points")
     print_json(

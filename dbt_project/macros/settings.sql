@@ -15,6 +15,7 @@
         "POINTS_RELATED_STATUS_CHANGES": "",
         "POINTS_UPTO_ENTRY_ID": "",
         "POINTS_TIME_ZONE": "UTC",
+        "POINTS_ZONE_CHANGES": "",
         "POINTS_MONTH_START_DAY": "1",
         "POINTS_DEFAULT_CURRENCY": "POINTS",
         "POINTS_FIRST_MONTH": "",

@@ -122,15 +122,12 @@
 {%- endmacro %}
 
 
-{#- A text as an instant in UTC; null where it is not one. Without an offset it is a wall clock of the
-    programme's zone. -#}
-{% macro parsed_instant(text) -%}
+{#- A column's text as an instant in UTC; null where it is not one. `in_utc` is the column that has it by its
+    offset, or as if it were in UTC; without an offset it is a wall clock of the programme's zone. -#}
+{% macro parsed_instant(text, in_utc) -%}
     case
         when not {{ full_match(text, var("transfer_patterns")["instant"]) }} then null
-        {%- if setting("POINTS_TIME_ZONE") != "UTC" %}
-        when not {{ full_match(text, ".*" ~ var("transfer_patterns")["instant_offset"]) }}
-            then {{ local_to_utc(instant_with_offset(text)) }}
-        {%- endif %}
-        else {{ instant_with_offset(text) }}
+        when {{ full_match(text, ".*" ~ var("transfer_patterns")["instant_offset"]) }} then {{ in_utc }}
+        else {{ local_to_utc(in_utc) }}
     end
 {%- endmacro %}

@@ -149,4 +149,4 @@ def _checked_instant(ledger: Ledger, instant: datetime | str | None) -> datetime
     if not instant:
         return None
     text = instant.isoformat() if isinstance(instant, datetime) else instant
-    return parse_instant("occurred_at", text, ledger.settings.time_zone)
+    return parse_instant("occurred_at", text, ledger.settings.zone)

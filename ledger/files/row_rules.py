@@ -13,6 +13,7 @@ from ledger.models import STATUSES, STYLES
 from ledger.rules import currencies, reasons
 from ledger.settings import Settings, transfer_patterns
 from ledger.sql_text import literal, literals
+from ledger.zones import Zone
 
 _IDENTIFIER = "1 to 128 letters, digits or ._:@/#+=~&|-, a letter or digit first"
 _INSTANT = "an instant like 2026-10-31T23:59:59Z, of the years 1990 to 2199"
@@ -143,14 +144,20 @@ def judge_rows(database: duckdb.DuckDBPyConnection, settings: Settings) -> None:
                 {_points("points")} as points,
                 coalesce(reason, '') as reason,
                 coalesce(nullif(status, ''), 'approved') as status,
-                {_instant("status_changed_at", settings.time_zone)} as status_changed_at,
-                {_instant("occurred_at", settings.time_zone)} as occurred_at,
+                {_instant("status_changed_at", settings.zone)} as status_changed_at,
+                {_instant("occurred_at", settings.zone)} as occurred_at,
                 coalesce(reverses_transfer_id, '') as reverses_transfer_id,
                 coalesce(external_reference, '') as external_reference,
                 coalesce(comment, '') as comment,
                 coalesce(status_changed_at, '') <> '' as says_status_changed_at,
                 has_wrong_field_count
-            from sent_rows
+            from (
+                select
+                    *,
+                    timezone('UTC', try_cast(status_changed_at as timestamptz)) as status_changed_at_in_utc,
+                    timezone('UTC', try_cast(occurred_at as timestamptz)) as occurred_at_in_utc
+                from sent_rows
+            )
         )
         select
             * exclude (says_status_changed_at, has_wrong_field_count),
@@ -171,36 +178,15 @@ def _points(text: str) -> str:
     )
 
 
-def _instant(text: str, time_zone: str) -> str:
-    """A text as microseconds since 1970; null where it is no instant. Without an offset it is a wall clock
-    of the programme's zone."""
+def _instant(column: str, zone: Zone) -> str:
+    """A column's text as microseconds since 1970; null where it is no instant. Without an offset it is a wall
+    clock of the programme's zone. ``<column>_in_utc`` is it with its offset, or else as if it were in UTC."""
     patterns = transfer_patterns()
-    instant = f"timezone('UTC', try_cast({text} as timestamptz))"
-    by_zone = ""
-    if time_zone != "UTC":
-        has_offset = _full_match(text, ".*" + patterns["instant_offset"])
-        by_zone = f"when not {has_offset} then epoch_us({_local_to_utc(instant, time_zone)})"
+    in_utc = f"{column}_in_utc"
     return (
-        f"case when {text} is null or not {_full_match(text, patterns['instant'])} then null"
-        f" {by_zone} else epoch_us({instant}) end"
-    )
-
-
-def _local_to_utc(wall_clock: str, time_zone: str) -> str:
-    """The instant at which the zone's clocks show a time, as `macros/report_month.sql` finds it: in a fold
-    the earlier, in a gap by the offset before it."""
-
-    def local(instant: str) -> str:
-        return f"timezone({literal(time_zone)}, timezone('UTC', {instant}))"
-
-    def by_offset_at(instant: str) -> str:
-        return f"({wall_clock} - ({local(instant)} - ({instant})))"
-
-    before = by_offset_at(f"{wall_clock} - interval 1 day")
-    after = by_offset_at(f"{wall_clock} + interval 1 day")
-    return (
-        f"case when {local(before)} = {wall_clock} then {before}"
-        f" when {local(after)} = {wall_clock} then {after} else {before} end"
+        f"case when {column} is null or not {_full_match(column, patterns['instant'])} then null"
+        f" when {_full_match(column, '.*' + patterns['instant_offset'])} then epoch_us({in_utc})"
+        f" else epoch_us({zone.to_utc_in_sql(in_utc)}) end"
     )
 
 

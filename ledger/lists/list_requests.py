@@ -13,13 +13,14 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Generic, TypeVar
 
 from ledger.errors import PointsError
 from ledger.rules import ValueRefused, check_text, parse_instant
-from ledger.settings import MonthInvalid, check_month, transfer_patterns
+from ledger.settings import MonthInvalid, check_month
+from ledger.zones import Zone
 
 MAX_PAGE_SIZE = 1_000
 _LAST_CODE_POINT = 0x10FFFF
@@ -200,35 +201,25 @@ def parse_month(name: str, value: str) -> str:
         raise FilterInvalid(name, value, "a report month, YYYY-MM") from None
 
 
-def parse_start(name: str, value: str, time_zone: str) -> datetime:
-    """The instant from which rows count: a date begins with its day in ``time_zone``."""
-    return _parse_moment(name, value, time_zone, days_on=0)
+def parse_start(name: str, value: str, zone: Zone) -> datetime:
+    """The instant from which rows count: a date begins with its day in ``zone``."""
+    return _parse_moment(name, value, zone, days_on=0)
 
 
-def parse_end(name: str, value: str, time_zone: str) -> datetime:
-    """The instant before which rows count; a date includes its whole day in ``time_zone``."""
-    return _parse_moment(name, value, time_zone, days_on=1)
+def parse_end(name: str, value: str, zone: Zone) -> datetime:
+    """The instant before which rows count; a date includes its whole day in ``zone``."""
+    return _parse_moment(name, value, zone, days_on=1)
 
 
-def _parse_moment(name: str, value: str, time_zone: str, days_on: int) -> datetime:
+def _parse_moment(name: str, value: str, zone: Zone, days_on: int) -> datetime:
     expected = "a date like 2026-10-31 or an instant like 2026-10-31T23:59:59Z, of the years 1990 to 2199"
     try:
         if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-            return parse_instant(name, value, time_zone)
-        parse_instant(name, f"{value}T00:00:00", time_zone)  # its years are those of a transfer
-        day = date.fromisoformat(value) + timedelta(days=days_on)
-        return _start_of_day(name, day, time_zone)
+            return parse_instant(name, value, zone)
+        parse_instant(name, f"{value}T00:00:00", zone)  # its years are those of a transfer
+        return zone.to_utc(datetime.fromisoformat(value) + timedelta(days=days_on))
     except (ValueRefused, ValueError):
         raise FilterInvalid(name, value, expected) from None
-
-
-def _start_of_day(name: str, day: date, time_zone: str) -> datetime:
-    if re.fullmatch(transfer_patterns()["instant"], f"{day}T00:00:00"):
-        return parse_instant(name, f"{day}T00:00:00", time_zone)
-    # The day after the last one that an instant may have.
-    return parse_instant(name, f"{day - timedelta(days=1)}T23:59:59.999999", time_zone) + timedelta(
-        microseconds=1
-    )
 
 
 def encode_cursor(sort_text: str, values: Iterable[object]) -> str:

@@ -219,7 +219,7 @@ class _Request:
 def _parse(ledger: Ledger, filters: Mapping[str, str], sort: str, postings: Postings | None) -> _Request:
     conditions: list[Condition] = []
     checks: list[Condition] = []
-    zone = ledger.settings.time_zone
+    zone = ledger.settings.zone
     known = check_filters(filters, FILTERS)
     for name, value in known.items():
         match name:

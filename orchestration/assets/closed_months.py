@@ -6,7 +6,6 @@ due at the tick is closed, in order, in one build.
 
 from collections.abc import Iterator
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 
@@ -116,7 +115,7 @@ def _instant(settings: Settings, due_at: str) -> datetime | None:
     if not due_at:
         return None
     instant = datetime.fromisoformat(due_at)
-    return instant if instant.tzinfo else instant.replace(tzinfo=ZoneInfo(settings.time_zone))
+    return instant if instant.tzinfo else settings.zone.to_utc(instant)
 
 
 def _show(context: dg.OpExecutionContext, settings: Settings, history: CloseHistory) -> None:

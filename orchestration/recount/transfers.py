@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from ledger.settings import PROJECT_ROOT, Settings
-from ledger.sql_text import literal
+from ledger.sql_text import literal, step_function
 from orchestration.recount.opening import Opening
 from orchestration.recount.revocations import walk_revocations
 from orchestration.report_calendar import month_changes, month_number, next_month, previous_month
@@ -134,8 +134,8 @@ def _create_macros(duck: duckdb.DuckDBPyConnection, scope: Scope, first: str, la
     floor = month_number(scope.first_month) if scope.first_month else 0
     duck.execute(
         f"""
-        create temp macro report_month(instant) as {_step_function("instant", changes, changes[0][1] - 1)};
-        create temp macro last_closed_before(entry) as {_step_function("entry", closes, 0)};
+        create temp macro report_month(instant) as {step_function("instant", changes, changes[0][1] - 1)};
+        create temp macro last_closed_before(entry) as {step_function("entry", closes, 0)};
         create temp macro month_on_time(instant) as greatest(report_month(instant), {floor});
         create temp macro month_posted(instant, entry) as
             case when instant is not null
@@ -144,17 +144,6 @@ def _create_macros(duck: duckdb.DuckDBPyConnection, scope: Scope, first: str, la
             instant is not null and last_closed_before(entry) >= month_on_time(instant);
         """
     )
-
-
-def _step_function(variable: str, steps: Sequence[tuple[str, int]], before: int) -> str:
-    """SQL for the value of the last of ascending ``steps`` that ``variable`` has reached, by halving."""
-    if not steps:
-        return str(before)
-    middle = len(steps) // 2
-    begin, value = steps[middle]
-    earlier = _step_function(variable, steps[:middle], before)
-    later = _step_function(variable, steps[middle + 1 :], value)
-    return f"case when {variable} < {begin} then {earlier} else {later} end"
 
 
 def _create_rules(

@@ -34,13 +34,12 @@ closing_transfers as (
 {# Of an account of which no event before the balances handed in is known, they stand for those
     events. Else the events speak alone: one that is dated before the balances may have come since.
     #}
-closed_before as (
+closed_in_balances as (
 
     select distinct
-        cast(null as bigint) as entry_id,
         opening_balances.relation_reference,
-        'close' as event,
-        {{ period_starts_at(next_month("opening_balances.report_month")) }} as event_at
+        cast({{ period_start_date(next_month("opening_balances.report_month")) }} as timestamp)
+            as midnight_after
     from opening_balances
     where
         opening_balances.is_account_closed
@@ -51,6 +50,17 @@ closed_before as (
                 said_by_ledger.relation_reference = opening_balances.relation_reference
                 and coalesce(said_by_ledger.entry_id <= {{ opening_cutoff() }}, true)
         )
+
+),
+
+closed_before as (
+
+    select
+        cast(null as bigint) as entry_id,
+        relation_reference,
+        'close' as event,
+        {{ local_to_utc("midnight_after") }} as event_at
+    from closed_in_balances
 
 ),
 

@@ -58,6 +58,17 @@ reasons as (
 
 ),
 
+in_utc as (
+
+    select
+        *,
+        {{ instant_with_offset("status_changed_at") }} as status_changed_at_in_utc,
+        {{ instant_with_offset("occurred_at") }} as occurred_at_in_utc,
+        {{ instant_with_offset("recorded_at") }} as recorded_at_in_utc
+    from source
+
+),
+
 {# A column that a file lacks stays null; an empty value says what its absence means. #}
 typed as (
 
@@ -77,9 +88,12 @@ typed as (
         {{ parsed_points("source.points") }} as points,
         source.reason,
         case when source.status = '' then 'approved' else source.status end as status,
-        {{ parsed_instant("source.status_changed_at") }} as status_changed_at,
-        {{ parsed_instant("source.occurred_at") }} as occurred_at,
-        {{ parsed_instant("source.recorded_at") }} as recorded_at,
+        {{ parsed_instant("source.status_changed_at", "source.status_changed_at_in_utc") }}
+            as status_changed_at,
+        {{ parsed_instant("source.occurred_at", "source.occurred_at_in_utc") }}
+            as occurred_at,
+        {{ parsed_instant("source.recorded_at", "source.recorded_at_in_utc") }}
+            as recorded_at,
         source.recorded_by,
         source.reverses_transfer_id,
         source.batch_id,
@@ -93,7 +107,7 @@ typed as (
         source.occurred_at as raw_occurred_at,
         source.status_changed_at as raw_status_changed_at,
         source.recorded_at as raw_recorded_at
-    from source
+    from in_utc as source
     left join currencies
         on
             coalesce(

@@ -1,0 +1,145 @@
+{#- The programme's zone. DuckDB's zone data decides, on every engine: its changes of offset are rendered into
+    the models, and no engine is asked for a zone (DESIGN.md, section 6; CASES.md, X21). ledger/zones.py
+    reads the same changes, for all else. -#}
+
+{#- The wall clock of the programme's zone at an instant in UTC. `instant` is a column: each change of the offset names
+    it. -#}
+{% macro utc_to_local(instant) %}
+    {%- set zone = zone_changes() -%}
+    {{- return(shifted(instant, 1, zone["changes"], zone["first_offset"])) -}}
+{% endmacro %}
+
+
+{#- The instant at which the programme's clocks show a time, `wall_clock`, a column. Where they show it twice, the
+    earlier; where they skip it, by the offset before. Berlin's hour from 02:00 is skipped in March and comes twice in
+    October; both times the offset before is taken up to 03:00: a change counts from the later of what the clocks show
+    just before it and at it. -#}
+{% macro local_to_utc(wall_clock) %}
+    {%- set zone = zone_changes() -%}
+    {%- set shown = [] -%}
+    {%- set before = namespace(offset=zone["first_offset"]) -%}
+    {%- for change in zone["changes"] -%}
+        {%- set later = modules.datetime.timedelta(seconds=[before.offset, change["offset"]] | max) -%}
+        {%- do shown.append({"begins_at": change["begins_at"] + later, "offset": change["offset"]}) -%}
+        {%- set before.offset = change["offset"] -%}
+    {%- endfor -%}
+    {{- return(shifted(wall_clock, -1, shown, zone["first_offset"])) -}}
+{% endmacro %}
+
+
+{#- A column of timestamps and, times `sign`, the offset of the last of `changes` that it has reached, or
+    `first_offset`. That one is found by halving: nine comparisons for four hundred changes. They are joined in pairs,
+    then those pairs, until one is left. -#}
+{% macro shifted(column, sign, changes, first_offset) %}
+    {%- if not changes and first_offset == 0 -%}
+        {{- return(column) -}}
+    {%- endif -%}
+    {%- set joined = namespace(offsets=[sign * first_offset], begins=[]) -%}
+    {%- for change in changes -%}
+        {%- do joined.offsets.append(sign * change["offset"]) -%}
+        {%- do joined.begins.append(change["begins_at"]) -%}
+    {%- endfor -%}
+    {%- for _ in changes if joined.begins -%}
+        {%- set pairs = [] -%}
+        {%- for pair in joined.offsets | batch(2) -%}
+            {%- if pair | length == 1 -%}
+                {%- do pairs.append(pair[0]) -%}
+            {%- else -%}
+                {%- do pairs.append(
+                    "case when " ~ column ~ " < timestamp '" ~ joined.begins[2 * loop.index0] ~ "' then "
+                    ~ pair[0] ~ " else " ~ pair[1] ~ " end"
+                ) -%}
+            {%- endif -%}
+        {%- endfor -%}
+        {%- set joined.offsets = pairs -%}
+        {%- set joined.begins = joined.begins[1::2] -%}
+    {%- endfor -%}
+    {{- return(dbt.dateadd("second", joined.offsets[0], column)) -}}
+{% endmacro %}
+
+
+{#- The changes of the zone's offset, each with when it begins (a datetime in UTC) and the offset from then on, in seconds;
+    and the offset before the first. Orchestrated runs hand them over in POINTS_ZONE_CHANGES, as in
+    'Europe/Berlin +3600 1990-03-25T01:00:00Z+7200 …'; without that of the zone, DuckDB is asked. -#}
+{% macro zone_changes() %}
+    {%- set zone = setting("POINTS_TIME_ZONE") -%}
+    {%- set words = setting("POINTS_ZONE_CHANGES").split(" ") -%}
+    {%- if zone == "UTC" or not execute -%}
+        {%- set words = [zone, "+0"] -%}
+    {%- elif words[0] != zone -%}
+        {%- set words = [zone] + adapter.dispatch("read_zone_changes", "outstanding_points")(zone) -%}
+    {%- endif -%}
+    {%- set changes = [] -%}
+    {%- for word in words[2:] -%}
+        {%- do changes.append({
+            "begins_at": modules.datetime.datetime.strptime(word[:20], "%Y-%m-%dT%H:%M:%SZ"),
+            "offset": word[20:] | int,
+        }) -%}
+    {%- endfor -%}
+    {{- return({"first_offset": words[1] | int, "changes": changes}) -}}
+{% endmacro %}
+
+
+{% macro spark__read_zone_changes(zone) %}
+    {{ exceptions.raise_compiler_error(
+        "POINTS_TIME_ZONE is '" ~ zone ~ "', and DuckDB's changes of its offset, which decide on Spark too, are not"
+        ~ " in POINTS_ZONE_CHANGES; set it to what `python -m ledger.zones` prints."
+    ) }}
+{% endmacro %}
+
+{#- No zone's offset changes twice within six days: where the offset is not the same a day later, the second of the
+    change is found by halving. -#}
+{% macro default__read_zone_changes(zone) %}
+    {%- set name = dbt.string_literal(zone) -%}
+    {%- set rows = run_query(
+        "
+        with recursive days as (
+            select
+                instant,
+                epoch_us(timezone(" ~ name ~ ", make_timestamptz(instant))) - instant as utc_offset,
+                lag(instant) over (order by instant) as day_before,
+                lag(utc_offset) over (order by instant) as offset_before
+            from range(
+                epoch_us(timestamp '1989-12-31'), epoch_us(timestamp '2200-01-02') + 1, 86400000000
+            ) as days (instant)
+            where " ~ name ~ " in (select name from pg_timezone_names())
+        ),
+
+        halved as (
+            select day_before as lower, instant as upper, offset_before, utc_offset
+            from days
+            where utc_offset is distinct from offset_before
+
+            union all
+
+            select
+                case when offset_between = offset_before then between_them else lower end,
+                case when offset_between = offset_before then upper else between_them end,
+                offset_before,
+                case when offset_between = offset_before then utc_offset else offset_between end
+            from (
+                select
+                    *,
+                    lower + (upper - lower) // 2000000 * 1000000 as between_them,
+                    epoch_us(timezone(" ~ name ~ ", make_timestamptz(between_them))) - between_them
+                        as offset_between
+                from halved
+                where upper - lower > 1000000
+            )
+        )
+
+        select
+            case when lower is not null then strftime(make_timestamp(upper), '%Y-%m-%dT%H:%M:%SZ') else '' end
+            || printf('%+d', utc_offset // 1000000)
+        from halved
+        where coalesce(upper - lower, 1000000) = 1000000
+        order by upper
+        "
+    ) -%}
+    {%- if not rows.columns[0].values() -%}
+        {{ exceptions.raise_compiler_error(
+            "POINTS_TIME_ZONE is '" ~ zone ~ "', but no time zone has that name; use one like Europe/Berlin or UTC."
+        ) }}
+    {%- endif -%}
+    {{- return(rows.columns[0].values() | list) -}}
+{% endmacro %}
