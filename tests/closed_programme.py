@@ -134,8 +134,13 @@ def begin_programme(path: Path, environment: Mapping[str, str] | None = None) ->
     return home
 
 
-def close_first_months(home: Home) -> Home:
-    """Close the first two months, then record what the next close has to know of them."""
+def make_programme(folder: Path) -> None:
+    """Make a home in ``folder`` with two closed months, and what the next close has to know of them.
+
+    The ledger as it was before the closes is kept beside it.
+    """
+    home = begin_programme(folder / "home")
+    shutil.copyfile(home.path / "ledger.sqlite3", folder / "older.sqlite3")
     answer(home.points("close", "--through", CLOSED[-1]))
     late = [
         transfer("LATE", points="33", occurred_at="2025-01-20T12:00:00Z"),
@@ -158,14 +163,11 @@ def close_first_months(home: Home) -> Home:
         ),
     ]
     answer(home.points("import", str(write_transfers(home.path.parent / "late.csv", late, COLUMNS))))
-    return home
 
 
-def undisturbed_close(programme: Home, path: Path) -> dict[str, bytes]:
-    """The published files of a copy whose next close nothing happened to."""
-    home = programme.copy(path)
+def close_next(home: Home) -> None:
+    """Close the next month, and let nothing happen to it."""
     answer(home.points("close", NEXT))
-    return published_bytes(home)
 
 
 def _month_rows(month: int) -> list[dict[str, str]]:

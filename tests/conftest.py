@@ -2,8 +2,10 @@
 
 import atexit
 import csv
+import fcntl
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -152,20 +154,50 @@ def airline() -> Path:
     return AIRLINE
 
 
-@pytest.fixture(scope="module")
-def programme(tmp_path_factory) -> "Home":
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> "MadeOnce":
+    """Makes what test processes share: the first that asks makes it, the others wait and read."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return MadeOnce(folder / "made_once")
+
+
+@dataclass(frozen=True)
+class MadeOnce:
+    """A folder of things that take long to make, each made by one test process for all."""
+
+    folder: Path
+
+    def __call__(self, name: str, make: Callable[[Path], object]) -> Path:
+        """Return the folder that ``make`` has filled; it is for reading alone."""
+        self.folder.mkdir(exist_ok=True)
+        made = self.folder / name
+        with open(self.folder / f"{name}.lock", "a", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (made / "whole").exists():
+                shutil.rmtree(made, ignore_errors=True)
+                made.mkdir()
+                make(made)
+                (made / "whole").touch()
+        return made
+
+
+@pytest.fixture(scope="session")
+def programme(made_once) -> "Home":
     """A small programme whose first two months are closed; only copies of it are worked on."""
-    from tests.closed_programme import begin_programme, close_first_months  # which imports this module
+    from tests.closed_programme import Home, make_programme  # which imports this module
 
-    return close_first_months(begin_programme(tmp_path_factory.mktemp("programme") / "home"))
+    return Home(made_once("programme", make_programme) / "home")
 
 
-@pytest.fixture(scope="module")
-def undisturbed(programme, tmp_path_factory) -> dict[str, bytes]:
+@pytest.fixture(scope="session")
+def undisturbed(programme, made_once) -> dict[str, bytes]:
     """What is published of that programme when its next month closes and nothing goes wrong."""
-    from tests.closed_programme import undisturbed_close
+    from tests.closed_programme import Home, close_next, published_bytes
 
-    return undisturbed_close(programme, tmp_path_factory.mktemp("undisturbed") / "home")
+    made = made_once("undisturbed", lambda folder: close_next(programme.copy(folder / "home")))
+    return published_bytes(Home(made / "home"))
 
 
 @pytest.fixture

@@ -34,8 +34,6 @@ from tests.closed_programme import (
     Home,
     answer,
     assert_sound,
-    begin_programme,
-    close_first_months,
     current_links,
     published_bytes,
     readers_see,
@@ -58,13 +56,6 @@ FILES = [
     "programme_points_by_month.parquet",
     "unposted_transfers.parquet",
 ]
-
-
-@pytest.fixture(scope="module")
-def programme(tmp_path_factory) -> Home:
-    home = begin_programme(tmp_path_factory.mktemp("programme") / "home")
-    shutil.copyfile(home.path / "ledger.sqlite3", home.path.parent / "older.sqlite3")
-    return close_first_months(home)
 
 
 def flip_a_byte(path: Path) -> None:
