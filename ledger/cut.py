@@ -21,6 +21,7 @@ from django.db import DatabaseError, connection
 
 from ledger.anchors import Head, read_anchor, write_anchor
 from ledger.append import ledger_head
+from ledger.data_files import connect, read_csv, read_parquet
 from ledger.database import Ledger, LedgerEmpty, LedgerNotReached, first_line
 from ledger.disk import file_sha256, sync_file, sync_folder
 from ledger.errors import PointsError
@@ -172,10 +173,10 @@ class Cut:
 
     def count_rows(self) -> dict[str, int]:
         """The rows of each part."""
-        with duckdb.connect() as duck:
+        with connect() as duck:
             return {
                 part.name: duck.execute(
-                    "select count(*) from read_parquet(?)", [str(self.folder / part.name / "*.parquet")]
+                    f"select count(*) from {read_parquet(segment_files(self.folder, part.name))}"
                 ).fetchone()[0]
                 for part in PARTS
             }
@@ -184,6 +185,11 @@ class Cut:
 def cut_folder(home: Path) -> Path:
     """Where the cut of a home stands."""
     return home / "cut"
+
+
+def segment_files(folder: Path, part: str) -> list[Path]:
+    """The files of a part of the cut in ``folder``, in the order of their entries."""
+    return sorted((folder / part).glob("*.parquet"))
 
 
 def freeze(ledger: Ledger, report: Report | None = None, check_above: int | None = None) -> Cut:
@@ -352,18 +358,19 @@ def _copy(part: Part, segment: Segment, path: Path, report: Report) -> tuple[int
 
 def _write_parquet(part: Part, pipe: int, path: Path) -> int:
     """Write what comes out of ``pipe`` as CSV, to its end, as Parquet to ``path``; return its rows."""
-    types = ", ".join(f"'{name}': '{kind.csv_type}'" for name, kind in part.columns.items())
     columns = ", ".join(
         f"{kind.expression.format(name=name)} as {name}" for name, kind in part.columns.items()
     )
-    source = (
-        f"read_csv('/dev/fd/{pipe}', columns = {{{types}}}, header = false, auto_detect = false, delim = ',',"
-        " quote = '\"', escape = '\"', new_line = '\\n',"
-        f" max_line_size = {_LONGEST_LINE}, buffer_size = {_LONGEST_LINE})"
+    source = read_csv(
+        Path(f"/dev/fd/{pipe}"),
+        {name: kind.csv_type for name, kind in part.columns.items()},
+        header=False,
+        null_text="",
+        longest_line=_LONGEST_LINE,
     )
     try:
         # A pipe is read by one thread; of several, the others would keep rows in memory until their turn.
-        with duckdb.connect(config={"threads": 1}) as duck:
+        with connect(threads=1) as duck:
             (rows,) = duck.execute(
                 f"copy (select {columns} from {source}) to {literal(path)} (format parquet, compression zstd)"
             ).fetchone()

@@ -12,11 +12,13 @@ import duckdb
 from django.db import DatabaseError
 
 from ledger.acts.revocations import revocations_of
-from ledger.cut import PARTS, TRANSFERS, Part
+from ledger.cut import PARTS, TRANSFERS, Part, segment_files
+from ledger.data_files import connect, read_parquet
 from ledger.database import Ledger, LedgerNotReached, first_line
 from ledger.errors import PointsError
 from ledger.identifiers import known_transfers
 from ledger.models import WAITING, Entry, StatusChange, Transfer
+from ledger.sql_text import literal
 
 _STATUS_CHANGES = next(part for part in PARTS if part.name == "status_changes")
 # Fewer than SQLite's limit on the parameters of a query.
@@ -58,7 +60,7 @@ def write_related(
     and `LedgerNotReached`.
     """
     try:
-        with duckdb.connect() as duck:
+        with connect() as duck:
             level = _revocations_of_run(duck, cut, unposted_file, opening_cutoff, upto_entry_id)
             candidates = _connected(level, upto_entry_id) if opening_cutoff > 0 else iter(())
             before = (transfer for transfer in candidates if transfer.entry_id <= opening_cutoff)
@@ -69,8 +71,8 @@ def write_related(
                 waited += [transfer.transfer_id for transfer in chunk if transfer.status in WAITING]
             if unposted_file:
                 duck.execute(
-                    "delete from transfers where transfer_id in (select transfer_id from read_parquet(?))",
-                    [str(unposted_file)],
+                    "delete from transfers where transfer_id in"
+                    f" (select transfer_id from {read_parquet(unposted_file)})"
                 )
             _create_table(duck, _STATUS_CHANGES)
             for chunk in _chunks(_status_changes(waited, opening_cutoff), _ROWS_PER_INSERT):
@@ -95,16 +97,15 @@ def _revocations_of_run(
 ) -> dict[str, str]:
     """The revocations that the run reads, each with what it undoes."""
     revocations = duck.execute(
-        "select transfer_id, reverses_transfer_id from read_parquet(?)"
+        f"select transfer_id, reverses_transfer_id from {read_parquet(segment_files(cut, TRANSFERS.name))}"
         " where reason = 'revocation' and reverses_transfer_id is not null"
         " and entry_id > ? and entry_id <= ?",
-        [str(cut / TRANSFERS.name / "*.parquet"), opening_cutoff, upto_entry_id],
+        [opening_cutoff, upto_entry_id],
     ).fetchall()
     if unposted_file:
         revocations += duck.execute(
-            "select transfer_id, reverses_transfer_id from read_parquet(?)"
-            " where reason = 'revocation' and reverses_transfer_id is not null",
-            [str(unposted_file)],
+            f"select transfer_id, reverses_transfer_id from {read_parquet(unposted_file)}"
+            " where reason = 'revocation' and reverses_transfer_id is not null"
         ).fetchall()
     return dict(revocations)
 
@@ -180,9 +181,8 @@ def _columns(part: Part) -> str:
 
 
 def _write(duck: duckdb.DuckDBPyConnection, part: Part, file: Path) -> int:
-    quoted_file = str(file).replace("'", "''")
     (rows,) = duck.execute(
-        f"copy (select * from {part.name} order by entry_id) to '{quoted_file}'"
+        f"copy (select * from {part.name} order by entry_id) to {literal(file)}"
         " (format parquet, compression zstd)"
     ).fetchone()
     return rows

@@ -138,11 +138,9 @@ class Settings:
 
 def _home(path: str) -> Path:
     home = Path(path).absolute()
-    if any(character in str(home) for character in "*?["):
+    if any(character in str(home) for character in "?\\"):
         raise SettingInvalid(
-            "POINTS_HOME",
-            path,
-            "with *, ? or [ in its path DuckDB would read other folders too; name another",
+            "POINTS_HOME", path, "with ? or \\ in its path DuckDB keeps no database there; name another"
         )
     return home
 

@@ -4,6 +4,7 @@ Everything is written by DuckDB from its tables, whatever engine built them, and
 format is fixed here: the same build gives the same CSV bytes and the same Parquet rows.
 """
 
+import csv
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import duckdb
 
 from ledger.amounts import points_text
+from ledger.data_files import connect, read_csv
 from ledger.sql_text import literal
 
 
@@ -72,7 +74,7 @@ UNPOSTED_COLUMNS = (
 
 def months_built(database: Path) -> list[str]:
     """The report months (``YYYY-MM``) of a build's DuckDB file, in order."""
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with connect(database, read_only=True) as connection:
         return [
             month
             for (month,) in connection.execute(
@@ -95,7 +97,7 @@ def write_months(
     number. Returns the months in order.
     """
     last_month = max(months_built(database), default=None)
-    with duckdb.connect(str(database), read_only=True) as connection:
+    with connect(database, read_only=True) as connection:
         (threads,) = connection.execute("select current_setting('threads')").fetchone()
 
         def write(month: str) -> MonthFiles:
@@ -114,9 +116,15 @@ def write_months(
     return written
 
 
+def read_month_csv(path: Path) -> str:
+    """A DuckDB relation of the rows of one of a month's CSV files, every value as text."""
+    with open(path, encoding="utf-8", newline="") as file:
+        names = next(csv.reader(file))
+    return read_csv(path, dict.fromkeys(names, "varchar"))
+
+
 def _prepared_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     cursor = connection.cursor()
-    cursor.execute("set TimeZone = 'UTC'")
     # Up to 18 digits DuckDB prints a decimal four times as fast.
     cursor.execute(
         "create temp macro points_text(points) as rtrim(rtrim("

@@ -4,9 +4,9 @@ import csv
 import os
 from pathlib import Path
 
-import duckdb
-
+from ledger.data_files import connect, read_parquet
 from ledger.lists.list_exports import harmless_text
+from ledger.sql_text import literal
 from orchestration.month_files import PARQUET_FILES
 
 DATABASE_NAME = "provisional.duckdb"
@@ -21,8 +21,8 @@ def write_provisional_database(build: Path, folder: Path) -> None:
     The views name the files of this very run, so that a reader who holds the database open goes on reading
     what it opened. What no Parquet file holds whole is copied from ``build``, the DuckDB file of the build.
     """
-    with duckdb.connect(str(folder / DATABASE_NAME)) as connection:
-        connection.execute(f"attach '{_quoted(build)}' as build (read_only)")
+    with connect(folder / DATABASE_NAME) as connection:
+        connection.execute(f"attach {literal(build)} as build (read_only)")
         marked = "select 'provisional' as publication_status, *"
         connection.execute(f"create table report_months as {marked} from build.int_report_months")
         for name in COPIED:
@@ -31,8 +31,8 @@ def write_provisional_database(build: Path, folder: Path) -> None:
         for name in (*PARQUET_FILES, "posted_transfers", "unposted_transfers"):
             if name in COPIED:
                 continue
-            pattern = _quoted(folder / "*" / f"{name}.parquet")
-            connection.execute(f"create view {name} as {marked} from read_parquet('{pattern}')")
+            files = sorted(folder.glob(f"*/{name}.parquet"))
+            connection.execute(f"create view {name} as {marked} from {read_parquet(files)}")
     (folder / DATABASE_NAME).chmod(0o444)
 
 
@@ -42,7 +42,7 @@ def write_quarantine(build: Path, path: Path) -> int:
     Values are kept as they were sent but for an apostrophe before one that a spreadsheet would take for a
     formula (CASES.md, R23).
     """
-    with duckdb.connect(str(build), read_only=True) as connection:
+    with connect(build, read_only=True) as connection:
         result = connection.execute("select * from quarantined_transfers order by all")
         names = [column[0] for column in result.description]
         rows = 0
@@ -61,7 +61,3 @@ def swap_in(home: Path, folder: Path) -> None:
     prepared.unlink(missing_ok=True)
     prepared.symlink_to(os.path.relpath(folder, home), target_is_directory=True)
     os.replace(prepared, home / "provisional")
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

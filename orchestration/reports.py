@@ -6,8 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-import duckdb
-
+from ledger.data_files import connect, read_parquet
 from ledger.errors import PointsError
 from ledger.settings import check_month
 from orchestration.published.database import PublishedMonth, list_published
@@ -108,12 +107,12 @@ class Report:
     def rows(self, limit: int | None = None) -> Iterator[ReportRow]:
         """The customers' rows in byte order of the relation reference, at most ``limit`` of them."""
         columns = ", ".join(ReportRow.__dataclass_fields__)
-        parquet_file = self.run_folder / "outstanding_points_by_month.parquet"
-        query = f"select {columns} from read_parquet(?) where currency = ? order by relation_reference"
+        balances = read_parquet(self.run_folder / "outstanding_points_by_month.parquet")
+        query = f"select {columns} from {balances} where currency = ? order by relation_reference"
         if limit is not None:
             query += f" limit {int(limit)}"
-        with duckdb.connect() as connection:
-            result = connection.execute(query, [str(parquet_file), self.summary.currency])
+        with connect() as connection:
+            result = connection.execute(query, [self.summary.currency])
             while batch := result.fetchmany(10_000):
                 yield from (ReportRow(*row) for row in batch)
 
@@ -218,10 +217,10 @@ def _summaries(
     status: str = "provisional",
     closed: PublishedMonth | None = None,
 ) -> list[MonthSummary]:
-    with duckdb.connect() as connection:
+    programme = read_parquet(run_folder / "programme_points_by_month.parquet")
+    with connect() as connection:
         rows = connection.execute(
-            f"select {', '.join(_FIGURES)} from read_parquet(?) order by currency",
-            [str(run_folder / "programme_points_by_month.parquet")],
+            f"select {', '.join(_FIGURES)} from {programme} order by currency"
         ).fetchall()
     return [
         MonthSummary(

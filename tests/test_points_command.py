@@ -58,7 +58,7 @@ def test_nothing_built_yet_is_nothing_to_show_and_no_failure(points, tmp_path):
         ("POINTS_DEFAULT_CURRENCY", "pts"),
         ("POINTS_DEFAULT_CURRENCY", "POINT"),
         ("POINTS_FIRST_MONTH", "2026-13"),
-        ("POINTS_HOME", "home[1]"),
+        ("POINTS_HOME", "home?"),
         ("POINTS_PROGRAMME_NAME", "two\nlines"),
     ],
 )

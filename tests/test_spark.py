@@ -72,7 +72,8 @@ def test_the_sample_gives_the_same_rows_on_spark_with_every_data_test_green(tmp_
 
 @pytest.mark.slow
 def test_parquet_and_a_chain_of_110_revocations_give_the_same_rows_on_spark(tmp_path: Path) -> None:
-    """Unless it is told otherwise, Spark gives a recursion up after 100 steps."""
+    """Unless it is told otherwise, Spark gives a recursion up after 100 steps, and takes the style of every
+    transfer from the folder that they are in (CASES.md, F18)."""
     settings = write_relations(tmp_path, revocations=110) | {
         "POINTS_TIME_ZONE": "Europe/Berlin",
         "POINTS_MONTH_START_DAY": "15",
@@ -90,6 +91,16 @@ def test_parquet_and_a_chain_of_110_revocations_give_the_same_rows_on_spark(tmp_
     assert (history["LATE"]["is_late"], history["LATE"]["posting_month"]) == ("true", "2026-03-01")
     assert history["GAP"]["occurred_at"] == "2026-03-29 01:30:00.25"
     assert history["FOLD"]["occurred_at"] == "2026-10-25 00:30:00"
+
+
+@pytest.mark.slow
+def test_a_file_whose_folder_says_a_column_that_it_lacks_is_refused_by_spark_too(tmp_path: Path) -> None:
+    """CASES.md, F18."""
+    settings = write_relations(tmp_path, revocations=1)
+    lying = tmp_path / "transfers.parquet" / "currency=MILES"
+    (tmp_path / "transfers.parquet" / "style=give").rename(lying)
+    with pytest.raises(AssertionError, match="has no column 'currency', though its path says currency="):
+        build_on_spark(tmp_path / "spark", "test", **settings)
 
 
 def write_relations(folder: Path, revocations: int) -> dict[str, str]:
@@ -149,7 +160,11 @@ def write_relations(folder: Path, revocations: int) -> dict[str, str]:
         for name, (columns, rows) in relations.items():
             database.execute(f"create table {name} ({columns})")
             database.executemany(f"insert into {name} values ({', '.join('?' * len(rows[0]))})", rows)
-            database.execute(f"copy {name} to '{folder / name}.parquet'")
+            file = folder / f"{name}.parquet"
+            if name == "transfers":
+                file = file / "style=give" / "rows.parquet"
+                file.parent.mkdir(parents=True)
+            database.execute(f"copy {name} to '{file}'")
     return {f"POINTS_{name.upper()}": f"{folder / name}.parquet" for name in relations}
 
 

@@ -12,6 +12,9 @@
             "POINTS_TRANSFERS names " ~ path ~ ", but on Spark transfers are read from Parquet alone."
         ) }}
     {%- endif -%}
+    {%- for file in spark_files(path) if columns_said_by(file) -%}
+        {%- do raw_columns_of_parquet(file, read_parquet([file])) -%}
+    {%- endfor -%}
     {{- return(raw_transfers_select(
         read_parquet([path]), raw_columns_of_parquet(path, read_parquet([path])), "false"
     )) -}}
@@ -19,7 +22,7 @@
 
 {% macro default__raw_transfers_file(path) %}
     {%- set files = [] -%}
-    {%- for file in files_named(path) or files_named(path ~ "/**/*")
+    {%- for file in files_at(path)
         if modules.re.search("[.](parquet|csv|csv[.]gz)$", file | lower) -%}
         {%- do files.append(file) -%}
     {%- endfor -%}
@@ -42,11 +45,6 @@
     {{- return(selects | join("\nunion all\n")) -}}
 {% endmacro %}
 
-{% macro files_named(pattern) %}
-    {{- return(adapter.dispatch("files_named", "outstanding_points")(pattern)) -}}
-{% endmacro %}
-
-
 {#- One file's columns as text, in one order, whatever the file's. `columns` maps each column that the
     file has to the expression that gives its text. -#}
 {% macro raw_transfers_select(relation, columns, has_wrong_field_count) %}
@@ -63,7 +61,8 @@
 {% endmacro %}
 
 
-{#- Refuses a header with a column that is needed and missing, unknown, or there twice (CASES.md, F5). -#}
+{#- Refuses a header with a column that is needed and missing, unknown, or there twice (CASES.md, F5), or
+    that the path says in its stead (F18). -#}
 {% macro check_header(file, names) %}
     {%- set known = transfer_columns()["needed"] + transfer_columns()["optional"] -%}
     {%- for name in names if name not in known and name | trim | lower in known -%}
@@ -80,12 +79,31 @@
     {%- for name in names if names.count(name) > 1 -%}
         {{ exceptions.raise_compiler_error("HEADER: " ~ file ~ " has the column '" ~ name ~ "' twice.") }}
     {%- endfor -%}
+    {%- for name in columns_said_by(file) if name not in names -%}
+        {{ exceptions.raise_compiler_error(
+            "HEADER: " ~ file ~ " has no column '" ~ name ~ "', though its path says " ~ name
+            ~ "=…, and nothing is taken from a name; write the column into the file, or move the file."
+        ) }}
+    {%- endfor -%}
     {%- for name in transfer_columns()["needed"] if name not in names -%}
         {{ exceptions.raise_compiler_error(
             "HEADER: " ~ file ~ " has no column '" ~ name ~ "'; needed are "
             ~ transfer_columns()["needed"] | join(", ") ~ "."
         ) }}
     {%- endfor -%}
+{% endmacro %}
+
+
+{#- The columns of transfers that a folder or file in a path says: currency for /lake/currency=MILES/a.csv.
+    A path that is not absolute starts where dbt does. -#}
+{% macro columns_said_by(path) %}
+    {%- set absolute = path if ":/" in path or path.startswith("/") else invocation_args_dict["project_dir"] ~ "/" ~ path -%}
+    {%- set known = transfer_columns()["needed"] + transfer_columns()["optional"] -%}
+    {%- set said = [] -%}
+    {%- for part in absolute.split("/") if "=" in part and part.split("=")[0] | trim | lower in known -%}
+        {%- do said.append(part.split("=")[0] | trim | lower) -%}
+    {%- endfor -%}
+    {{- return(said) -}}
 {% endmacro %}
 
 
@@ -147,34 +165,13 @@
     {%- do check_header(file, names) -%}
     {%- do check_quotes(file) -%}
     {%- set surplus = ["surplus_1", "surplus_2", "surplus_3", "surplus_4"] -%}
-    {%- set columns = [] -%}
     {%- set texts = {} -%}
-    {%- for name in names + surplus -%}
-        {%- do columns.append("'" ~ name ~ "': 'varchar'") -%}
-    {%- endfor -%}
     {%- for name in names -%}
         {%- do texts.update({name: name}) -%}
     {%- endfor -%}
-    {%- set relation -%}
-        read_csv(
-            {{ dbt.string_literal(dbt.escape_single_quotes(file)) }}, auto_detect = false, header = true,
-            columns = { {{- columns | join(", ") -}} }, delim = ',', quote = '"', escape = '"',
-            nullstr = '{{ "\x01" }}', null_padding = true, strict_mode = true, parallel = false
-        )
-    {%- endset -%}
     {{- return(raw_transfers_select(
-        relation, texts, "(" ~ names[-1] ~ " is null or surplus_1 is not null)"
+        read_csv(file, names + surplus), texts, "(" ~ names[-1] ~ " is null or surplus_1 is not null)"
     )) -}}
-{% endmacro %}
-
-
-{#- The lines of a text file as they stand, quotes and all. -#}
-{% macro lines_of(file) %}
-    {{- return(
-        "read_csv(" ~ dbt.string_literal(dbt.escape_single_quotes(file))
-        ~ ", auto_detect = false, header = false, columns = {'line': 'varchar'}, delim = '\x02', quote = '',"
-        ~ " escape = '', strict_mode = false, null_padding = true, parallel = false)"
-    ) -}}
 {% endmacro %}
 
 
@@ -183,13 +180,13 @@
 {% macro check_quotes(file) %}
     {%- set quotes = "length(line) - length(replace(line, '\"', ''))" -%}
     {%- set is_odd = run_query(
-        "select coalesce(sum(" ~ quotes ~ "), 0) % 2 as is_odd from " ~ lines_of(file)
+        "select coalesce(sum(" ~ quotes ~ "), 0) % 2 as is_odd from " ~ read_lines(file)
     ).columns["is_odd"].values()[0] -%}
     {%- if is_odd -%}
         {%- set line_number = run_query(
             "select max(line_number) as line_number from (select row_number() over () as line_number, "
             ~ quotes ~ " as quotes, sum(" ~ quotes ~ ") over (rows unbounded preceding) as quotes_so_far from "
-            ~ lines_of(file) ~ ") where quotes_so_far % 2 = 1 and (quotes_so_far - quotes) % 2 = 0"
+            ~ read_lines(file) ~ ") where quotes_so_far % 2 = 1 and (quotes_so_far - quotes) % 2 = 0"
         ).columns["line_number"].values()[0] -%}
         {{ exceptions.raise_compiler_error(
             "QUOTE: in " ~ file ~ ", line " ~ line_number ~ ", a quote opens and never closes; close it or double it."
@@ -200,7 +197,7 @@
 
 {#- The names in the first line of a CSV file. -#}
 {% macro header_of_csv(file) %}
-    {%- set first_line = run_query("select line from " ~ lines_of(file) ~ " limit 1") -%}
+    {%- set first_line = run_query("select line from " ~ read_lines(file) ~ " limit 1") -%}
     {%- if not first_line.rows -%}
         {{ exceptions.raise_compiler_error("FILE_EMPTY: " ~ file ~ " is empty; not even a header is there.") }}
     {%- endif -%}

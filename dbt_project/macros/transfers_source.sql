@@ -23,53 +23,31 @@
 {% endmacro %}
 
 
-{#- The Parquet segments of one part of the cut in POINTS_HOME, in the order of their names. -#}
+{#- The Parquet segments of one part of the cut in POINTS_HOME, in the order of their names. Spark reads a
+    relation where a setting names it, and only there. -#}
 {% macro cut_files(part) %}
-    {{- return(adapter.dispatch("files_named", "outstanding_points")(
-        setting("POINTS_HOME") ~ "/cut/" ~ part ~ "/*.parquet"
-    )) -}}
+    {{- return(adapter.dispatch("cut_files", "outstanding_points")(part)) -}}
 {% endmacro %}
 
-{% macro default__files_named(pattern) %}
-    {%- if not execute -%}{{- return([]) -}}{%- endif -%}
-    {{- return(
-        run_query("select file from glob(" ~ dbt.string_literal(dbt.escape_single_quotes(pattern)) ~ ") order by file")
-        .columns["file"].values() | list
-    ) -}}
+{% macro default__cut_files(part) %}
+    {{- return(files_matching(without_pattern(setting("POINTS_HOME") ~ "/cut/" ~ part) ~ "/*.parquet")) -}}
 {% endmacro %}
 
-{#- Spark cannot list files in SQL: there a relation is read where a setting names it, and only there. -#}
-{% macro spark__files_named(pattern) %}
+{% macro spark__cut_files(part) %}
     {{- return([]) -}}
-{% endmacro %}
-
-
-{#- A query over Parquet files whose columns are named alike. -#}
-{% macro read_parquet(files) %}
-    {{- return(adapter.dispatch("read_parquet", "outstanding_points")(files)) -}}
-{% endmacro %}
-
-{% macro default__read_parquet(files) %}
-    {%- set literals = [] -%}
-    {%- for file in files -%}
-        {%- do literals.append(dbt.string_literal(dbt.escape_single_quotes(file))) -%}
-    {%- endfor -%}
-    {{- return("read_parquet([" ~ literals | join(", ") ~ "], union_by_name = true)") -}}
-{% endmacro %}
-
-{% macro spark__read_parquet(files) %}
-    {%- if files | length != 1 -%}
-        {{ exceptions.raise_compiler_error("Spark reads one Parquet file or folder, not " ~ files | length ~ ".") }}
-    {%- endif -%}
-    {{- return("parquet.`" ~ files[0] ~ "`") -}}
 {% endmacro %}
 
 
 {#- An optional relation: what a setting names; else its part of the cut, where the transfers come from
     the cut too; else nothing. `columns` maps each column to its type. -#}
 {% macro optional_relation(setting_name, part, columns) %}
-    {%- set files = [setting(setting_name)] if setting(setting_name) else [] -%}
-    {%- if not files and part and transfers_source() == "cut" -%}
+    {%- set files = files_at(setting(setting_name)) if setting(setting_name) else [] -%}
+    {%- if execute and setting(setting_name) and not files -%}
+        {{ exceptions.raise_compiler_error(
+            setting_name ~ " names " ~ setting(setting_name) ~ ", but no file is there."
+        ) }}
+    {%- endif -%}
+    {%- if not setting(setting_name) and part and transfers_source() == "cut" -%}
         {%- set files = cut_files(part) -%}
     {%- endif -%}
     select

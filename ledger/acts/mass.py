@@ -13,6 +13,7 @@ from ledger.acts.transfers import (
     judge_transfers,
 )
 from ledger.append import Appender, appending
+from ledger.data_files import connect
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.identifiers import Difference, IdConflict, given_or_new_id, known_events
@@ -97,13 +98,11 @@ def read_mass_file(path: Path, defaults: TransferRequest) -> MassFile:
     F14).
     """
     # A single transfer must not wait for DuckDB to be imported.
-    import duckdb
-
     from ledger.files.file_rows import FileShape, load_rows
 
     needed = _NEEDED if defaults.style else (*_NEEDED, "style")
     shape = FileShape(needed, tuple(name for name in _OPTIONAL if name not in needed))
-    with duckdb.connect(":memory:") as database:
+    with connect() as database:
         loaded = load_rows(database, path, shape)
         columns = ("row_number", "has_wrong_field_count", *shape.columns)
         found = database.execute(f"select {', '.join(columns)} from sent_rows order by row_number").fetchall()

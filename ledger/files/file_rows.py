@@ -6,7 +6,6 @@ models.
 """
 
 import csv
-import glob
 import hashlib
 import io
 import sys
@@ -20,10 +19,9 @@ from re import fullmatch
 
 import duckdb
 
+from ledger.data_files import read_csv, read_parquet
 from ledger.files.transfers_file import TransfersFileRefused, blocks, check_file, is_gzip, is_parquet, opened
 
-# DuckDB's reader makes a null of a field that is missing, and of one that is this, which nobody sends.
-_NO_FIELD = "\x01\x02 no field \x02\x01"
 # Fields beyond the header's that DuckDB is told of; rows with more are rewritten first.
 _SURPLUS_FIELDS = 4
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -184,7 +182,7 @@ def _our_columns(
     ignored: Collection[str],
 ) -> list[str]:
     """Our name of each column of the file, '' of one that is left out; raise where the header is not as it
-    must be (CASES.md, F5 and F6)."""
+    must be (CASES.md, F5, F6 and F18)."""
 
     def refuse(problem: str, remedy: str) -> None:
         raise TransfersFileRefused("HEADER", str(path), problem, remedy)
@@ -212,10 +210,25 @@ def _our_columns(
             )
         if ours.count(name) > 1:
             refuse(f"has the column {name!r} twice", "leave one of them out")
+    own = {renamed.get(name, name) for name in header}
+    for name, part in _said_by_path(path):
+        if name in (*TRANSFERS_SHAPE.columns, *shape.columns) and name not in own:
+            refuse(
+                f"has no column {name!r}, though its path says {part!r}, and nothing is taken from a name",
+                "write the column into the file, or move the file",
+            )
     for name in shape.needed:
         if name not in ours:
             refuse(f"has no column {name!r}", f"needed are {', '.join(shape.needed)}")
     return ours
+
+
+def _said_by_path(path: Path) -> Iterator[tuple[str, str]]:
+    """Each ``key`` of a folder or file named ``key=value`` anywhere in a path, with that name (F18)."""
+    for part in path.absolute().parts:
+        key, is_said, _ = part.partition("=")
+        if is_said:
+            yield key.strip().lower(), part
 
 
 @dataclass(frozen=True)
@@ -323,7 +336,7 @@ def _read_csv(
     """Make `sent_rows` of a CSV file whose columns are ``ours``.
 
     Every row is padded to more fields than the header has with what no field can be, so that a row that is
-    too short or too long comes through and can be told (F7). The padding rules out the parallel reader.
+    too short or too long comes through and can be told (F7).
     """
     names = [f"field_{number}" for number in range(1, len(ours) + _SURPLUS_FIELDS + 1)]
     fields = dict(zip(ours, names, strict=False))
@@ -342,14 +355,8 @@ def _read_csv(
             case when {surplus[0]} is not null then
                 list_filter([{", ".join(surplus)}], sent -> sent is not null)
             end as surplus_fields
-        from read_csv(
-            $file, auto_detect = false, header = true, delim = ',', quote = '"', escape = '"',
-            columns = {{{", ".join(f"'{name}': 'varchar'" for name in names)}}},
-            nullstr = $no_field, null_padding = true, strict_mode = true, parallel = false,
-            compression = '{"gzip" if compressed else "none"}'
-        )
-        """,
-        {"file": glob.escape(str(file)), "no_field": _NO_FIELD},
+        from {read_csv(file, dict.fromkeys(names, "varchar"), is_gzip=compressed, is_padded=True)}
+        """
     )
 
 
@@ -403,9 +410,8 @@ def _load_parquet(
     ignored: Collection[str],
 ) -> tuple[str, ...]:
     """Load a Parquet file and return the columns that it has (F14)."""
-    file = glob.escape(str(path))
     try:
-        described = database.execute("describe select * from read_parquet($file)", {"file": file}).fetchall()
+        described = database.execute(f"describe from {read_parquet(path)}").fetchall()
         names = [name for name, *_ in described]
         ours = _our_columns(path, names, shape, renamed, ignored)
         texts = {
@@ -417,7 +423,6 @@ def _load_parquet(
             f"coalesce({texts[name]}, '') as {name}" if name in texts else f"cast(null as varchar) as {name}"
             for name in shape.columns
         ]
-        database.execute("set TimeZone = 'UTC'")
         database.execute(
             f"""
             create table sent_rows as
@@ -426,9 +431,8 @@ def _load_parquet(
                 {", ".join(columns)},
                 false as has_wrong_field_count,
                 cast(null as varchar[]) as surplus_fields
-            from read_parquet($file, file_row_number = true)
-            """,
-            {"file": file},
+            from {read_parquet(path, row_numbers=True)}
+            """
         )
     except duckdb.Error as error:
         # What is damaged shows as errors of any kind.

@@ -15,6 +15,7 @@ from django.db import connection
 from ledger.acts.approval import check_approver
 from ledger.append import Appender, appending
 from ledger.bulk_insert import copy_rows, insert_columns, insert_rows
+from ledger.data_files import connect
 from ledger.database import Ledger
 from ledger.digests import digest_sql
 from ledger.errors import PointsError
@@ -28,9 +29,11 @@ from ledger.files.work_folders import work_folder
 from ledger.identifiers import Difference, IdConflict, known_transfers
 from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, StatusChange, Transfer
 from ledger.rules import check_identifier
+from ledger.sql_text import literal
 
 # What DuckDB may use; the rest of an import's memory does not grow with the file.
 MEMORY_LIMIT = "1GB"
+_THREADS = 2
 _ROWS_PER_CHUNK = 50_000
 _ROWS_PER_FETCH = 10_000
 _SQLITE_CACHE_KIB = 262_144
@@ -164,7 +167,10 @@ def import_file(
     report = report or (lambda progress: None)
     if batch_id:
         check_identifier("BATCH_ID", "batch_id", batch_id)
-    with work_folder(ledger.settings.home) as folder, _workbench(folder) as database:
+    with (
+        work_folder(ledger.settings.home) as folder,
+        connect(spill_folder=folder, memory_limit=MEMORY_LIMIT, threads=_THREADS) as database,
+    ):
         report(ImportProgress("reading", 0, None))
         loaded = load_rows(
             database,
@@ -208,17 +214,6 @@ def import_file(
             elif not dry_run:
                 _append(appender, database, folder, loaded, result, kept, resolved, report)
     return replace(result, seconds=time.monotonic() - started)
-
-
-@contextmanager
-def _workbench(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database in memory that goes on in ``folder`` where a file is larger than its memory."""
-    with duckdb.connect(":memory:") as database:
-        database.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
-        database.execute("set threads = 2")
-        database.execute("set enable_progress_bar = false")
-        database.execute("set temp_directory = ?", [str(folder)])
-        yield database
 
 
 def _refuse_bad_rows(
@@ -478,8 +473,7 @@ def _transfer_chunks(
             file = folder / f"chunk_{first // _ROWS_PER_CHUNK % 2}.csv"
             as_text = [r"'\x' || hex(digest)" if name == "digest" else name for name in columns]
             cursor.execute(
-                f"copy (select {', '.join(as_text)} from chunk) to '{_escaped(file)}'"
-                " (format csv, header false)"
+                f"copy (select {', '.join(as_text)} from chunk) to {literal(file)} (format csv, header false)"
             )
             found = cursor.execute("select digest from chunk order by entry_id").fetchall()
             digests = [digest for (digest,) in found]
@@ -565,7 +559,3 @@ def _printable(name: str) -> str:
 
 def _shortened(value: str) -> str:
     return value if len(value) <= _SHOWN_LENGTH else f"{value[:_SHOWN_LENGTH]}…"
-
-
-def _escaped(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 from django.db import connection
 
+from ledger.data_files import read_csv
 from ledger.files.row_rules import REVERSES, row_rules
 from ledger.models import WAITING, StatusChange, Transfer
 
@@ -89,15 +90,5 @@ def _rows_of(model: type[Transfer | StatusChange], columns: Iterable[str], ids: 
 
 
 def _read(database: duckdb.DuckDBPyConnection, table: str, file: Path, columns: dict[str, str]) -> None:
-    types = ", ".join(f"'{name}': '{type_name}'" for name, type_name in columns.items())
-    database.execute(
-        f"""
-        create or replace table {table} as
-        select * from read_csv(
-            $file, auto_detect = false, header = false, delim = ',', quote = '"', escape = '"',
-            columns = {{{types}}}, nullstr = '\x01', parallel = false
-        )
-        """,
-        {"file": str(file)},
-    )
+    database.execute(f"create or replace table {table} as from {read_csv(file, columns, header=False)}")
     file.unlink()

@@ -129,7 +129,6 @@ def judge_rows(database: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     instants in microseconds, what is not said as its default.
     """
     rules = "\n".join(f"when {rule.broken_when} then {number}" for number, rule in enumerate(row_rules()))
-    database.execute("set TimeZone = 'UTC'")
     database.execute("drop table if exists judged_rows")
     database.execute(
         f"""

@@ -107,6 +107,10 @@ def _check_kind(file: Path) -> None:
         raise TransfersFileRefused(
             "NOT_READABLE", str(file), "is no ordinary file", "name a file, a folder or a glob"
         )
+    if "\\" in str(file) and any(character in str(file) for character in "*?["):
+        raise TransfersFileRefused(
+            "NOT_READABLE", str(file), "has a backslash beside *, ? or [ in its path", "rename it"
+        )
     if not os.access(file, os.R_OK):
         raise TransfersFileRefused(
             "NOT_READABLE", str(file), "may not be read by this user", "change its permissions"

@@ -22,6 +22,7 @@ from django.db import connection
 from ledger.anchors import Head
 from ledger.append import ledger_head
 from ledger.balances import Balance, balances_of
+from ledger.data_files import parquet_key_values, read_parquet
 from ledger.database import Ledger
 from ledger.fields import to_microseconds
 from ledger.lists.customer_balances import with_opened
@@ -131,7 +132,7 @@ def every_balance(ledger: Ledger, now: datetime, freeze: Freeze | None = None) -
             changed = _changed_since(snapshot.entry_id)
         changed |= _outdated(duck, snapshot, now)
         recounted_rows = _recount(duck, sorted(changed), now, ledger.settings.default_currency)
-        source = f"read_parquet({literal(str(snapshot.file))})" if snapshot.file else "recounted limit 0"
+        source = read_parquet(snapshot.file) if snapshot.file else "recounted limit 0"
         duck.execute(f"create temp view kept as select {', '.join(COLUMNS)} from {source}")
         if len(changed) > _KEEP_FROM:
             # What cannot be kept is added up again for the next question.
@@ -149,9 +150,7 @@ def _newest(duck: duckdb.DuckDBPyConnection, folder: Path, default_currency: str
             continue
         try:
             told = dict(
-                duck.execute(
-                    "select decode(key), decode(value) from parquet_kv_metadata(?)", [str(file)]
-                ).fetchall()
+                duck.execute(f"select decode(key), decode(value) from {parquet_key_values(file)}").fetchall()
             )
         except duckdb.Error:
             continue  # damaged, or just removed by a process that wrote a newer one
@@ -187,7 +186,7 @@ def _outdated(duck: duckdb.DuckDBPyConnection, snapshot: Snapshot, now: datetime
     effect since, or the clock was set back."""
     if not snapshot.file:
         return set()
-    source = f"read_parquet({literal(str(snapshot.file))})"
+    source = read_parquet(snapshot.file)
     # Each half alone is answered by the statistics of the file where nothing is found.
     found = duck.execute(
         f"""
@@ -260,7 +259,7 @@ def _write(
         for name, value in _told(head.chain_digest.hex(), default_currency).items()
     )
     try:
-        duck.execute(f"copy ({query}) to {literal(str(unfinished))} (format parquet, kv_metadata {{{told}}})")
+        duck.execute(f"copy ({query}) to {literal(unfinished)} (format parquet, kv_metadata {{{told}}})")
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)

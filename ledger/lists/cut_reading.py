@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledger.anchors import Head, read_anchor
+from ledger.data_files import connect, read_parquet
 from ledger.database import Ledger
-from ledger.sql_text import literal
+from ledger.files.work_folders import work_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,11 +30,6 @@ class CutFiles:
     def source(self, part: str) -> str:
         """A DuckDB expression for a part's rows."""
         return read_parquet(self.parts[part])
-
-
-def read_parquet(files: tuple[Path, ...]) -> str:
-    """A DuckDB expression for the rows of Parquet files."""
-    return f"read_parquet([{', '.join(literal(file) for file in files)}])"
 
 
 def find_cut(folder: Path, parts: tuple[str, ...]) -> CutFiles | None:
@@ -66,11 +62,8 @@ def _whole(folder: Path, head_entry_id: int) -> tuple[Path, ...]:
 @contextmanager
 def duckdb_of(home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB of its own; what does not fit into memory goes into ``home``, not where people work."""
-    import duckdb  # not needed by whoever looks at one customer
-
-    with duckdb.connect() as duck:
-        duck.execute("set TimeZone = 'UTC'; set preserve_insertion_order = false")
-        duck.execute(f"set temp_directory = {literal(home / '.spilled')}")
+    with work_folder(home) as folder, connect(spill_folder=folder) as duck:
+        duck.execute("set preserve_insertion_order = false")
         yield duck
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from ledger.append import ledger_head
+from ledger.data_files import read_parquet
 from ledger.database import Ledger
 from ledger.fields import to_microseconds, to_units
 from ledger.lists.cut_reading import (
@@ -27,7 +28,6 @@ from ledger.lists.cut_reading import (
     create_table,
     duckdb_of,
     find_cut,
-    read_parquet,
 )
 from ledger.lists.list_requests import Condition, Sort
 

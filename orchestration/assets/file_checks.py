@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
-import duckdb
 
 from ledger.amounts import points_text
+from ledger.data_files import connect
 from ledger.settings import Settings
 from orchestration.assets.month_files import (
     OUTSTANDING_POINTS,
@@ -24,6 +24,7 @@ from orchestration.month_files import (
     PROGRAMME_COLUMNS,
     REPORT_COLUMNS,
     ROLL_FORWARD_COLUMNS,
+    read_month_csv,
 )
 from orchestration.reports import Report, list_provisional, read_provisional_report
 
@@ -121,16 +122,14 @@ def _last_line_end(path: Path, report: Report) -> Finding:
 
 
 def _row_count(path: Path, report: Report) -> Finding:
-    with duckdb.connect() as connection:
-        (rows,) = connection.execute(
-            "select count(*) from read_csv(?, all_varchar = true, header = true)", [str(path)]
-        ).fetchone()
+    with connect() as connection:
+        (rows,) = connection.execute(f"select count(*) from {read_month_csv(path)}").fetchone()
     return Finding(str(report.summary.relation_count), str(rows))
 
 
 def _last_column_total(path: Path, report: Report) -> Finding:
-    with duckdb.connect() as connection:
-        lines = connection.read_csv(str(path), all_varchar=True, header=True)
+    with connect() as connection:
+        lines = connection.sql(f"from {read_month_csv(path)}")
         (total,) = lines.aggregate(
             f'coalesce(sum(cast("{lines.columns[-1]}" as decimal(38, 4))), 0)'
         ).fetchone()
@@ -138,7 +137,7 @@ def _last_column_total(path: Path, report: Report) -> Finding:
 
 
 def _rows_in_database(path: Path, report: Report) -> Finding:
-    with duckdb.connect(str(path), read_only=True) as connection:
+    with connect(path, read_only=True) as connection:
         (rows,) = connection.execute(
             "select count(*) from outstanding_points_by_month"
             " where strftime(report_month, '%Y-%m') = ? and currency = ?",

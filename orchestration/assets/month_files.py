@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 
 from ledger.amounts import points_text
+from ledger.data_files import connect, read_parquet
 from orchestration.build import Build
-from orchestration.month_files import MonthFiles
+from orchestration.month_files import MonthFiles, read_month_csv
 from orchestration.provisional import DATABASE_NAME
 
 PREVIEW_ROWS = 5
@@ -158,22 +158,18 @@ def describe_content(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> tuple[list[str], list[tuple], int]:
     """The headings, the first rows and the number of rows."""
-    function = (
-        "read_csv(?, all_varchar = true, header = true, delim = ',', quote = '\"')"
-        if path.suffix == ".csv"
-        else "read_parquet(?)"
-    )
-    with duckdb.connect() as connection:
-        result = connection.execute(f"select * from {function} limit {PREVIEW_ROWS}", [str(path)])
+    relation = read_month_csv(path) if path.suffix == ".csv" else read_parquet(path)
+    with connect() as connection:
+        result = connection.execute(f"from {relation} limit {PREVIEW_ROWS}")
         headings = [column[0] for column in result.description]
         rows = result.fetchall()
-        (row_count,) = connection.execute(f"select count(*) from {function}", [str(path)]).fetchone()
+        (row_count,) = connection.execute(f"select count(*) from {relation}").fetchone()
     return headings, rows, row_count
 
 
 def _read_database(path: Path) -> tuple[list[str], list[tuple], int]:
     """The tables of a database and their rows, as rows, and how many rows they have in all."""
-    with duckdb.connect(str(path), read_only=True) as connection:
+    with connect(path, read_only=True) as connection:
         names = [
             name
             for (name,) in connection.execute(

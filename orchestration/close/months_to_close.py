@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
-
 from ledger.closes import CloseHistory
+from ledger.cut import segment_files
+from ledger.data_files import connect, read_parquet
 from ledger.errors import PointsError
 from ledger.settings import Settings
 from orchestration.report_calendar import ends_at, month_of, months_between, next_month
@@ -98,23 +98,20 @@ def choose_months(
 
 def earliest_month(cut: Path, settings: Settings) -> str | None:
     """The month of the earliest effective transfer of a cut; None where nothing is effective yet."""
-    with duckdb.connect() as connection:
+    transfers, changes = (read_parquet(segment_files(cut, part)) for part in ("transfers", "status_changes"))
+    with connect() as connection:
         (earliest,) = connection.execute(
-            """
+            f"""
             select least(
-                (select min(occurred_at) from read_parquet($transfers) where status = 'approved'),
+                (select min(occurred_at) from {transfers} where status = 'approved'),
                 (
                     select min(greatest(transfers.occurred_at, changes.changed_at))
-                    from read_parquet($transfers) as transfers
-                    inner join read_parquet($changes) as changes using (transfer_id)
+                    from {transfers} as transfers
+                    inner join {changes} as changes using (transfer_id)
                     where transfers.status <> 'approved' and changes.status = 'approved'
                 )
             )
-            """,
-            {
-                "transfers": str(cut / "transfers" / "*.parquet"),
-                "changes": str(cut / "status_changes" / "*.parquet"),
-            },
+            """
         ).fetchone()
     # The cut's instants are in UTC, and say no zone.
     return month_of(earliest.replace(tzinfo=UTC), settings) if earliest else None

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from ledger.amounts import points_text
+from ledger.data_files import connect, read_csv, read_parquet
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
 from orchestration.month_files import REPORT_COLUMNS, ROLL_FORWARD_COLUMNS
@@ -77,8 +78,8 @@ def _drop_from_cache(path: Path) -> None:
 
 def _differences_of_month(folder: Path, manifest: dict) -> Iterator[str]:
     default_currency = manifest["sealed_settings"]["default_currency"]
-    parquet = str(folder / "outstanding_points_by_month.parquet")
-    with duckdb.connect() as connection:
+    parquet = folder / "outstanding_points_by_month.parquet"
+    with connect() as connection:
         for currency, totals in manifest["control_totals"].items():
             suffix = "" if currency == default_currency else f".{currency}"
             for name, columns in (
@@ -119,7 +120,7 @@ def _totals_that_differ(
             continue  # unposted transfers, but for the last month of a run
         expected = totals["later"] if name.startswith("unposted") else totals
         result = connection.execute(
-            f"select {figures} from read_parquet(?) where currency = ?", [str(path), currency]
+            f"select {figures} from {read_parquet(path)} where currency = ?", [currency]
         )
         for column, value in zip(
             [column[0] for column in result.description], result.fetchone(), strict=True
@@ -128,37 +129,32 @@ def _totals_that_differ(
             if text != expected[column]:
                 yield f"{path} has {column} {text} in {currency}, where the recount says {expected[column]}."
     report = folder / f"outstanding_points{suffix}.csv"
+    written = read_csv(report, dict.fromkeys(REPORT_COLUMNS, "varchar"))
     (wrong,) = connection.execute(
-        "select count(*) from read_csv(?, header = true, all_varchar = true) where"
+        f"select count(*) from {written} where"
         ' "Total Earned Points"::decimal(38, 4) - "Total Reversal Points"::decimal(38, 4)'
         ' - "Total Redeemed Points"::decimal(38, 4) - "Total Expired Points"::decimal(38, 4)'
-        ' is distinct from "Total Outstanding Points"::decimal(38, 4)',
-        [str(report)],
+        ' is distinct from "Total Outstanding Points"::decimal(38, 4)'
     ).fetchone()
     if wrong:
         yield f"In {wrong:,} rows of {report} the equation of outstanding points does not hold."
 
 
 def _rows_that_differ(
-    connection: duckdb.DuckDBPyConnection, path: Path, parquet: str, currency: str, columns: dict[str, str]
+    connection: duckdb.DuckDBPyConnection, path: Path, parquet: Path, currency: str, columns: dict[str, str]
 ) -> int:
     """How many rows stand in only one of a CSV and the Parquet that it was written beside."""
-    types = ", ".join(
-        f"'{title}': '{'varchar' if column == 'relation_reference' else 'decimal(38, 4)'}'"
+    types = {
+        title: "varchar" if column == "relation_reference" else "decimal(38, 4)"
         for title, column in columns.items()
-    )
-    csv_rows = (
-        f"select * from read_csv($csv, columns = {{{types}}}, header = true, auto_detect = false,"
-        " delim = ',', quote = '\"', escape = '\"', new_line = '\\r\\n')"
-    )
-    parquet_rows = (
-        f"select {', '.join(columns.values())} from read_parquet($parquet) where currency = $currency"
-    )
+    }
+    written = read_csv(path, types)
+    kept = f"select {', '.join(columns.values())} from {read_parquet(parquet)} where currency = ?"
     (different,) = connection.execute(
-        f"with written as ({csv_rows}), kept as ({parquet_rows})"
+        f"with written as (from {written}), kept as ({kept})"
         " select (select count(*) from (from written except all from kept))"
         " + (select count(*) from (from kept except all from written))",
-        {"csv": str(path), "parquet": parquet, "currency": currency},
+        [currency],
     ).fetchone()
     return different
 

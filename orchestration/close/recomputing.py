@@ -15,10 +15,10 @@ import duckdb
 
 from ledger.closes import ClosedMonth, CloseHistory, read_history
 from ledger.cut import freeze
+from ledger.data_files import connect, read_csv, read_parquet
 from ledger.database import Ledger
 from ledger.disk import file_sha256
 from ledger.seals import read_seals
-from ledger.sql_text import literal
 from orchestration.dbt_run import run_dbt
 from orchestration.month_files import PARQUET_FILES, write_months
 from orchestration.published.layout import prepared_folder, revision_folder
@@ -172,7 +172,7 @@ def _compare_files(closed: ClosedMonth, published: Path, recomputed: Path) -> It
 
 def _count_differences(published: Path, recomputed: Path) -> tuple[int, int]:
     """Rows that stand in only one of two files; all rows of one where the other is not there."""
-    with duckdb.connect() as connection:
+    with connect() as connection:
         for name, path in (("published", published), ("recomputed", recomputed)):
             connection.execute(f"create view {name} as {_rows_of(path, like=published)}")
         counts = (
@@ -186,16 +186,14 @@ def _rows_of(path: Path, like: Path) -> str:
     if not path.exists():
         return f"{_rows_of(like, like)} limit 0"
     if path.suffix == ".parquet":
-        return f"select * from read_parquet({literal(path)})"
-    return (
-        f"select * from read_csv({literal(path)}, columns = {{'line': 'varchar'}}, header = false,"
-        " auto_detect = false, delim = '', quote = '', escape = '')"
-    )
+        return f"select * from {read_parquet(path)}"
+    lines = read_csv(path, {"line": "varchar"}, header=False, delimiter="", quote="", null_text="")
+    return f"select * from {lines}"
 
 
 def _compare_figures(closed: ClosedMonth, published: Path, recomputed: Path) -> Iterator[FigureDifference]:
     name = next(file for file in PARQUET_FILES if file.startswith("programme"))
-    with duckdb.connect() as connection:
+    with connect() as connection:
         rows = connection.execute(
             f"""
             select currency, figure,
@@ -214,5 +212,5 @@ def _compare_figures(closed: ClosedMonth, published: Path, recomputed: Path) -> 
 
 
 def _figures(folder: Path, name: str) -> str:
-    file = literal(folder / f"{name}.parquet")
-    return f"(select currency, {', '.join(FIGURES)} from read_parquet({file}))"
+    file = folder / f"{name}.parquet"
+    return f"(select currency, {', '.join(FIGURES)} from {read_parquet(file)})"

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from ledger.closes import ClosedMonth, CloseHistory
+from ledger.data_files import connect, read_parquet
 from ledger.disk import file_sha256, sync_file, sync_folder
 from ledger.errors import PointsError
 from ledger.sql_text import literal
@@ -87,7 +88,7 @@ def list_published(home: Path) -> list[PublishedMonth]:
     if not file.exists():
         return []
     try:
-        with duckdb.connect(str(file.resolve()), read_only=True) as connection:
+        with connect(file.resolve(), read_only=True) as connection:
             rows = connection.execute(
                 "select strftime(report_month, '%Y-%m'), revision, status, cutoff_entry_id, closed_at,"
                 " closed_by from published_months order by report_month"
@@ -149,7 +150,7 @@ def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
     unfinished = file.with_name(f".{file.name}.unfinished")
     _remove_database(unfinished)
     try:
-        with duckdb.connect(str(unfinished)) as connection:
+        with connect(unfinished) as connection:
             connection.execute(f"attach {literal(source.resolve())} as published (read_only)")
             tables = [
                 (name, *connection.execute(f"create table {name} as from published.{name}").fetchone())
@@ -176,24 +177,23 @@ def _remove_database(file: Path) -> None:
 
 def _create(file: Path, home: Path, history: CloseHistory) -> None:
     issued = list(history.issued.values())
-    with duckdb.connect(str(file)) as connection:
-        connection.execute("set TimeZone = 'UTC'")
+    with connect(file) as connection:
         folders = [
             revision_folder(home.absolute(), closed.report_month, closed.revision) for closed in issued
         ]
         _create_months(connection, history, issued, folders)
         fail_point("database begun")
         for name, month_column in _MONTH_COLUMNS.items():
-            files = ", ".join(literal(folder / f"{name}.parquet") for folder in folders)
+            files = [folder / f"{name}.parquet" for folder in folders]
             connection.execute(
                 f"create view {name} as"
                 " select files.*, months.revision, months.period_start_date, months.period_end_date"
-                f" from read_parquet([{files}]) as files"
+                f" from {read_parquet(files)} as files"
                 f" inner join published_months as months on files.{month_column} = months.report_month"
             )
         newest = folders[-1]
-        unposted = literal(newest / "unposted_transfers.parquet")
-        connection.execute(f"create view unposted_transfers as from read_parquet({unposted})")
+        unposted = read_parquet(newest / "unposted_transfers.parquet")
+        connection.execute(f"create view unposted_transfers as from {unposted}")
         connection.execute(_customer_point_balances(newest))
 
 
@@ -248,7 +248,7 @@ def _customer_point_balances(newest: Path) -> str:
             select currency, relation_reference, closing_points as approved_points,
                 0 as pending_given_points, 0 as pending_deducted_points,
                 0 as on_hold_given_points, 0 as on_hold_deducted_points, is_account_closed
-            from read_parquet({literal(newest / "outstanding_points_by_month.parquet")})
+            from {read_parquet(newest / "outstanding_points_by_month.parquet")}
             union all by name
             select currency, relation_reference, 0 as approved_points, {waiting}, false as is_account_closed
             from unposted_transfers

@@ -7,15 +7,14 @@ in the ledger's close entry and in the next month's manifest (DESIGN.md, section
 import csv
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import duckdb
-
 from ledger.anchors import Head
 from ledger.closes import ClosedMonth
+from ledger.data_files import connect, parquet_footer
 from ledger.disk import file_sha256
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
@@ -74,7 +73,7 @@ def write_manifest(folder: Path, facts: Facts) -> str:
         "revision": facts.revision,
         "cutoff_entry_id": facts.ledger_head.entry_id,
         "sealed_settings": dict(facts.seals),
-        "counts": {path.stem: _count_rows(path) for path in files if path.suffix == ".parquet"},
+        "counts": _count_rows(path for path in files if path.suffix == ".parquet"),
         "control_totals": facts.control_totals,
         "files": {path.name: {"sha256": file_sha256(path), "bytes": path.stat().st_size} for path in files},
         "seeds_sha256": seeds_sha256(),
@@ -125,10 +124,13 @@ def check_files(folder: Path, manifest: Mapping, hashed: bool = True) -> None:
             raise PublishedDamaged(path, "is in no manifest", "move it to where nothing is published")
 
 
-def _count_rows(file: Path) -> int:
-    """The rows of a Parquet file, from its own footer."""
-    (rows,) = duckdb.execute("select num_rows from parquet_file_metadata(?)", [str(file)]).fetchone()
-    return rows
+def _count_rows(files: Iterable[Path]) -> dict[str, int]:
+    """The rows of each Parquet file, from its own footer, by its name without the ending."""
+    with connect() as connection:
+        return {
+            file.stem: connection.execute(f"select num_rows from {parquet_footer(file)}").fetchone()[0]
+            for file in files
+        }
 
 
 def _sha256_of_published(path: Path) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 import duckdb
 
 from ledger.amounts import points_text
+from ledger.data_files import connect
 from ledger.errors import PointsError
+from ledger.files.work_folders import work_folder
 from ledger.settings import Settings
 from ledger.sql_text import literal
 from orchestration.recount.models import LATER, Figures, RowCount, count_models
@@ -79,11 +81,12 @@ def recount(
     )
     try:
         # Sums have up to 38 digits, ten more than Python would keep.
-        with duckdb.connect() as duck, localcontext(Context(prec=60, traps=[Inexact])):
-            duck.execute("set TimeZone = 'UTC'; set preserve_insertion_order = false")
-            duck.execute("set parquet_metadata_cache = true")
-            # What does not fit into memory goes beside the cut, not where people work.
-            duck.execute(f"set temp_directory = {literal(str(cut.parent / '.spilled-recount'))}")
+        with (
+            work_folder(cut.parent) as folder,
+            connect(spill_folder=folder) as duck,
+            localcontext(Context(prec=60, traps=[Inexact])),
+        ):
+            duck.execute("set preserve_insertion_order = false; set parquet_metadata_cache = true")
             create_transfers(duck, scope)
             counts = count_months(duck, scope)
             models = count_models(duck, scope, counts)
@@ -104,10 +107,9 @@ def find_differences(recount: Recount, database: Path, months: Sequence[str]) ->
     where they agree. Raises `RecountFailed` where the build cannot be read.
     """
     try:
-        with duckdb.connect(str(database), read_only=True) as build:
-            build.execute("set TimeZone = 'UTC'")
+        with connect(database, read_only=True) as build:
             # The build's views name some files relative to the folder of the run.
-            build.execute(f"set file_search_path = {literal(str(database.parent))}")
+            build.execute(f"set file_search_path = {literal(database.parent)}")
             return [
                 *recount.problems,
                 *_differences_in_rows(recount, build),

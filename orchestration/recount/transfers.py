@@ -13,6 +13,8 @@ from pathlib import Path
 
 import duckdb
 
+from ledger.cut import segment_files
+from ledger.data_files import read_parquet
 from ledger.settings import PROJECT_ROOT, Settings
 from ledger.sql_text import literal, step_function
 from orchestration.recount.opening import Opening
@@ -49,35 +51,35 @@ class Scope:
 
     def part(self, name: str) -> str:
         """A part of the cut as a relation, up to the run's cutoff."""
-        return f"(from {_parquet(self.cut / name / '*.parquet')} where entry_id <= {self.upto_entry_id})"
+        files = segment_files(self.cut, name)
+        return f"(from {read_parquet(files)} where entry_id <= {self.upto_entry_id})"
 
     def new(self, part: str) -> str:
         """What the opening does not hold of a part of the cut, as a relation."""
         return f"(from {self.part(part)} where entry_id > {self.opening_cutoff})"
 
+    def _of_opening(self, name: str) -> str | None:
+        return read_parquet(self.opening.folder / name) if self.opening else None
+
     @property
     def balances(self) -> str | None:
         """The opening's balances as a relation."""
-        return _parquet(self.opening.folder / "outstanding_points_by_month.parquet") if self.opening else None
+        return self._of_opening("outstanding_points_by_month.parquet")
 
     @property
     def unposted(self) -> str | None:
         """What the opening left unposted, as a relation."""
-        return _parquet(self.opening.folder / "unposted_transfers.parquet") if self.opening else None
+        return self._of_opening("unposted_transfers.parquet")
 
     @property
     def related(self) -> str | None:
         """The related transfers of closed months, as a relation."""
-        return _parquet(self.related_transfers) if self.related_transfers else None
+        return read_parquet(self.related_transfers) if self.related_transfers else None
 
     @property
     def related_changes(self) -> str | None:
         """The changes of their statuses, as a relation."""
-        return _parquet(self.related_status_changes) if self.related_status_changes else None
-
-
-def _parquet(path: Path) -> str:
-    return f"read_parquet({literal(str(path))})"
+        return read_parquet(self.related_status_changes) if self.related_status_changes else None
 
 
 def create_transfers(duck: duckdb.DuckDBPyConnection, scope: Scope) -> None:

@@ -1,0 +1,123 @@
+{#- How the models read files: here alone, and with every option said. By themselves engines take columns
+    from a path (currency=MILES/), patterns from a name (a[1].csv) and types from a file's first rows;
+    content comes from content alone (DESIGN.md, section 4; CASES.md, F18). ledger/data_files.py says the
+    same to Python. -#}
+
+
+{#- The rows of Parquet files, whose columns are put together by name. On Spark, which cannot list files
+    in SQL, there is one file, a folder or a glob. -#}
+{% macro read_parquet(files) %}
+    {{- return(adapter.dispatch("read_parquet", "outstanding_points")(files)) -}}
+{% endmacro %}
+
+{% macro default__read_parquet(files) %}
+    {{- return(
+        "read_parquet(" ~ file_names(files) ~ ", union_by_name = true, file_row_number = false, filename = false,"
+        ~ " hive_partitioning = false, hive_types_autocast = false, binary_as_string = false)"
+    ) -}}
+{% endmacro %}
+
+{% macro spark__read_parquet(files) %}
+    {%- if files | length != 1 -%}
+        {{ exceptions.raise_compiler_error("Spark reads one Parquet file or folder, not " ~ files | length ~ ".") }}
+    {%- endif -%}
+    {#- A recursive lookup is what infers no columns from folders. -#}
+    {{- return("parquet.`" ~ files[0] ~ "` with (recursiveFileLookup = 'true', mergeSchema = 'true')") -}}
+{% endmacro %}
+
+
+{#- The rows of a CSV file, RFC 4180, every value as text, for DuckDB. `names` are those of its columns, in
+    order. A row that is too short has nulls for what is missing. -#}
+{% macro read_csv(file, names) %}
+    {{- return(csv_rows(file, names)) -}}
+{% endmacro %}
+
+
+{#- The lines of a text file as they stand, quotes and all, as `line`; a blank one, which DuckDB passes
+    over unless it is a null, is null. -#}
+{% macro read_lines(file) %}
+    {{- return(csv_rows(file, ["line"], header="false", delimiter="\x02", quote="", strict="false", null_text="")) -}}
+{% endmacro %}
+
+
+{#- The rows of a seed on DuckDB. dbt-duckdb's own macro, whose place this takes, reads the path as a pattern:
+    in a checkout below a[1]/ it would load the rules of the one below a1/. -#}
+{% macro duckdb__load_csv_rows(model, agate_table) %}
+    {%- set statement = "insert into " ~ this.render() ~ " from "
+        ~ csv_rows(adapter.get_seed_file_path(model), agate_table.column_names, null_text="") -%}
+    {%- do adapter.add_query(statement, abridge_sql_log=True) -%}
+    {{- return(statement) -}}
+{% endmacro %}
+
+
+{% macro csv_rows(file, names, header="true", delimiter=",", quote='"', strict="true", null_text="\x01") %}
+    {%- set columns = [] -%}
+    {%- for name in names -%}
+        {%- do columns.append(dbt.string_literal(name) ~ ": 'varchar'") -%}
+    {%- endfor -%}
+    {{- return(
+        "read_csv(" ~ file_names([file]) ~ ", auto_detect = false, columns = {" ~ columns | join(", ") ~ "},"
+        ~ " header = " ~ header ~ ", skip = 0, delim = '" ~ delimiter ~ "', quote = '" ~ quote ~ "',"
+        ~ " escape = '" ~ quote ~ "', comment = '', nullstr = '" ~ null_text ~ "', encoding = 'utf-8',"
+        ~ " compression = '" ~ ("gzip" if (file | lower).endswith(".gz") else "none") ~ "',"
+        ~ " strict_mode = " ~ strict ~ ", ignore_errors = false, store_rejects = false, null_padding = true,"
+        ~ " parallel = false, max_line_size = 2097152, union_by_name = false, normalize_names = false,"
+        ~ " filename = false, hive_partitioning = false, hive_types_autocast = false)"
+    ) -}}
+{% endmacro %}
+
+
+{#- Files as DuckDB takes them for no pattern: ['/lake/a[[]1].csv']. -#}
+{% macro file_names(files) %}
+    {%- set names = [] -%}
+    {%- for file in files -%}
+        {%- do names.append(dbt.string_literal(dbt.escape_single_quotes(without_pattern(file)))) -%}
+    {%- endfor -%}
+    {{- return("[" ~ names | join(", ") ~ "]") -}}
+{% endmacro %}
+
+{% macro without_pattern(path) %}
+    {{- return(modules.re.sub("([*?[])", "[\\1]", path)) -}}
+{% endmacro %}
+
+
+{#- The files that a location names, in the order of their names: the file of that very name, else those in
+    the folder of that name, at any depth, else those that match it as a pattern. -#}
+{% macro files_at(location) %}
+    {{- return(adapter.dispatch("files_at", "outstanding_points")(location)) -}}
+{% endmacro %}
+
+{% macro default__files_at(location) %}
+    {%- set itself = without_pattern(location) -%}
+    {{- return(
+        files_matching(itself) or files_matching(itself ~ "/**/*") or files_matching(location)
+    ) -}}
+{% endmacro %}
+
+{#- Spark finds them when it reads. -#}
+{% macro spark__files_at(location) %}
+    {{- return([location]) -}}
+{% endmacro %}
+
+
+{% macro files_matching(pattern) %}
+    {%- if not execute -%}{{- return([]) -}}{%- endif -%}
+    {{- return(
+        run_query("select file from glob(" ~ dbt.string_literal(dbt.escape_single_quotes(pattern)) ~ ") order by file")
+        .columns["file"].values() | list
+    ) -}}
+{% endmacro %}
+
+
+{#- The files that Spark reads where it is told to read a location, as a location for each. -#}
+{% macro spark_files(location) %}
+    {%- set found = run_query(
+        "select distinct url_decode(replace(_metadata.file_path, '+', '%2B')) as file from "
+        ~ read_parquet([location])
+    ).columns["file"].values() -%}
+    {%- set files = [] -%}
+    {%- for file in found -%}
+        {%- do files.append(modules.re.sub("([][*?{}\\\\])", "\\\\\\1", file)) -%}
+    {%- endfor -%}
+    {{- return(files | sort) -}}
+{% endmacro %}

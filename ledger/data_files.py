@@ -1,0 +1,124 @@
+"""How DuckDB is opened and how it reads files: here alone, and with every option said.
+
+By itself DuckDB takes columns from a path (``currency=MILES/``), patterns from a name (``a[1].csv``), types
+from a file's first rows, and its calendar, time zone, extensions and place to spill from the machine.
+Content comes from content alone (DESIGN.md, section 4; CASES.md, F18 and X17). For the models,
+``dbt_project/macros/readers.sql`` and ``profiles.yml`` say the same.
+"""
+
+from __future__ import annotations
+
+import glob
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from ledger.sql_text import literal
+
+if TYPE_CHECKING:
+    import duckdb
+
+# How much of a CSV file is read at once, in bytes.
+_BUFFER = 32 * 1024 * 1024
+# What no field is, so that DuckDB makes a null of none that was sent.
+NO_FIELD = "\x01\x02 no field \x02\x01"
+
+
+@contextmanager
+def connect(
+    database: Path | None = None,
+    *,
+    read_only: bool = False,
+    spill_folder: Path | None = None,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a DuckDB file, or a database in memory, whose every cursor takes nothing from the machine.
+
+    What does not fit into memory goes into ``spill_folder``, which no other process may use; else into a
+    folder of its own among the system's temporary ones, and never into the folder that somebody works in.
+    """
+    import duckdb  # not needed by whoever looks at one customer
+
+    spill_folder = spill_folder or Path(tempfile.gettempdir()) / f"points_{uuid4().hex}"
+    wanted = {"memory_limit": memory_limit, "threads": threads}
+    config = {
+        "allow_community_extensions": False,
+        "allow_persistent_secrets": False,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        # A table that is missing would be looked for among Python's variables.
+        "python_enable_replacements": False,
+        "temp_directory": str(spill_folder),
+        **{name: value for name, value in wanted.items() if value is not None},
+    }
+    with duckdb.connect(str(database or ":memory:"), read_only=read_only, config=config) as connection:
+        # In Thailand's locale the calendar is Buddhist, and 2026-02-03T04:05:06Z would be read as of 2569 BC.
+        connection.execute("set global TimeZone = 'UTC'; set global Calendar = 'gregorian'")
+        connection.execute("set enable_progress_bar = false")
+        yield connection
+
+
+def read_parquet(files: Path | Iterable[Path], *, row_numbers: bool = False) -> str:
+    """A relation of the rows of Parquet files, whose columns are put together by name.
+
+    With ``row_numbers`` it has ``file_row_number``, from 0, beside them.
+    """
+    return (
+        f"read_parquet({_names(files)}, union_by_name = true, file_row_number = {_boolean(row_numbers)},"
+        " filename = false, hive_partitioning = false, hive_types_autocast = false, binary_as_string = false)"
+    )
+
+
+def read_csv(
+    file: Path,
+    columns: Mapping[str, str],
+    *,
+    header: bool = True,
+    delimiter: str = ",",
+    quote: str = '"',
+    is_gzip: bool = False,
+    is_padded: bool = False,
+    null_text: str = NO_FIELD,
+    longest_line: int = 2 * 1024 * 1024,
+) -> str:
+    """A relation of the rows of a CSV file, with ``columns`` (name to type) in the file's order.
+
+    With ``is_padded`` a row that is too short has nulls for what is missing. ``longest_line`` is in bytes.
+    ``new_line`` alone is not said: DuckDB finds every kind by itself, and where one is said and the file has
+    another, it gives no rows, without a word.
+    """
+    types = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
+    return (
+        f"read_csv({_names(file)}, auto_detect = false, columns = {{{types}}}, header = {_boolean(header)},"
+        f" skip = 0, delim = {literal(delimiter)}, quote = {literal(quote)}, escape = {literal(quote)},"
+        f" comment = '', nullstr = {literal(null_text)}, decimal_separator = '.', encoding = 'utf-8',"
+        f" compression = '{'gzip' if is_gzip else 'none'}', strict_mode = true, ignore_errors = false,"
+        f" store_rejects = false, null_padding = {_boolean(is_padded)}, parallel = {_boolean(not is_padded)},"
+        f" max_line_size = {longest_line}, buffer_size = {max(longest_line, _BUFFER)},"
+        " union_by_name = false, normalize_names = false, filename = false, hive_partitioning = false,"
+        " hive_types_autocast = false)"
+    )
+
+
+def parquet_key_values(file: Path) -> str:
+    """A relation of what a Parquet file's footer holds by ``key`` and ``value``, both of bytes."""
+    return f"parquet_kv_metadata({_names(file)})"
+
+
+def parquet_footer(file: Path) -> str:
+    """A relation with what a Parquet file's footer says of the file: ``num_rows`` and more."""
+    return f"parquet_file_metadata({_names(file)})"
+
+
+def _names(files: Path | Iterable[Path]) -> str:
+    """Files as DuckDB takes them for no pattern: ``['/lake/a[[]1].csv']``."""
+    paths = [str(files)] if isinstance(files, Path) else map(str, files)
+    return f"[{', '.join(literal(glob.escape(path)) for path in paths)}]"
+
+
+def _boolean(value: bool) -> str:
+    return str(value).lower()
