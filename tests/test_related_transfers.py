@@ -63,9 +63,9 @@ class Run:
         freeze(self.ledger)
         unposted_file = self.folder / "unposted.parquet"
         with duckdb.connect() as duck:
-            duck.execute("create table unposted (transfer_id text, reverses_transfer_id text)")
+            duck.execute("create table unposted (transfer_id text, reverses_transfer_id text, reason text)")
             for row in unposted:
-                duck.execute("insert into unposted values (?, ?)", row)
+                duck.execute("insert into unposted values (?, ?, 'revocation')", row)
             duck.execute(f"copy unposted to '{unposted_file}'")
         return write_related(
             self.ledger,
