@@ -2,7 +2,10 @@
 
 import ast
 import gzip
+import os
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -227,8 +230,20 @@ def test_a_name_that_is_a_pattern_names_its_file_alone(tmp_path, name):
         assert readers.execute("from numbers").fetchall() == [(0,)]
 
 
+def test_an_instant_is_read_by_the_same_calendar_and_zone_everywhere():
+    """CASES.md, X17. DuckDB asks for the locale once a process."""
+    program = """
+from ledger.data_files import connect
+with connect() as database:
+    print(database.cursor().execute("select epoch_us(timestamptz '2026-02-03 04:05:06')").fetchone()[0])
+"""
+    environment = {**os.environ, **ELSEWHERE, "PYTHONPATH": str(PROJECT_ROOT)}
+    said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
+    assert datetime.fromtimestamp(int(said.stdout) / 1e6, UTC) == datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
+
+
 def test_no_cursor_takes_anything_from_the_machine(tmp_path, monkeypatch):
-    """CASES.md, X17; and what does not fit into memory goes nowhere where somebody works."""
+    """What does not fit into memory goes nowhere where somebody works."""
     monkeypatch.chdir(tmp_path)
     numbers = [1]  # a table of that name is not looked for here
     with connect(memory_limit="50MB") as database:
