@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from functools import cache, cached_property
 from zoneinfo import ZoneInfo
 
+from ledger.data_files import connect
 from ledger.errors import PointsError
 from ledger.sql_text import step_function
 
@@ -112,9 +113,7 @@ def read_zone(name: str) -> Zone:
     """The zone of that name, one of `zone_names`; raise `ZoneDataUnclear`."""
     if name == "UTC":
         return Zone(name, 0, ())
-    import duckdb  # takes 0.05 s, and most programmes are in UTC
-
-    with duckdb.connect() as connection:
+    with connect() as connection:
         rows = connection.execute(_CHANGES, {"zone": name}).fetchall()
     for changed_at, offset, offset_of_day in rows:
         if offset != offset_of_day:
@@ -176,9 +175,7 @@ def zone_names() -> Sequence[str]:
     What DuckDB takes beyond them are abbreviations of its own, its AST being Alaska's, other cases and bare
     offsets; the schedule, which ticks by Python's zones, could not follow.
     """
-    import duckdb
-
-    with duckdb.connect() as connection:
+    with connect() as connection:
         rows = connection.execute("select name from pg_timezone_names() order by name").fetchall()
     return [name for (name,) in rows if _is_known_to_python(name)]
 
