@@ -170,6 +170,8 @@ def show_closing(settings: Settings, closing: Closing) -> None:
         console.print(f"\nClosed {months}, {span}, from the ledger up to entry {last.cutoff_entry_id:,}.")
         console.print(f"Files: {settings.home}/published")
     console.print(following)
+    for note in closing.zone_notes:
+        console.print(note, style="yellow")
     _show_quarantine(console, closing.quarantined_in_ledger)
 
 

@@ -17,11 +17,13 @@ from urllib.parse import urlsplit
 
 from django.db import DatabaseError
 
-from ledger.closes import read_history
+from ledger.closes import CloseHistory, read_history
 from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
 from orchestration.close.due_months import describe_open, due_months
 from orchestration.published.layout import needs_finishing, prepared_folder
+from orchestration.published.manifests import PublishedDamaged
+from orchestration.zone_data import changed_zone_data, other_zone_data
 
 PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb", "dagster", "dagster-dbt", "django", "psycopg")
 _LITTLE_SPACE = 1_000_000_000
@@ -60,6 +62,7 @@ def examine(environment: Mapping[str, str], from_file: Mapping[str, str | None],
     shown = list(_shown_settings(environment, from_file, file, settings))
     findings += _unknown_settings(environment)
     findings += _versions()
+    findings += _zone(settings)
     findings += _home(settings.home)
     facts, of_ledger = examine_ledger(settings)
     findings += of_ledger
@@ -168,6 +171,23 @@ def _versions() -> Iterator[Finding]:
         yield Finding("versions", OK, told[0].upper() + told[1:])
 
 
+def _zone(settings: Settings) -> Iterator[Finding]:
+    """Zone data on this machine that are others than those that decide."""
+    zone = settings.zone
+    differing = other_zone_data(zone)
+    for sentence in differing:
+        yield Finding(
+            "zone",
+            WARNING,
+            sentence,
+            "Where the others are right, install a newer DuckDB before the month that it concerns is closed.",
+        )
+    if not differing:
+        yield Finding(
+            "zone", OK, f"DuckDB's zone data, which decide, and this machine's agree on {zone.name}."
+        )
+
+
 def _home(home: Path) -> Iterator[Finding]:
     there = next(folder for folder in (home, *home.parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
@@ -260,7 +280,10 @@ def _due(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding("close", OK, due.reason)
-    reopened = read_history().reopened
+    history = read_history()
+    if not needs_finishing(settings.home):
+        yield from _changed_zone(settings, history)
+    reopened = history.reopened
     if reopened:
         yield Finding(
             "reopened",
@@ -268,6 +291,16 @@ def _due(settings: Settings) -> Iterator[Finding]:
             f"Reopened and open: {', '.join(reopened)}; readers have what was issued, flagged so.",
             f"`points close --through {reopened[-1]}` closes them again.",
         )
+
+
+def _changed_zone(settings: Settings, history: CloseHistory) -> Iterator[Finding]:
+    try:
+        changed = changed_zone_data(settings, history)
+    except PublishedDamaged as error:
+        yield Finding("published", PROBLEM, error.sentence, "Run `points verify`.")
+    else:
+        if changed:
+            yield Finding("zone", WARNING, changed)
 
 
 def _alerts(settings: Settings) -> Iterator[Finding]:

@@ -13,6 +13,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from ledger.zones import read_zone
+
 ROOT = Path(__file__).parents[1]
 MARTS = sorted(path.stem for path in (ROOT / "dbt_project" / "models" / "marts").glob("*.sql"))
 
@@ -76,6 +78,7 @@ def test_parquet_and_a_chain_of_110_revocations_give_the_same_rows_on_spark(tmp_
     transfer from the folder that they are in (CASES.md, F18)."""
     settings = write_relations(tmp_path, revocations=110) | {
         "POINTS_TIME_ZONE": "Europe/Berlin",
+        "POINTS_ZONE_CHANGES": read_zone("Europe/Berlin").text,
         "POINTS_MONTH_START_DAY": "15",
     }
     on_duckdb = build_on_duckdb(tmp_path / "duckdb", "test", **settings)

@@ -9,13 +9,19 @@ import pytest
 
 from ledger.acts.transfer_requests import TransferRequest
 from ledger.acts.transfers import record_transfer
+from ledger.closes import read_history
 from ledger.files.imports import import_file
 from ledger.lists.transfer_lists import list_transfers
 from ledger.models import Transfer
 from ledger.settings import SettingInvalid, Settings
 from ledger.zones import BEGINS_AT, ENDS_AT, Zone, read_zone, zone_names
+from orchestration import zone_data
+from orchestration.close.closing import close_months
+from orchestration.doctor import examine
+from orchestration.published.manifests import read_manifest
 from orchestration.report_calendar import month_changes, month_of
-from tests.conftest import transfer, write_transfers
+from orchestration.zone_data import changed_zone_data, other_zone_data
+from tests.conftest import LedgerHome, read_rows, transfer, write_transfers
 from tests.dbt_macros import CompilerError, load_macros
 
 # What is odd about zones since 1990: other data in the machine's own files (Casablanca, El Aaiún, Edmonton,
@@ -241,3 +247,70 @@ def test_the_models_refuse_a_name_that_duckdb_does_not_list(duck):
     for name in ("europe/berlin", "+05:00", "Mars/Olympus"):
         with pytest.raises(CompilerError, match=re.escape(f"POINTS_TIME_ZONE is '{name}'")):
             load_macros(duck, {"POINTS_TIME_ZONE": name}).zone_changes()
+
+
+def of_machine(monkeypatch, zone: Zone) -> None:
+    monkeypatch.setattr(zone_data, "_zones_of_machine", lambda name: [("/usr/share/zone", zone.offset_at)])
+
+
+def test_the_first_second_at_which_the_machines_zone_data_differ_is_told(monkeypatch):
+    """CASES.md, X21."""
+    casablanca = read_zone("Africa/Casablanca")
+    of_machine(monkeypatch, casablanca)
+    assert other_zone_data(casablanca) == []
+    *earlier, (changed_at, offset) = casablanca.changes
+    of_machine(monkeypatch, replace(casablanca, changes=tuple(earlier)))
+    assert other_zone_data(casablanca) == [
+        "/usr/share/zone has Africa/Casablanca at +01:00 from 2026-09-20 01:00 UTC on, DuckDB at +00:00:"
+        " DuckDB's zone data decide every month and wall clock."
+    ]
+    # Ten minutes earlier on the same day.
+    of_machine(
+        monkeypatch,
+        replace(casablanca, changes=(*earlier, (changed_at - timedelta(minutes=10), offset))),
+    )
+    (sentence,) = other_zone_data(casablanca)
+    assert "at +00:00 from 2026-09-20 00:50 UTC on, DuckDB at +01:00" in sentence
+
+
+def test_a_month_closes_where_the_machines_zone_data_differ(tmp_path, monkeypatch):
+    """CASES.md, X21: models, recount and wall clocks go by DuckDB's; the first close and doctor say so; and a
+    list that is another one later is told, and changes no closed month."""
+    home = LedgerHome(tmp_path / "home", CASABLANCA)
+    ledger = home.open()
+    casablanca = ledger.settings.zone
+    of_machine(monkeypatch, replace(casablanca, changes=casablanca.changes[:-1]))
+    rows = [
+        transfer("SEPTEMBER", points="100", occurred_at="2026-09-30T23:30:00Z"),
+        transfer("OCTOBER", points="7", occurred_at="2026-10-01T00:30:00"),
+    ]
+    import_file(ledger, write_transfers(tmp_path / "a.csv", rows))
+
+    closing = close_months(ledger.settings, through="2026-10")
+
+    assert [closed.report_month for closed in closing.closed] == ["2026-09", "2026-10"]
+    published = tmp_path / "home" / "published"
+    outstanding = {
+        month: read_rows(published / month / "r1" / "outstanding_points.csv")[0]["Total Outstanding Points"]
+        for month in ("2026-09", "2026-10")
+    }
+    assert outstanding == {"2026-09": "100", "2026-10": "107"}
+    manifest = read_manifest(published / "2026-09" / "r1")
+    assert manifest["zone_changes_sha256"] == casablanca.sha256
+    assert closing.zone_notes == other_zone_data(casablanca) != []
+    of_zone = [
+        finding for finding in examine(home_environment(home), {}, "").findings if finding.subject == "zone"
+    ]
+    assert [(finding.verdict, finding.sentence) for finding in of_zone] == [
+        ("warning", closing.zone_notes[0])
+    ]
+
+    assert changed_zone_data(ledger.settings, read_history()) is None
+    monkeypatch.setattr(Zone, "sha256", "of another list")
+    told = changed_zone_data(ledger.settings, read_history())
+    assert "by which 2026-10/r1 was closed, had other zone data for Africa/Casablanca" in told
+    assert told in [finding.sentence for finding in examine(home_environment(home), {}, "").findings]
+
+
+def home_environment(home: LedgerHome) -> dict[str, str]:
+    return {"POINTS_HOME": str(home.home), **home.environment}

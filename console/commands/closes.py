@@ -57,6 +57,7 @@ def close(
                 "next_month": closing.next_month,
                 "next_ends_at": f"{closing.next_ends_at:%Y-%m-%dT%H:%M:%SZ}",
                 "quarantined_in_ledger": closing.quarantined_in_ledger,
+                "zone_notes": list(closing.zone_notes),
             }
         )
     else:

@@ -63,11 +63,13 @@
     'Europe/Berlin +3600 1990-03-25T01:00:00Z+7200 …'; without that of the zone, DuckDB is asked. -#}
 {% macro zone_changes() %}
     {%- set zone = setting("POINTS_TIME_ZONE") -%}
-    {%- set words = setting("POINTS_ZONE_CHANGES").split(" ") -%}
-    {%- if zone == "UTC" or not execute -%}
-        {%- set words = [zone, "+0"] -%}
-    {%- elif words[0] != zone -%}
-        {%- set words = [zone] + adapter.dispatch("read_zone_changes", "outstanding_points")(zone) -%}
+    {%- set words = [zone, "+0"] -%}
+    {#- Not while dbt parses: a list that is another then makes it parse nothing again. -#}
+    {%- if zone != "UTC" and execute -%}
+        {%- set words = setting("POINTS_ZONE_CHANGES").split(" ") -%}
+        {%- if words[0] != zone -%}
+            {%- set words = [zone] + adapter.dispatch("read_zone_changes", "outstanding_points")(zone) -%}
+        {%- endif -%}
     {%- endif -%}
     {%- set changes = [] -%}
     {%- for word in words[2:] -%}

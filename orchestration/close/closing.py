@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ledger.anchors import Head
-from ledger.closes import ClosedMonth, read_history
+from ledger.closes import ClosedMonth, CloseHistory, read_history
 from ledger.cut import cut_folder, freeze
 from ledger.database import Ledger, open_ledger
 from ledger.errors import PointsError
@@ -32,6 +32,7 @@ from orchestration.published.soundness import check_published
 from orchestration.report_calendar import ends_at
 from orchestration.run_lock import run_lock
 from orchestration.runs import BuildProgress
+from orchestration.zone_data import changed_zone_data, other_zone_data
 
 Report = Callable[[BuildProgress], None]
 
@@ -66,7 +67,8 @@ class Closing:
 
     Where ``closed`` is empty, ``already`` is the close of the month that was named, and ``next_month``, which
     ends at ``next_ends_at``, is the one that is open. ``quarantined_in_ledger`` rows of files wait to be sent
-    correctly or dismissed, and are in no balance.
+    correctly or dismissed, and are in no balance. ``zone_notes`` are sentences on zone data that differ: at
+    the programme's first close others from DuckDB's, later DuckDB's since the last close.
     """
 
     closed: Sequence[ClosedMonth]
@@ -74,6 +76,7 @@ class Closing:
     next_month: str
     next_ends_at: datetime
     quarantined_in_ledger: int
+    zone_notes: Sequence[str]
 
 
 def close_months(
@@ -105,8 +108,10 @@ def close_months(
         # Once sealed it is known without a look at the entries, and a refusal need not wait for them.
         programmes_first = _sealed_first_month(first_month) or _first_month(ledger, first_month, report)
         months = choose_months(history, settings, programmes_first, now, month, through)
+        zone_notes: list[str] = []
         if months:
             check_published(settings.home, history)
+            zone_notes = _zone_notes(settings, history)
             opening = find_opening(history, months[0])
             plan = ClosePlan(
                 months,
@@ -127,7 +132,15 @@ def close_months(
             next_month,
             ends_at(next_month, settings),
             open_quarantined_rows().count(),
+            zone_notes,
         )
+
+
+def _zone_notes(settings: Settings, history: CloseHistory) -> list[str]:
+    if not history.closes:
+        return other_zone_data(settings.zone)
+    changed = changed_zone_data(settings, history)
+    return [changed] if changed else []
 
 
 def _freeze(ledger: Ledger, report: Report, check_above: int) -> Head:

@@ -268,6 +268,7 @@ def _write_files(
                 period_end_date=last_day.isoformat(),
                 revision=plan.revisions[month],
                 seals=seals_of(ledger.settings, plan.first_month),
+                zone_changes_sha256=ledger.settings.zone.sha256,
                 control_totals=recounted.control_totals[month],
                 tests=dict.fromkeys(required, "pass"),
                 ledger_head=plan.head,

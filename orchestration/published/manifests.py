@@ -46,6 +46,7 @@ class PublishedDamaged(PointsError):
 class Facts:
     """What a manifest says besides its files.
 
+    ``zone_changes_sha256`` is the hash of the zone's changes (`ledger.zones`) that decided its days;
     ``control_totals`` are by currency (`orchestration.recount`); ``tests`` are dbt's verdicts by unique
     id; ``ledger_head`` is where the ledger was frozen.
     """
@@ -56,6 +57,7 @@ class Facts:
     period_end_date: str
     revision: int
     seals: Mapping[str, object]
+    zone_changes_sha256: str
     control_totals: Mapping[str, Mapping]
     tests: Mapping[str, str]
     ledger_head: Head
@@ -73,6 +75,7 @@ def write_manifest(folder: Path, facts: Facts) -> str:
         "revision": facts.revision,
         "cutoff_entry_id": facts.ledger_head.entry_id,
         "sealed_settings": dict(facts.seals),
+        "zone_changes_sha256": facts.zone_changes_sha256,
         "counts": _count_rows(path for path in files if path.suffix == ".parquet"),
         "control_totals": facts.control_totals,
         "files": {path.name: {"sha256": file_sha256(path), "bytes": path.stat().st_size} for path in files},
