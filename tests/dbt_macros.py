@@ -1,4 +1,4 @@
-"""The macros of the models as they stand, for DuckDB, without dbt around them."""
+"""The macros of the models as they stand, without dbt around them."""
 
 import datetime
 import re
@@ -26,8 +26,13 @@ class CompilerError(Exception):
     """A macro refused."""
 
 
-def load_macros(duck: duckdb.DuckDBPyConnection, settings: Mapping[str, str]) -> SimpleNamespace:
-    """The macros of zones and months, under ``settings``; what they ask of DuckDB is asked of ``duck``."""
+def load_macros(
+    duck: duckdb.DuckDBPyConnection, settings: Mapping[str, str], engine: str = "default"
+) -> SimpleNamespace:
+    """The macros of zones and months, under ``settings``; what they ask of DuckDB is asked of ``duck``.
+
+    ``engine`` is whose variants are dispatched to: 'default', which is DuckDB, or 'spark'.
+    """
     macros: dict[str, Callable] = {}
     known = {
         "POINTS_TIME_ZONE": "UTC",
@@ -40,7 +45,7 @@ def load_macros(duck: duckdb.DuckDBPyConnection, settings: Mapping[str, str]) ->
         "modules": SimpleNamespace(datetime=datetime),
         "return": _leave_with,
         "exceptions": SimpleNamespace(raise_compiler_error=_refuse),
-        "adapter": SimpleNamespace(dispatch=lambda name, _package: macros[f"default__{name}"]),
+        "adapter": SimpleNamespace(dispatch=lambda name, _package: macros[f"{engine}__{name}"]),
         "run_query": lambda query: SimpleNamespace(
             columns=[
                 SimpleNamespace(values=lambda: tuple(value for (value,) in duck.execute(query).fetchall()))

@@ -1,6 +1,9 @@
 """One list of a zone's changes of offset, DuckDB's, decides all months and wall clocks (CASES.md, X21)."""
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +24,7 @@ from orchestration.doctor import examine
 from orchestration.published.manifests import read_manifest
 from orchestration.report_calendar import month_changes, month_of
 from orchestration.zone_data import changed_zone_data, other_zone_data
-from tests.conftest import LedgerHome, read_rows, transfer, write_transfers
+from tests.conftest import PROJECT_ROOT, LedgerHome, read_rows, transfer, write_transfers
 from tests.dbt_macros import CompilerError, load_macros
 
 # What is odd about zones since 1990: other data in the machine's own files (Casablanca, El Aaiún, Edmonton,
@@ -83,6 +86,26 @@ def test_the_models_read_the_same_list_and_take_one_handed_over_as_it_is(duck, n
         ).zone_changes()
         assert said["first_offset"] == zone.first_offset
         assert [(change["begins_at"], change["offset"]) for change in said["changes"]] == expected
+
+
+def test_spark_is_handed_the_list_or_refuses_another_zone_than_utc(duck):
+    """CASES.md, X21: what `python -m ledger.zones` prints is what it takes."""
+    with pytest.raises(CompilerError, match="are not in POINTS_ZONE_CHANGES"):
+        load_macros(duck, CASABLANCA, "spark").zone_changes()
+    printed = subprocess.run(
+        [sys.executable, "-m", "ledger.zones"],
+        env={**os.environ, **CASABLANCA},
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert printed == read_zone("Africa/Casablanca").text
+    handed_over = load_macros(duck, CASABLANCA | {"POINTS_ZONE_CHANGES": printed}, "spark")
+    assert handed_over.zone_changes() == load_macros(duck, CASABLANCA).zone_changes()
+    assert load_macros(duck, {}, "spark").report_month("instant") == load_macros(duck, {}).report_month(
+        "instant"
+    )
 
 
 def assert_agreed(duck, zone: Zone) -> None:
