@@ -11,6 +11,7 @@ from rich.text import Text
 from console.tables import print_whole
 from ledger.amounts import points_text
 from ledger.upkeep.backup import Backup
+from orchestration.close.comparison import FileDifference
 from orchestration.close.recomputing import Recomputation
 from orchestration.doctor import Examination
 from orchestration.verification import Soundness
@@ -48,8 +49,26 @@ def show_soundness(found: Soundness) -> None:
         )
     if found.recomputation:
         console.print(
-            f"Computed again from the first entry, all {found.recomputation.revisions:,} come out the same."
+            f"Computed again from the first entry, all {found.recomputation.revisions:,} come out the same"
+            f"{' in points and counts' if found.recomputation.notes else ''}."
         )
+        for note in found.recomputation.notes:
+            console.print(_note(note))
+
+
+def _note(note: FileDifference) -> str:
+    """What today's models would make of a file of a month that others closed."""
+    changes = [
+        f"{verb} {', '.join(columns)}"
+        for verb, columns in (("leave out", note.published_columns), ("add", note.recomputed_columns))
+        if columns
+    ]
+    if note.published_only or note.recomputed_only:
+        changes.append(f"have {note.recomputed_only:,} other rows in place of {note.published_only:,}")
+    return (
+        f"Other models closed {note.report_month} r{note.revision}: today's would, in {note.file},"
+        f" {' and '.join(changes)}."
+    )
 
 
 def show_recomputed_otherwise(recomputation: Recomputation) -> None:

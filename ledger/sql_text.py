@@ -8,6 +8,11 @@ def literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
+def identifier(name: str) -> str:
+    """``name`` as a name of SQL: ``"total points"``."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def literals(values: Iterable[object]) -> str:
     """``values`` as a list in parentheses: ``('give', 'deduct')``."""
     return f"({', '.join(map(literal, values))})"

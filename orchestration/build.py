@@ -19,7 +19,8 @@ from ledger.files.quarantine import open_quarantined_rows
 from ledger.files.transfers_file import check_transfers
 from ledger.settings import Settings, check_month
 from orchestration.close.finishing import finish_closes
-from orchestration.dbt_run import run_dbt
+from orchestration.dbt_run import target_folder
+from orchestration.descriptions import read_descriptions
 from orchestration.month_files import MonthFiles, months_built, write_months
 from orchestration.provisional import swap_in, write_provisional_database, write_quarantine
 from orchestration.published.layout import needs_finishing
@@ -29,9 +30,9 @@ from orchestration.runs import (
     BuildProgress,
     FilesNotWritten,
     build_database,
-    dbt_arguments,
     dbt_environment,
     new_run_folder,
+    run_build,
 )
 
 
@@ -92,13 +93,12 @@ def build_months(
     with run_lock(settings.home, "points build", wait_seconds):
         head = freeze_source(ledger, report)
         run_folder = new_run_folder(settings.home)
-        result = run_dbt(
-            dbt_arguments(),
+        statuses = run_build(
             dbt_environment(settings, through, run_folder),
             run_folder,
             lambda step: report(BuildProgress("models", step.name, step.position, step.total)),
         )
-        return publish_build(settings, through, run_folder, result.statuses, head, report)
+        return publish_build(settings, through, run_folder, statuses, head, report)
 
 
 def open_source(settings: Settings) -> Ledger | None:
@@ -187,5 +187,5 @@ def _write_files(
         lambda month, position, total: report(BuildProgress("files", month, position, total)),
     )
     if months:
-        write_provisional_database(database, folder)
+        write_provisional_database(database, folder, read_descriptions(target_folder(run_folder)))
     return months, write_quarantine(database, folder / "quarantined_transfers.csv")

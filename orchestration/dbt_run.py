@@ -6,8 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.errors import PointsError
@@ -32,33 +32,12 @@ class NodeProgress:
     failed_rows: int | None
 
 
-@dataclass(frozen=True)
-class DbtResult:
-    """What a run of dbt left behind: ``statuses`` by unique id, and the folder of its artifacts."""
-
-    target: Path
-    statuses: Mapping[str, str] = field(default_factory=dict)
-
-
 class DbtFailed(PointsError):
     """dbt ended without having built and tested everything."""
 
     def __init__(self, sentence: str, code: str | None = None) -> None:
         super().__init__(sentence)
         self.code = code
-
-
-def run_dbt(
-    arguments: list[str],
-    environment: Mapping[str, str],
-    folder: Path,
-    report: Callable[[NodeProgress], None] = lambda progress: None,
-) -> DbtResult:
-    """Run ``dbt <arguments>`` on the project, wait for it and tell ``report`` of each node (`stream_dbt`)."""
-    for step in stream_dbt(arguments, environment, folder):
-        report(step)
-    target = target_folder(folder)
-    return DbtResult(target, read_statuses(target))
 
 
 def target_folder(folder: Path) -> Path:

@@ -14,7 +14,7 @@ import duckdb
 
 from ledger.amounts import points_text
 from ledger.data_files import connect, read_csv
-from ledger.sql_text import literal
+from ledger.sql_text import identifier, literal
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ ROLL_FORWARD_COLUMNS = {
 
 PROGRAMME_COLUMNS = ["Line", "Reason", "Transfers", "Points"]
 
-# Each Parquet file: the relation it is a month's part of, that relation's month, and the order of its rows.
+# Each Parquet file of a month: the mart of which it is the month's part, that mart's month, and the order of
+# rows.
 PARQUET_FILES = {
     "outstanding_points_by_month": ("report_month", "currency, relation_reference"),
     "points_movements_by_month": ("report_month", "currency, relation_reference, bucket, reason"),
@@ -58,18 +59,11 @@ PARQUET_FILES = {
         "report_month",
         "currency, relation_reference, discrepancy, transfer_id, points, severity",
     ),
+    "posted_transfers": ("posting_month", "transfer_id"),
 }
 
-POSTED_COLUMNS = (
-    "transfer_id, entry_id, relation_reference, currency, style, points, reason, bucket, posting_month,"
-    " is_late, occurred_at, effective_at, effective_entry_id, reverses_transfer_id"
-)
-
-UNPOSTED_COLUMNS = (
-    "transfer_id, entry_id, relation_reference, currency, style, points, reason, first_status, status,"
-    " disposition, posting_month, occurred_at, recorded_at, recorded_by, effective_at, effective_entry_id,"
-    " reverses_transfer_id, batch_id, external_reference, comment"
-)
+# The mart that the last month of a run has whole: what the run saw and left for later.
+UNPOSTED = "unposted_transfers"
 
 
 def months_built(database: Path) -> list[str]:
@@ -78,7 +72,7 @@ def months_built(database: Path) -> list[str]:
         return [
             month
             for (month,) in connection.execute(
-                "select strftime(report_month, '%Y-%m') from int_report_months order by report_month"
+                "select strftime(report_month, '%Y-%m') from report_months order by report_month"
             ).fetchall()
         ]
 
@@ -148,7 +142,12 @@ def _write_month(
     _write_csvs(connection, folder, month, default_currency)
     _write_parquets(connection, folder, month, metadata)
     if is_last:
-        _write_unposted(connection, folder, metadata)
+        _copy_parquet(
+            connection,
+            f"select * from {UNPOSTED} order by transfer_id",
+            folder / f"{UNPOSTED}.parquet",
+            metadata,
+        )
     return _sum_up(connection, folder, month, default_currency)
 
 
@@ -234,7 +233,7 @@ def _copy_csv(connection: duckdb.DuckDBPyConnection, query: str, header: list[st
     """
     heading = ",".join(header) + "\r"
     connection.execute(
-        f"copy (select line || chr(13) as {_identifier(heading)} from ({query}))"
+        f"copy (select line || chr(13) as {identifier(heading)} from ({query}))"
         f" to {literal(path)} (format csv, header true, delimiter '', quote '', escape '')"
     )
 
@@ -249,23 +248,6 @@ def _write_parquets(
             folder / f"{name}.parquet",
             metadata,
         )
-    _copy_parquet(
-        connection,
-        f"select {POSTED_COLUMNS} from int_transfers_classified"
-        f" where posting_month = date '{_first_day(month)}' order by transfer_id",
-        folder / "posted_transfers.parquet",
-        metadata,
-    )
-
-
-def _write_unposted(connection: duckdb.DuckDBPyConnection, folder: Path, metadata: Mapping[str, str]) -> None:
-    _copy_parquet(
-        connection,
-        f"select {UNPOSTED_COLUMNS} from transfer_history"
-        " where disposition in ('pending', 'on_hold', 'later') order by transfer_id",
-        folder / "unposted_transfers.parquet",
-        metadata,
-    )
 
 
 def _copy_parquet(
@@ -290,7 +272,3 @@ def _sum_up(
 
 def _first_day(month: str) -> str:
     return f"{month}-01"
-
-
-def _identifier(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'

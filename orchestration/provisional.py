@@ -2,37 +2,41 @@
 
 import csv
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from ledger.data_files import connect, read_parquet
 from ledger.lists.list_exports import harmless_text
 from ledger.sql_text import literal
-from orchestration.month_files import PARQUET_FILES
+from orchestration.descriptions import Description, comment_on
+from orchestration.month_files import PARQUET_FILES, UNPOSTED
 
 DATABASE_NAME = "provisional.duckdb"
 
 # What is in no file of a month, or not all of it: a transfer dated ahead is a discrepancy of a month to come.
-COPIED = ("customer_point_balances", "discrepancies", "quarantined_transfers")
+COPIED = ("report_months", "customer_point_balances", "discrepancies", "quarantined_transfers")
 
 
-def write_provisional_database(build: Path, folder: Path) -> None:
+def write_provisional_database(build: Path, folder: Path, descriptions: Mapping[str, Description]) -> None:
     """Write ``provisional.duckdb`` into ``folder``: views over its months' Parquet files, each row marked.
 
     The views name the files of this very run, so that a reader who holds the database open goes on reading
     what it opened. What no Parquet file holds whole is copied from ``build``, the DuckDB file of the build.
+    ``descriptions`` are by mart.
     """
     with connect(folder / DATABASE_NAME) as connection:
         connection.execute(f"attach {literal(build)} as build (read_only)")
         marked = "select 'provisional' as publication_status, *"
-        connection.execute(f"create table report_months as {marked} from build.int_report_months")
         for name in COPIED:
             connection.execute(f"create table {name} as {marked} from build.{name}")
+            comment_on(connection, "table", name, descriptions[name])
         connection.execute("detach build")
-        for name in (*PARQUET_FILES, "posted_transfers", "unposted_transfers"):
+        for name in (*PARQUET_FILES, UNPOSTED):
             if name in COPIED:
                 continue
             files = sorted(folder.glob(f"*/{name}.parquet"))
             connection.execute(f"create view {name} as {marked} from {read_parquet(files)}")
+            comment_on(connection, "view", name, descriptions[name])
     (folder / DATABASE_NAME).chmod(0o444)
 
 

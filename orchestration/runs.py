@@ -1,13 +1,25 @@
 """What a build and a close have in common: a numbered folder that nobody reads, and dbt in it."""
 
 import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import duckdb
 
 from ledger.errors import PointsError
 from ledger.settings import Settings
 from orchestration.dbt_manifest import BUILD_DATABASE_NAME, definitions_folder
-from orchestration.dbt_run import hand_on_parse
+from orchestration.dbt_run import (
+    DbtFailed,
+    NodeProgress,
+    hand_on_parse,
+    read_statuses,
+    stream_dbt,
+    target_folder,
+)
+from orchestration.mart_contract import check_contract
 from orchestration.published.layout import ANNOUNCEMENT_NAME, prepared_folder
 
 
@@ -66,6 +78,32 @@ def dbt_environment(settings: Settings, through: str | None, run_folder: Path) -
         # Relative to the run's folder, where dbt works.
         "POINTS_BUILD_DATABASE": BUILD_DATABASE_NAME,
     }
+
+
+def stream_build(environment: Mapping[str, str], run_folder: Path) -> Iterator[NodeProgress]:
+    """Build and test all models in a run's folder; yield each as dbt finishes it.
+
+    Raises `DbtFailed`, and `ContractBroken` where a mart is not what its readers are promised.
+    """
+    database = build_database(run_folder)
+    try:
+        yield from stream_dbt(dbt_arguments(), environment, run_folder)
+    except DbtFailed:
+        # Where a mart lost a column, what reads it fails; the mart is what is to be mended. A database that
+        # dbt was killed over says nothing.
+        with suppress(duckdb.Error):
+            check_contract(database, is_finished=False)
+        raise
+    check_contract(database)
+
+
+def run_build(
+    environment: Mapping[str, str], run_folder: Path, report: Callable[[NodeProgress], None]
+) -> dict[str, str]:
+    """Build and test all models (`stream_build`); return what came of each, by unique id."""
+    for step in stream_build(environment, run_folder):
+        report(step)
+    return read_statuses(target_folder(run_folder))
 
 
 def dbt_arguments() -> list[str]:

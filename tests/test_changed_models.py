@@ -1,14 +1,48 @@
 """Models that change between closes: each month closes by its own, readers have all (CASES.md, X22, X23)."""
 
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import astuple
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pytest
+import yaml
 
-from orchestration import dbt_project
+from ledger.closes import ClosedMonth
+from orchestration import dbt_project, runs
+from orchestration.close.closing import close_months
+from orchestration.close.comparison import compare_files
 from orchestration.dbt_manifest import definitions_folder
 from orchestration.dbt_project import mark_parse, models_sha256, parse_sha256
-from orchestration.runs import new_run_folder
+from orchestration.dbt_run import DbtFailed, stream_dbt
+from orchestration.descriptions import comment_on
+from orchestration.mart_contract import (
+    ADDED_COLUMNS,
+    ContractBroken,
+    check_contract,
+    figure_columns,
+    mart_contract,
+)
+from orchestration.month_files import PARQUET_FILES, UNPOSTED
+from orchestration.published.database import export_database
+from orchestration.published.layout import database_file, revision_folder
+from orchestration.published.manifests import Column, list_columns, read_columns, read_manifest
+from orchestration.published.month_views import (
+    MonthFile,
+    describe_months,
+    find_month_files,
+    join_months,
+)
+from orchestration.reports import read_report
+from orchestration.runs import build_database, new_run_folder, stream_build
+from orchestration.verification import verify_all
+from tests.closed_programme import answer
+from tests.conftest import PROJECT_ROOT
 
 
 @pytest.fixture
@@ -113,3 +147,372 @@ def test_the_hash_of_the_models_changes_with_models_alone(project):
     assert models_sha256() == before
     change_a_model(project)
     assert models_sha256() != before
+
+
+def month_file(path: Path, query: str, description: str = "", **columns: str) -> MonthFile:
+    """A Parquet file of what a query gives; ``columns`` are what its manifest says that they are."""
+    duckdb.execute(f"copy ({query}) to '{path}' (format parquet)")
+    return MonthFile(path, description, read_columns(path, columns))
+
+
+def read_joined(files: list[MonthFile]) -> list[dict[str, object]]:
+    result = duckdb.execute(f"from ({join_months(files)}) order by 1")
+    names = [column[0] for column in result.description]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def test_months_are_joined_by_the_names_of_their_columns(tmp_path):
+    """CASES.md, X22: gained, lost, renamed and in another order; where a month has none it is null."""
+    files = [
+        month_file(tmp_path / "1.parquet", "select 1 as month, 10.5::decimal(38, 4) as points, 'a' as note"),
+        month_file(tmp_path / "2.parquet", "select 'b' as remark, 20::decimal(38, 4) as points, 2 as month"),
+        month_file(
+            tmp_path / "3.parquet", "select 3 as month, 30::decimal(38, 4) as points, 'c' as \"NOTE\""
+        ),
+    ]
+    assert [tuple(row.values()) for row in read_joined(files)] == [
+        (1, Decimal("10.5"), "a", None),
+        (2, Decimal(20), None, "b"),
+        (3, Decimal(30), "c", None),
+    ]
+    assert list(read_joined(files)[0]) == ["month", "points", "note", "remark"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "texts"),
+    [
+        ("1", "'gold'", ["1", "gold"]),
+        ("1", "date '2025-03-01'", ["1", "2025-03-01"]),
+        ("7", "true", ["7", "true"]),
+        ("[1, 2]", "9223372036854775807", ["[1, 2]", "9223372036854775807"]),
+        ("1.5::decimal(38, 4)", "1.5::double", ["1.5000", "1.5"]),
+    ],
+)
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_a_column_that_months_have_in_different_types_is_text(tmp_path, first, second, texts, is_reversed):
+    """CASES.md, X22: whichever came first, and beside a month without it. DuckDB alone makes 1 of true."""
+    files = [
+        month_file(tmp_path / "1.parquet", f"select 1 as month, {first} as tier"),
+        month_file(tmp_path / "2.parquet", f'select 2 as month, {second} as "Tier"'),
+        month_file(tmp_path / "3.parquet", "select 3 as month"),
+    ]
+    if is_reversed:
+        files.reverse()
+    assert [list(row.values())[1] for row in read_joined(files)] == [*texts, None]
+
+
+def test_what_a_column_is_the_newest_month_says_that_has_it(tmp_path):
+    files = [
+        month_file(
+            tmp_path / "1.parquet", "select 1 as month, 1 as tier, 'a' as note", "Old.", month="M.", note="N."
+        ),
+        month_file(
+            tmp_path / "2.parquet", "select 2 as month, 'gold' as tier", "New.", month="The month.", tier="T."
+        ),
+        # Closed before manifests said it.
+        month_file(tmp_path / "3.parquet", "select 3 as month, 'gold' as tier"),
+    ]
+    described = describe_months(files, {"revision": "R."})
+    assert described.text == "New."
+    assert described.columns == {
+        "month": "The month.",
+        "tier": "T. Text, because months have it in different types.",
+        "note": "N. Null in months whose files do not have it.",
+        "revision": "R.",
+    }
+
+
+def test_a_manifest_that_says_nothing_of_columns_is_read_like_any_other(tmp_path):
+    """Months that were closed before it did stay as they are."""
+    month_file(tmp_path / "balances.parquet", "select 1::bigint as points")
+    older = {"files": {"balances.parquet": {"sha256": "", "bytes": 0}}}
+    assert list_columns(tmp_path, older, "balances.parquet") == [Column("points", "BIGINT", "")]
+    (found,) = find_month_files("balances", [tmp_path, tmp_path], [older, {"files": {}}])
+    assert astuple(found)[:2] == (tmp_path / "balances.parquet", "")
+
+
+def test_a_comment_may_say_anything_of_a_column_called_anything():
+    with duckdb.connect() as connection:
+        connection.execute('create view months as select 1 as "My ""own"" column"')
+        described = describe_months([], {'My "own" column': "It's 'so'.", "gone": "Not there."})
+        comment_on(connection, "view", "months", described)
+        assert connection.execute(
+            "select comment from duckdb_columns() where table_name = 'months'"
+        ).fetchall() == [("It's 'so'.",)]
+
+
+@pytest.fixture
+def build(tmp_path) -> Path:
+    """A run's folder with a build that has every mart as it is promised, without rows."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with duckdb.connect(str(build_database(folder))) as connection:
+        for mart, columns in mart_contract().items():
+            listed = ", ".join(f"{column} {data_type}" for column, data_type in columns.items())
+            connection.execute(f"create table {mart} ({listed})")
+    return folder
+
+
+def change(build: Path, statement: str) -> None:
+    with duckdb.connect(str(build_database(build))) as connection:
+        connection.execute(statement)
+
+
+def test_a_mart_may_have_columns_beside_those_that_it_promises(build):
+    """CASES.md, X22."""
+    change(build, "alter table outstanding_points_by_month add column tier varchar")
+    change(build, "alter table report_months add column days integer")
+    check_contract(build_database(build))
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        (
+            "alter table outstanding_points_by_month drop column is_account_closed",
+            "outstanding_points_by_month has no column is_account_closed",
+        ),
+        (
+            "alter table outstanding_points_by_month rename column closing_points to closing",
+            "outstanding_points_by_month has no column closing_points",
+        ),
+        (
+            "alter table outstanding_points_by_month alter column earned_points type double",
+            "outstanding_points_by_month has earned_points as DOUBLE in place of DECIMAL(38,4)",
+        ),
+        (
+            "alter table points_movements_by_month add column transfers_so_far hugeint",
+            "points_movements_by_month has transfers_so_far as HUGEINT, of which Parquet makes a float:"
+            " cast it to bigint",
+        ),
+        ("drop table posted_transfers", "there is no mart posted_transfers"),
+        (
+            "alter table discrepancies add column Revision integer",
+            "discrepancies has a column revision, the name of one that readers' views put beside its own",
+        ),
+    ],
+)
+def test_a_build_that_breaks_a_promise_is_refused_naming_it(build, statement, problem):
+    """DESIGN.md, section 8; CASES.md, X22."""
+    change(build, statement)
+    with pytest.raises(ContractBroken) as refused:
+        check_contract(build_database(build))
+    assert refused.value.problems == [problem]
+
+
+def test_where_dbt_fails_over_a_column_that_is_gone_the_mart_that_lost_it_is_named(build, monkeypatch):
+    """CASES.md, X22: dbt names what reads it."""
+
+    def stream_dbt(arguments, environment, folder):
+        yield from ()
+        raise DbtFailed("dbt did not pass model programme_points_by_month.")
+
+    monkeypatch.setattr(runs, "stream_dbt", stream_dbt)
+    change(build, "drop table programme_points_by_month")
+    with pytest.raises(DbtFailed):
+        list(stream_build({}, build))
+    change(build, "alter table outstanding_points_by_month drop column pending_given_points")
+    with pytest.raises(ContractBroken) as refused:
+        list(stream_build({}, build))
+    assert refused.value.problems == ["outstanding_points_by_month has no column pending_given_points"]
+
+
+def test_every_mart_of_this_project_promises_what_its_yml_says_now():
+    """Taking a column of a mart away takes a line of two files; adding one of its own, one."""
+    types = {"string": "VARCHAR"}
+    for path in (PROJECT_ROOT / "dbt_project/models/marts").glob("*.yml"):
+        (mart,) = yaml.safe_load(path.read_text(encoding="utf-8"))["models"]
+        written = {
+            column["name"]: types.get(column["data_type"], column["data_type"].upper())
+            for column in mart["columns"]
+        }
+        assert mart_contract()[mart["name"]].items() <= written.items(), mart["name"]
+    assert {*PARQUET_FILES, UNPOSTED} <= mart_contract().keys()
+    assert not {*ADDED_COLUMNS} & {column for mart in PARQUET_FILES for column in mart_contract()[mart]}
+
+
+def test_figures_are_what_a_row_is_of_and_its_numbers():
+    assert figure_columns("programme_points_by_month")[:2] == ["currency", "opening_points"]
+    assert figure_columns("posted_transfers") == ["transfer_id", "entry_id", "points", "effective_entry_id"]
+    assert "is_account_closed" not in figure_columns("outstanding_points_by_month")
+
+
+CLOSED_MONTH = ClosedMonth("2025-01", 1, 9, 8, "", datetime(2025, 2, 3, tzinfo=UTC), "ada", {})
+
+
+def compare(tmp_path: Path, mart: str, changes: str) -> list[tuple[tuple, bool]]:
+    """What a comparison finds between two rows of a mart, and the same after ``changes``."""
+    for name, statement in (("published", ""), ("recomputed", changes)):
+        (tmp_path / name).mkdir()
+        columns = ", ".join(f"{column} {kind}" for column, kind in mart_contract()[mart].items())
+        with duckdb.connect() as connection:
+            connection.execute(f"create table mart ({columns}); insert into mart default values;")
+            connection.execute(f"insert into mart (currency) values ('MILES'); {statement}")
+            connection.execute(f"copy mart to '{tmp_path / name}/{mart}.parquet' (format parquet)")
+    manifest = {"files": {f"{mart}.parquet": {"sha256": "another"}}}
+    return [
+        (astuple(difference)[3:], is_in_figures)
+        for difference, is_in_figures in compare_files(
+            CLOSED_MONTH, manifest, tmp_path / "published", tmp_path / "recomputed"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mart", "changes", "found"),
+    [
+        ("outstanding_points_by_month", "", []),
+        (
+            "outstanding_points_by_month",
+            "alter table mart add column tier integer",
+            [((0, 0, [], ["tier INTEGER"]), False)],
+        ),
+        (
+            "outstanding_points_by_month",
+            "update mart set is_account_closed = true where currency = 'MILES'",
+            [((1, 1, [], []), False)],
+        ),
+        (
+            "outstanding_points_by_month",
+            "update mart set closing_points = 5 where currency = 'MILES'",
+            [((1, 1, [], []), True)],
+        ),
+        ("points_movements_by_month", "delete from mart where currency = 'MILES'", [((1, 0, [], []), True)]),
+        ("posted_transfers", "insert into mart (currency) values ('MILES')", [((0, 1, [], []), True)]),
+        ("programme_points_by_month", "update mart set relation_count = 3", [((2, 2, [], []), True)]),
+        ("discrepancies", "update mart set points = 3", [((2, 2, [], []), False)]),
+        (
+            "outstanding_points_by_month",
+            "alter table mart drop column closing_points",
+            [((0, 0, ["closing_points DECIMAL(38,4)"], []), True)],
+        ),
+    ],
+)
+def test_points_and_counts_that_differ_are_told_from_what_else_a_file_says(tmp_path, mart, changes, found):
+    """CASES.md, X22; DESIGN.md, section 4."""
+    assert compare(tmp_path, mart, changes) == found
+
+
+class Checkout:
+    """A second checkout of this project, whose models an analyst changes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        left_out = shutil.ignore_patterns("__pycache__")
+        for name in ("console", "ledger", "orchestration", "dbt_project", "seeds", "tests/data"):
+            shutil.copytree(PROJECT_ROOT / name, root / name, ignore=left_out)
+        for name in ("dbt_project.yml", "profiles.yml", "pyproject.toml"):
+            shutil.copyfile(PROJECT_ROOT / name, root / name)
+        self._mart = root / "dbt_project/models/marts/outstanding_points_by_month.sql"
+        self._unchanged = {path: path.read_text() for path in (self._mart, self._mart.with_suffix(".yml"))}
+
+    def add_tier(self, expression: str, data_type: str) -> None:
+        """Give the mart a column ``tier`` that it does not have in the project."""
+        sql, yml = self._unchanged.values()
+        last = "is not null as is_account_closed\n"
+        assert last in sql
+        self._mart.write_text(sql.replace(last, f"{last.strip()},\n        {expression} as tier\n"))
+        column = f"""
+      - name: tier
+        data_type: {data_type}
+        description: The club's tier.
+"""
+        self._mart.with_suffix(".yml").write_text(yml.rstrip() + column)
+
+    def points(self, home: Path, *arguments: str) -> subprocess.CompletedProcess:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
+        return subprocess.run(
+            [sys.executable, "-m", "console.points", *arguments],
+            env={**inherited, "PYTHONPATH": str(self.root), "POINTS_HOME": str(home)},
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+
+def tiers(home: Path) -> dict[str, set[object]]:
+    """The values of ``tier`` that readers see in each month."""
+    with duckdb.connect(str(database_file(home).resolve()), read_only=True) as connection:
+        rows = connection.execute(
+            "select strftime(report_month, '%Y-%m'), list(distinct tier) from outstanding_points_by_month"
+            " group by all order by all"
+        ).fetchall()
+    return {month: {*values} for month, values in rows}
+
+
+def test_a_mart_gains_a_column_changes_its_type_and_loses_it_again(copied, tmp_path):
+    """CASES.md, X22, X23: two months closed from this checkout, two from another, and one from this again."""
+    home, settings = copied.path, copied.settings()
+    other = Checkout(tmp_path / "other")
+
+    other.add_tier("cast(3 as integer)", "integer")
+    answer(other.points(home, "close", "2025-03"))
+    assert tiers(home) == {"2025-01": {None}, "2025-02": {None}, "2025-03": {3}}
+
+    other.add_tier("cast('gold' as string)", "string")
+    answer(other.points(home, "close", "2025-04"))
+    close_months(settings, "2025-05")
+    none = {month: {None} for month in ("2025-01", "2025-02", "2025-05")}
+    assert tiers(home) == {**none, "2025-03": {"3"}, "2025-04": {"gold"}}
+
+    # What readers are told.
+    exported = export_database(home, tmp_path / "copy.duckdb")
+    assert dict(exported)["outstanding_points_by_month"] == 5 * 8
+    for file in (database_file(home).resolve(), tmp_path / "copy.duckdb"):
+        with duckdb.connect(str(file), read_only=True) as connection:
+            (told,) = connection.execute(
+                "select comment from duckdb_views() where view_name = $mart union all"
+                " select comment from duckdb_tables() where table_name = $mart",
+                {"mart": "outstanding_points_by_month"},
+            ).fetchone()
+            columns = dict(
+                connection.execute(
+                    "select column_name, comment from duckdb_columns()"
+                    " where table_name = 'outstanding_points_by_month'"
+                ).fetchall()
+            )
+        assert "Never add up total, opening or closing columns over months" in told
+        assert columns["total_earned_points"].endswith("A total to date: never add it up over months.")
+        assert columns["tier"] == (
+            "The club's tier. Text, because months have it in different types."
+            " Null in months whose files do not have it."
+        )
+        assert all(columns.values()), columns
+
+    # Reports, old and new, and manifests that name the models.
+    months = [f"2025-0{month}" for month in range(1, 6)]
+    assert [len(list(read_report(home, month, "POINTS").rows())) for month in months] == [6] * 5
+    assert len(list(read_report(home, "2025-03", "POINTS", revision=1).rows())) == 6
+    models = {month: read_manifest(revision_folder(home, month, 1))["models_sha256"] for month in months}
+    assert models["2025-01"] == models["2025-02"] == models["2025-05"] == models_sha256()
+    assert len({*models.values()}) == 3
+
+    # What today's models would not say is no difference.
+    sound = verify_all(settings, full=True)
+    assert sound.recomputation.files == []
+    mart = "outstanding_points_by_month.parquet"
+    assert [astuple(note) for note in sound.recomputation.notes] == [
+        ("2025-03", 1, mart, 0, 0, ["tier INTEGER"], []),
+        ("2025-04", 1, mart, 0, 0, ["tier VARCHAR"], []),
+    ]
+
+
+def test_a_column_that_an_older_file_lacks_is_named(tmp_path):
+    """CASES.md, X22: what the next close is handed may be from before the models wanted it."""
+    unposted = tmp_path / "unposted_transfers.parquet"
+    columns = mart_contract()[UNPOSTED]
+    listed = ", ".join(
+        f"null::{data_type} as {column}" for column, data_type in columns.items() if column != "batch_id"
+    )
+    month_file(unposted, f"select {listed} limit 0")
+    environment = {
+        "POINTS_HOME": str(tmp_path),
+        "POINTS_BUILD_DATABASE": "build.duckdb",
+        "POINTS_UNPOSTED_TRANSFERS": str(unposted),
+    }
+    with pytest.raises(DbtFailed) as refused:
+        list(stream_dbt(["run", "--select", "stg_points__unposted_transfers"], environment, tmp_path))
+    assert refused.value.code == "HEADER"
+    assert f"{unposted} has no column 'batch_id'" in refused.value.sentence

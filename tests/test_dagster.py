@@ -18,8 +18,7 @@ import yaml
 from ledger.anchors import Head, read_anchor, write_anchor
 from ledger.append import appending, ledger_head
 from ledger.settings import PROJECT_ROOT, Settings
-from orchestration import build
-from orchestration.assets import report_months
+from orchestration import build, runs
 from orchestration.assets.file_checks import FILE_CHECKS, check_files
 from orchestration.dbt_manifest import read_manifest
 from orchestration.dbt_run import DbtFailed, NodeProgress
@@ -50,9 +49,12 @@ ASSETS = [
     "discrepancies",
     "outstanding_points_by_month",
     "points_movements_by_month",
+    "posted_transfers",
     "programme_points_by_month",
     "quarantined_transfers",
+    "report_months",
     "transfer_history",
+    "unposted_transfers",
     "points_currencies",
     "sample_transfers",
     "transfer_reasons",
@@ -354,7 +356,7 @@ def test_a_dbt_test_that_fails_is_a_failed_check_and_stops_the_files(tmp_path, m
         yield NodeProgress(failing, name, "test", "fail", 1, 1, seconds=0.5, failed_rows=3)
         raise DbtFailed("dbt did not pass test truth_1.")
 
-    monkeypatch.setattr(report_months, "stream_dbt", stream_dbt)
+    monkeypatch.setattr(runs, "stream_dbt", stream_dbt)
     with unchanged(programme.provisional):
         result = programme.run("2026-03-01")
     assert failure_of(result) == "dbt did not pass test truth_1."

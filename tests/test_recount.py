@@ -26,7 +26,6 @@ from ledger.models import AccountEvent, Entry, StatusChange, Transfer
 from ledger.related_transfers import write_related
 from ledger.settings import Settings
 from orchestration.build import build_months
-from orchestration.month_files import UNPOSTED_COLUMNS
 from orchestration.recount import transfers as recounted_transfers
 from orchestration.recount.opening import Opening
 from orchestration.recount.recount import Recount, RecountFailed, find_differences, recount
@@ -404,10 +403,7 @@ def hand_on(base: Path, month: str, folder: Path) -> None:
             f"copy (from outstanding_points_by_month where report_month = date '{month}-01')"
             f" to '{folder}/outstanding_points_by_month.parquet'"
         )
-        build.execute(
-            f"copy (select {UNPOSTED_COLUMNS} from transfer_history where disposition in"
-            f" ('pending', 'on_hold', 'later')) to '{folder}/unposted_transfers.parquet'"
-        )
+        build.execute(f"copy (from unposted_transfers) to '{folder}/unposted_transfers.parquet'")
 
 
 def rules_of(builder: Builder) -> Path:

@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from ledger.settings import Settings
-from orchestration import build
+from orchestration import build, runs
 from orchestration.required_tests import AuditFailed, audit_verdicts, required_tests
 from tests.conftest import transfer, write_transfers
 
@@ -68,8 +68,8 @@ def test_a_build_that_leaves_a_test_out_publishes_nothing(tmp_path, monkeypatch)
     settings = Settings.from_environment(
         {"POINTS_HOME": str(tmp_path / "home"), "POINTS_TRANSFERS": str(transfers)}
     )
-    arguments = [*build.dbt_arguments(), "--exclude", "truth_3_closing_is_outstanding"]
-    monkeypatch.setattr(build, "dbt_arguments", lambda: arguments)
+    arguments = [*runs.dbt_arguments(), "--exclude", "truth_3_closing_is_outstanding"]
+    monkeypatch.setattr(runs, "dbt_arguments", lambda: arguments)
     with pytest.raises(AuditFailed, match="truth_3_closing_is_outstanding did not run"):
         build.build_months(settings)
     assert not (tmp_path / "home" / "provisional").exists()

@@ -26,7 +26,6 @@ from ledger.cut import cut_folder, freeze
 from ledger.database import Ledger
 from ledger.models import AccountEvent, Close, StatusChange, Transfer
 from ledger.related_transfers import write_related
-from orchestration.month_files import UNPOSTED_COLUMNS
 from tests.conftest import PROJECT_ROOT, LedgerHome
 
 SEEDS = [int(seed) for seed in os.environ.get("POINTS_TEST_SEED", "20260101 7").split()]
@@ -324,10 +323,7 @@ class Builder:
                 "copy (select * from outstanding_points_by_month"
                 f" where report_month = date '{month}-01') to '{handed_on}/balances.parquet'"
             )
-            connection.execute(
-                f"copy (select {UNPOSTED_COLUMNS} from transfer_history where disposition in"
-                f" ('pending', 'on_hold', 'later')) to '{handed_on}/unposted.parquet'"
-            )
+            connection.execute(f"copy (from unposted_transfers) to '{handed_on}/unposted.parquet'")
         self.related_counts[name] = write_related(
             self.ledger,
             cut_folder(self.ledger.settings.home),

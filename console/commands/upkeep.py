@@ -63,6 +63,7 @@ def verify(
             "revisions": found.revisions,
             "published_files": found.files,
             "recomputed": found.recomputation is not None,
+            "notes": [vars(note) for note in found.recomputation.notes] if found.recomputation else [],
         }
     )
 

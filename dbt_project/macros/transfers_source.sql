@@ -50,6 +50,16 @@
     {%- if not setting(setting_name) and part and transfers_source() == "cut" -%}
         {%- set files = cut_files(part) -%}
     {%- endif -%}
+    {%- if files and execute -%}
+        {%- set relation = read_parquet(files) -%}
+        {%- set there = run_query("select * from " ~ relation ~ " limit 0").column_names -%}
+        {%- for name in columns if name not in there -%}
+            {{ exceptions.raise_compiler_error(
+                "HEADER: " ~ files[0] ~ " has no column '" ~ name
+                ~ "', which these models read: other models wrote it, so use those, or close its month again."
+            ) }}
+        {%- endfor -%}
+    {%- endif -%}
     select
         {%- for name, type in columns.items() %}
         cast({{ name if files else "null" }} as {{ type }}) as {{ name }}{{ "," if not loop.last }}

@@ -69,7 +69,7 @@ PROGRAMME_POINTS = FileKind(
 )
 PROVISIONAL_DATABASE = FileKind(
     DATABASE_NAME,
-    ["int_report_months", "customer_point_balances", "quarantined_transfers"],
+    ["report_months", "customer_point_balances", "quarantined_transfers"],
     "A read-only DuckDB database over the Parquet files of all months of the build.",
     is_monthly=False,
 )
@@ -97,12 +97,12 @@ FILE_KINDS = (
     FileKind("discrepancies.parquet", ["discrepancies"], "What deserves a look in the month, and why."),
     FileKind(
         "posted_transfers.parquet",
-        ["int_transfers_classified"],
+        ["posted_transfers"],
         "The transfers that posted in the month, with their bucket and whether they came late.",
     ),
     FileKind(
         "unposted_transfers.parquet",
-        ["transfer_history", "int_report_months"],
+        ["unposted_transfers"],
         "What the run read and left for later. Only the last month of a run has it.",
     ),
     FileKind(

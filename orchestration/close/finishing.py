@@ -52,8 +52,8 @@ class ClosedFilesLost(PointsError):
     def __init__(self, closed: ClosedMonth, home: Path) -> None:
         super().__init__(
             f"The files of {closed.name} are not in {home}/published, and made again they are not those that"
-            " the ledger's close entry names, so the rules, the settings or a version must be others than"
-            " then; put the folder back from a backup, or run this with the versions of that time."
+            " the ledger's close entry names, so the models, the rules, the settings or a version must be"
+            " others than then; put the folder back from a backup, or run this from the checkout of then."
         )
         self.closed = closed
 

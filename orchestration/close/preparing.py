@@ -20,7 +20,9 @@ from ledger.disk import sync_file, sync_folder
 from ledger.related_transfers import write_related
 from ledger.seals import seals_of
 from orchestration.close.read_back import read_back
-from orchestration.dbt_run import DbtResult, NodeProgress, run_dbt
+from orchestration.dbt_project import models_sha256
+from orchestration.dbt_run import NodeProgress, target_folder
+from orchestration.descriptions import read_descriptions
 from orchestration.fail_points import fail_point
 from orchestration.month_files import MonthFiles, months_built, write_months
 from orchestration.published.layout import prepared_folder, revision_folder
@@ -33,9 +35,9 @@ from orchestration.runs import (
     BuildProgress,
     FilesNotWritten,
     build_database,
-    dbt_arguments,
     dbt_environment,
     new_run_folder,
+    run_build,
 )
 
 Report = Callable[[BuildProgress], None]
@@ -81,15 +83,16 @@ def prepare_months(ledger: Ledger, plan: ClosePlan, report: Report) -> list[Prep
         fail_point("run begun")
         related = _write_related(ledger, plan, opening, run_folder)
         fail_point("related written")
-        result = _run_dbt(ledger, plan, opening, related, run_folder, report)
+        models = models_sha256()
+        statuses = _run_dbt(ledger, plan, opening, related, run_folder, report)
     fail_point("models built")
     required = required_tests()
-    audit_verdicts(result.statuses, required)
+    audit_verdicts(statuses, required)
     fail_point("verdicts audited")
     recounted = _recount(ledger, plan, opening, related, run_folder)
     fail_point("recounted")
     with _writing(settings.home):
-        prepared = _write_files(ledger, plan, recounted, required, run_folder, report)
+        prepared = _write_files(ledger, plan, recounted, required, models, run_folder, report)
         _sync(prepared_folder(run_folder))
     fail_point("files synced")
     read_back(prepared_folder(run_folder))
@@ -169,7 +172,7 @@ def _run_dbt(
     related: _Related | None,
     run_folder: Path,
     report: Report,
-) -> DbtResult:
+) -> dict[str, str]:
     # What a run reads lies under names that are the same in every run, relative to its folder, where dbt
     # works: other text would make dbt parse the whole project again.
     environment = {
@@ -191,7 +194,7 @@ def _run_dbt(
         report(BuildProgress("models", step.name, step.position, step.total))
         fail_point("test passed" if step.resource_type == "test" else "model built")
 
-    return run_dbt(dbt_arguments(), environment, run_folder, follow)
+    return run_build(environment, run_folder, follow)
 
 
 def _recount(
@@ -228,6 +231,7 @@ def _write_files(
     plan: ClosePlan,
     recounted: Recount,
     required: Sequence[str],
+    models: str,
     run_folder: Path,
     report: Report,
 ) -> list[PreparedMonth]:
@@ -253,6 +257,7 @@ def _write_files(
         follow,
     )
     fail_point("files written")
+    descriptions = read_descriptions(target_folder(run_folder))
     prepared = []
     before = plan.history.in_force.get(previous_month(plan.months[0]))
     previous_sha256 = before.manifest_sha256 if before else None
@@ -273,6 +278,8 @@ def _write_files(
                 tests=dict.fromkeys(required, "pass"),
                 ledger_head=plan.head,
                 previous_manifest_sha256=previous_sha256,
+                models_sha256=models,
+                descriptions=descriptions,
             ),
         )
         prepared.append(

@@ -6,7 +6,7 @@ full path, for others follow the reader's folder: in a home that was moved it is
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +18,9 @@ from ledger.data_files import connect, read_parquet
 from ledger.disk import file_sha256, sync_file, sync_folder
 from ledger.errors import PointsError
 from ledger.sql_text import literal
+from orchestration.descriptions import Description, comment_on
 from orchestration.fail_points import fail_point
-from orchestration.month_files import PARQUET_FILES
+from orchestration.month_files import PARQUET_FILES, UNPOSTED
 from orchestration.published.layout import (
     DATABASE_FOLDER,
     DATABASE_NAME,
@@ -31,13 +32,48 @@ from orchestration.published.layout import (
     revision_folder,
 )
 from orchestration.published.manifests import PublishedDamaged, read_manifest
+from orchestration.published.month_views import describe_months, find_month_files, join_months
 
-# Where each view finds the month of a row.
-_MONTH_COLUMNS = {
-    **{name: column for name, (column, _) in PARQUET_FILES.items()},
-    "posted_transfers": "posting_month",
+# The tables and views, those of months first.
+NAMES = ("published_months", *PARQUET_FILES, UNPOSTED, "customer_point_balances")
+
+_OF_THE_MONTH = {
+    "revision": "1 for the first close of the month, one more for each time it was closed again.",
+    "period_start_date": "The first day of the report month.",
+    "period_end_date": "The last day of the report month.",
 }
-VIEWS = (*_MONTH_COLUMNS, "unposted_transfers", "customer_point_balances")
+_MONTHS = Description(
+    "The closed months as readers have them. One row for each month.",
+    {
+        "report_month": "The first day of the month of that name.",
+        "period_start_date": _OF_THE_MONTH["period_start_date"],
+        "period_end_date": _OF_THE_MONTH["period_end_date"],
+        "revision": _OF_THE_MONTH["revision"],
+        "status": "`issued`, `signed_off`, or `reopened` while the month is to be closed again.",
+        "cutoff_entry_id": "The last entry of the ledger that the close knew.",
+        "closed_at": "When the month was closed, in UTC.",
+        "closed_by": "Who closed the month.",
+        "signed_off_at": "When the month was signed off, in UTC; null until then.",
+        "signed_off_by": "Who signed the month off; null until then.",
+        "manifest_sha256": "The SHA-256 of the month's manifest, as the ledger's close entry names it.",
+    },
+)
+_BALANCES = Description(
+    "What each customer had at the end of the newest closed month, and what waited at its close; not what may"
+    " be spent today. Points of two currencies are never added up. One row for each currency and relation"
+    " reference.",
+    {
+        "currency": "The code of the currency. Points of two currencies are never added up.",
+        "relation_reference": "The customer or account that the points belong to.",
+        "approved_points": "The closing balance of the newest closed month.",
+        "pending_given_points": "Points of pending gives. Not in the balance.",
+        "pending_deducted_points": "Points of pending deducts, which are reserved.",
+        "on_hold_given_points": "Points of gives on hold. Not in the balance.",
+        "on_hold_deducted_points": "Points of deducts on hold, which are reserved.",
+        "spendable_points": "Approved points less what pending and held deducts reserve.",
+        "is_account_closed": "Whether the account was closed by then.",
+    },
+)
 
 
 class ExportTargetTaken(PointsError):
@@ -154,8 +190,10 @@ def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
             connection.execute(f"attach {literal(source.resolve())} as published (read_only)")
             tables = [
                 (name, *connection.execute(f"create table {name} as from published.{name}").fetchone())
-                for name in ("published_months", *VIEWS)
+                for name in NAMES
             ]
+            for name in NAMES:
+                comment_on(connection, "table", name, _read_description(connection, name))
             connection.execute("detach published")
         sync_file(unfinished)
         # Unlike a rename, a link does not replace what another process has put there meanwhile.
@@ -181,35 +219,56 @@ def _create(file: Path, home: Path, history: CloseHistory) -> None:
         folders = [
             revision_folder(home.absolute(), closed.report_month, closed.revision) for closed in issued
         ]
-        _create_months(connection, history, issued, folders)
+        manifests = [
+            read_manifest(folder, closed.manifest_sha256)
+            for closed, folder in zip(issued, folders, strict=True)
+        ]
+        _create_months(connection, history, issued, manifests)
+        comment_on(connection, "table", "published_months", _MONTHS)
         fail_point("database begun")
-        for name, month_column in _MONTH_COLUMNS.items():
-            files = [folder / f"{name}.parquet" for folder in folders]
+        for name, (month_column, _) in PARQUET_FILES.items():
+            files = list(find_month_files(name, folders, manifests))
             connection.execute(
                 f"create view {name} as"
                 " select files.*, months.revision, months.period_start_date, months.period_end_date"
-                f" from {read_parquet(files)} as files"
+                f" from ({join_months(files)}) as files"
                 f" inner join published_months as months on files.{month_column} = months.report_month"
             )
-        newest = folders[-1]
-        unposted = read_parquet(newest / "unposted_transfers.parquet")
-        connection.execute(f"create view unposted_transfers as from {unposted}")
-        connection.execute(_customer_point_balances(newest))
+            comment_on(connection, "view", name, describe_months(files, _OF_THE_MONTH))
+        unposted = list(find_month_files(UNPOSTED, folders[-1:], manifests[-1:]))
+        connection.execute(f"create view {UNPOSTED} as {join_months(unposted)}")
+        comment_on(connection, "view", UNPOSTED, describe_months(unposted))
+        connection.execute(_customer_point_balances(folders[-1]))
+        comment_on(connection, "view", "customer_point_balances", _BALANCES)
+
+
+def _read_description(connection: duckdb.DuckDBPyConnection, name: str) -> Description:
+    """What the attached database of published months says of a table or view of it."""
+    texts = connection.execute(
+        "select comment from duckdb_views() where database_name = 'published' and view_name = $name union all"
+        " select comment from duckdb_tables() where database_name = 'published' and table_name = $name",
+        {"name": name},
+    ).fetchone()
+    columns = connection.execute(
+        "select column_name, comment from duckdb_columns() where database_name = 'published'"
+        " and table_name = $name and comment is not null",
+        {"name": name},
+    ).fetchall()
+    return Description(texts[0] or "", dict(columns))
 
 
 def _create_months(
     connection: duckdb.DuckDBPyConnection,
     history: CloseHistory,
     issued: Sequence[ClosedMonth],
-    folders: Sequence[Path],
+    manifests: Sequence[Mapping],
 ) -> None:
     connection.execute(
         "create table published_months (report_month date, period_start_date date, period_end_date date,"
         " revision integer, status varchar, cutoff_entry_id bigint, closed_at timestamp, closed_by varchar,"
         " signed_off_at timestamp, signed_off_by varchar, manifest_sha256 varchar)"
     )
-    for closed, folder in zip(issued, folders, strict=True):
-        manifest = read_manifest(folder, closed.manifest_sha256)
+    for closed, manifest in zip(issued, manifests, strict=True):
         signature = history.signatures.get((closed.report_month, closed.revision))
         connection.execute(
             "insert into published_months values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -8,16 +8,18 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 from ledger.anchors import Head
 from ledger.closes import ClosedMonth
-from ledger.data_files import connect, parquet_footer
+from ledger.data_files import connect, parquet_footer, read_parquet
 from ledger.disk import file_sha256
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
+from orchestration.descriptions import Description
 from orchestration.published.layout import MANIFEST_NAME
 
 _SEEDS = ("transfer_reasons.csv", "points_currencies.csv")
@@ -48,7 +50,8 @@ class Facts:
 
     ``zone_changes_sha256`` is the hash of the zone's changes (`ledger.zones`) that decided its days;
     ``control_totals`` are by currency (`orchestration.recount`); ``tests`` are dbt's verdicts by unique
-    id; ``ledger_head`` is where the ledger was frozen.
+    id; ``ledger_head`` is where the ledger was frozen. ``models_sha256`` and ``descriptions``, by mart, are
+    those of the models that were run.
     """
 
     programme: str
@@ -62,6 +65,17 @@ class Facts:
     tests: Mapping[str, str]
     ledger_head: Head
     previous_manifest_sha256: str | None
+    models_sha256: str
+    descriptions: Mapping[str, Description]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a Parquet file: its name, its type as DuckDB calls it, and what it means."""
+
+    name: str
+    type: str
+    description: str
 
 
 def write_manifest(folder: Path, facts: Facts) -> str:
@@ -78,8 +92,9 @@ def write_manifest(folder: Path, facts: Facts) -> str:
         "zone_changes_sha256": facts.zone_changes_sha256,
         "counts": _count_rows(path for path in files if path.suffix == ".parquet"),
         "control_totals": facts.control_totals,
-        "files": {path.name: {"sha256": file_sha256(path), "bytes": path.stat().st_size} for path in files},
+        "files": {path.name: _describe_file(path, facts.descriptions) for path in files},
         "seeds_sha256": seeds_sha256(),
+        "models_sha256": facts.models_sha256,
         "versions": {name: version(name) for name in _VERSIONS},
         "tests": dict(sorted(facts.tests.items())),
         "ledger_chain_digest": facts.ledger_head.chain_digest.hex(),
@@ -134,6 +149,28 @@ def _count_rows(files: Iterable[Path]) -> dict[str, int]:
             file.stem: connection.execute(f"select num_rows from {parquet_footer(file)}").fetchone()[0]
             for file in files
         }
+
+
+def _describe_file(path: Path, descriptions: Mapping[str, Description]) -> dict[str, object]:
+    facts: dict[str, object] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+    if path.suffix != ".parquet":
+        return facts
+    mart = descriptions[path.stem]
+    columns = [asdict(column) for column in read_columns(path, mart.columns)]
+    return {**facts, "description": mart.text, "columns": columns}
+
+
+def list_columns(folder: Path, manifest: Mapping, name: str) -> list[Column]:
+    """The columns of a Parquet file of ``folder``, in order; an older manifest says no word of them."""
+    columns = manifest["files"][name].get("columns")
+    return read_columns(folder / name) if columns is None else [Column(**column) for column in columns]
+
+
+def read_columns(path: Path, descriptions: Mapping[str, str] = MappingProxyType({})) -> list[Column]:
+    """The columns of a Parquet file as it has them."""
+    with connect() as connection:
+        described = connection.execute(f"describe from {read_parquet(path)}").fetchall()
+    return [Column(name, data_type, descriptions.get(name, "")) for name, data_type, *_ in described]
 
 
 def _sha256_of_published(path: Path) -> str:

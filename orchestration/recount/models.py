@@ -172,9 +172,17 @@ def _count_rows(
         "customer_point_balances": sum(counts.pairs.values()),
         "outstanding_points_by_month": sum(line.relations for line in counts.lines.values()),
         "points_movements_by_month": sum(movement_rows.values()),
+        "posted_transfers": sum(line.posted for line in counts.lines.values()),
         "programme_points_by_month": len(counts.lines),
         "quarantined_transfers": 0,
+        "report_months": months,
         "transfer_history": new + left,
+        "unposted_transfers": sum(
+            tally.transfers
+            for tally in counts.tallies
+            if tally.status in ("pending", "on_hold")
+            or (tally.posting_month or 0) > month_number(scope.months[-1])
+        ),
     }
     # Zero is right only where nothing could be there; how many there are is more than a recount repeats.
     bounded = {
