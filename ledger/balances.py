@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from django.db import connection
 
+from ledger.ahead import reserved_points, transfers_ahead
 from ledger.fields import from_microseconds, from_units, to_microseconds
 from ledger.models import WAITING
 
@@ -52,7 +53,8 @@ class Balance:
     """One relation reference's points in one currency; the columns are those of customer_point_balances.
 
     ``approved_points`` have taken effect, the newest of them at ``last_effective_at``; ``later_points`` are
-    approved and will, the next of them at ``next_effective_at``. From the one instant until the other the
+    approved and will, the next of them at ``next_effective_at``, and ``reserved_points`` is what the deducts
+    among these reserve. From the one instant until the other the
     balance is the same, so long as no entry comes; None is no bound.
     """
 
@@ -64,13 +66,16 @@ class Balance:
     on_hold_given_points: Decimal = Decimal(0)
     on_hold_deducted_points: Decimal = Decimal(0)
     later_points: Decimal = Decimal(0)
+    reserved_points: Decimal = Decimal(0)
     last_effective_at: datetime | None = None
     next_effective_at: datetime | None = None
 
     @property
     def spendable_points(self) -> Decimal:
-        """What may be spent: approved points less what pending and held deducts reserve (DESIGN.md, 5)."""
-        return self.approved_points - self.pending_deducted_points - self.on_hold_deducted_points
+        """What may be spent: approved points less what deducts reserve that are pending, on hold or ahead
+        (DESIGN.md, section 5)."""
+        waiting_points = self.pending_deducted_points + self.on_hold_deducted_points
+        return self.approved_points - waiting_points - self.reserved_points
 
 
 def balances_of(references: Iterable[str], now: datetime) -> dict[tuple[str, str], Balance]:
@@ -88,6 +93,9 @@ def balances_of(references: Iterable[str], now: datetime) -> dict[tuple[str, str
             for reference, currency, *part in cursor.fetchall():
                 known = balances.get((reference, currency), Balance(reference, currency))
                 balances[reference, currency] = _with_part(known, *part)
+    with_later = {key[0] for key, balance in balances.items() if balance.next_effective_at}
+    for key, points in reserved_points(transfers_ahead(list(with_later), now)).items():
+        balances[key] = replace(balances[key], reserved_points=points)
     return balances
 
 

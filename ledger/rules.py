@@ -30,10 +30,12 @@ class ValueRefused(PointsError):
 
 @dataclass(frozen=True)
 class Reason:
-    """A reason with a style that it allows; ``by_hand`` says whether people may choose it."""
+    """A reason with a style that it allows; ``by_hand`` says whether people may choose it. ``bucket`` is that
+    of the newest rule."""
 
     reason: str
     style: str
+    bucket: str
     by_hand: bool
     label: str
 
@@ -44,9 +46,9 @@ def reasons() -> dict[tuple[str, str], Reason]:
     with open(PROJECT_ROOT / "seeds" / "transfer_reasons.csv", encoding="utf-8", newline="") as file:
         return {
             (row["reason"], row["style"]): Reason(
-                row["reason"], row["style"], row["by_hand"] == "true", row["label"]
+                row["reason"], row["style"], row["bucket"], row["by_hand"] == "true", row["label"]
             )
-            for row in csv.DictReader(file)
+            for row in sorted(csv.DictReader(file), key=lambda row: row["from_month"])
         }
 
 

@@ -322,7 +322,7 @@ class HostileWorld:
             style,
             Decimal(random.choice(POINTS)),
             reason,
-            self.now - timedelta(days=random.randint(0, 40)),
+            self.now - timedelta(days=random.randint(0, 40) if random.random() < 0.8 else -5),
             random.choice(["approved", "approved", "approved", "pending", "on_hold", "cancelled"]),
             self.ledger.user,
             by_file=True,

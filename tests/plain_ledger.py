@@ -155,7 +155,40 @@ class PlainLedger:
 
     def spendable(self, relation: str, currency: str, now: datetime) -> Decimal:
         reserved = sum((self.waiting(relation, currency, "deduct", status) for status in WAITING), Decimal(0))
-        return self.balance(relation, currency, now) - reserved
+        return self.balance(relation, currency, now) - reserved - self.reserved_ahead(relation, currency, now)
+
+    def is_ahead(self, transfer: PlainTransfer, now: datetime) -> bool:
+        return transfer.status == "approved" and transfer.effective_at > now
+
+    def first_ahead(self, transfer: PlainTransfer, now: datetime) -> PlainTransfer:
+        """What a transfer ahead revokes, to any depth, so long as that is ahead too; or itself."""
+        original = self.transfers.get(transfer.reverses) if transfer.reason == "revocation" else None
+        if original is not None and self.is_ahead(original, now):
+            return self.first_ahead(original, now)
+        return transfer
+
+    def expires(self, transfer: PlainTransfer) -> bool:
+        if transfer.reason == "revocation":
+            return transfer.reverses in self.transfers and self.expires(self.transfers[transfer.reverses])
+        return self.reasons[transfer.reason, transfer.style]["bucket"] == "expired"
+
+    def reserves(self, transfer: PlainTransfer, now: datetime) -> bool:
+        """Whether a transfer ahead belongs to a deduct that reserves its points."""
+        first = self.first_ahead(transfer, now)
+        return first.style == "deduct" and not self.expires(first)
+
+    def reserved_ahead(self, relation: str, currency: str, now: datetime) -> Decimal:
+        """What is left of each deduct that has not taken effect yet."""
+        left: dict[str, Decimal] = defaultdict(Decimal)
+        for transfer in self.transfers.values():
+            is_own = (transfer.relation, transfer.currency) == (relation, currency)
+            if is_own and self.is_ahead(transfer, now) and self.reserves(transfer, now):
+                left[self.first_ahead(transfer, now).transfer_id] -= transfer.signed
+        return sum((max(points, Decimal(0)) for points in left.values()), Decimal(0))
+
+    def must_fit(self, transfer: PlainTransfer, now: datetime) -> bool:
+        """Whether a deduct takes what is there to be spent, and not what is still to come."""
+        return transfer.occurred_at <= now or self.first_ahead(transfer, now).style == "deduct"
 
     def pairs(self) -> set[tuple[str, str]]:
         return {(transfer.relation, transfer.currency) for transfer in self.transfers.values()}
@@ -172,7 +205,8 @@ class PlainLedger:
         if self.is_closed(transfer.relation):
             broken.add("ACCOUNT_CLOSED")
         spendable = self.spendable(transfer.relation, transfer.currency, now)
-        if transfer.style == "deduct" and not allow_negative and transfer.points > spendable:
+        is_too_much = transfer.points > spendable and self.must_fit(transfer, now)
+        if transfer.style == "deduct" and not allow_negative and is_too_much:
             broken.add("NOT_ENOUGH")
         if not broken:
             if self.limit is not None and transfer.points > self.limit and transfer.status == "approved":
@@ -206,7 +240,7 @@ class PlainLedger:
             OPPOSITE[original.style],
             left if points is None else points,
             "revocation",
-            now,
+            max(now, original.effective_at),
             "approved",
             user,
             reverses=transfer_id,
@@ -238,7 +272,7 @@ class PlainLedger:
                 broken.add("REVOKED")
             if transfer.style == "deduct" and not allow_negative:
                 spendable = self.spendable(transfer.relation, transfer.currency, now) + transfer.points
-                if transfer.points > spendable:
+                if transfer.points > spendable and self.must_fit(transfer, now):
                     broken.add("NOT_ENOUGH")
         if not broken:
             self.move(transfer, status, now)
@@ -269,13 +303,21 @@ class PlainLedger:
         return set()
 
     def obstacles_to_closing(self, relation: str, now: datetime) -> list[PlainTransfer]:
+        """What waits, and what is ahead and not revoked with effect at the very same time."""
+        own = [transfer for transfer in self.transfers.values() if transfer.relation == relation]
+        ahead = [transfer for transfer in own if self.is_ahead(transfer, now)]
+
+        def together(transfer: PlainTransfer) -> tuple:
+            first = self.first_ahead(transfer, now)
+            return (transfer.currency, first.transfer_id, transfer.effective_at)
+
+        sums: dict[tuple, Decimal] = defaultdict(Decimal)
+        for transfer in ahead:
+            sums[together(transfer)] += transfer.signed
         return [
             transfer
-            for transfer in self.transfers.values()
-            if transfer.relation == relation
-            and (
-                transfer.status in WAITING or (transfer.status == "approved" and transfer.effective_at > now)
-            )
+            for transfer in own
+            if transfer.status in WAITING or (transfer in ahead and sums[together(transfer)] != 0)
         ]
 
     def close_account(

@@ -16,6 +16,7 @@ from ledger.models import AccountEvent, Batch, Transfer
 from ledger.relations import AccountClosed, UnknownRelation, closed_references, known_references
 from ledger.rules import ValueRefused
 from ledger.statuses import current_statuses
+from tests.conftest import ledger_transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -155,6 +156,42 @@ def test_what_is_dated_in_the_future_is_in_the_way_whatever_is_said(ledger):
         close_account(ledger, "C-1", cancel_pending=True)
     assert refused.value.later_transfer_ids == ("T-1", "T-2")
     assert ledger_head() == head
+
+
+def test_what_is_dated_in_the_future_and_revoked_is_not_in_the_way(ledger):
+    """CASES.md, R26: a give dated 2195 by a typo keeps the account only until all of it is revoked, with
+    effect at the same time; and a deduct likewise, which reserves its points until then."""
+    typo = datetime(2195, 3, 10, tzinfo=UTC)
+    give(ledger, "C-1", "100", new=True)
+    give(ledger, "C-1", "500", occurred_at=typo, transfer_id="T-1")
+    (revocation,) = revoke(ledger, ["T-1"], "400", revocation_id="R-1")
+    assert revocation.occurred_at == typo
+    with pytest.raises(AccountInUse) as refused:
+        close_account(ledger, "C-1")
+    assert refused.value.later_transfer_ids == ("T-1", "R-1")
+    revoke(ledger, ["T-1"], revocation_id="R-2")
+    deduct(ledger, "C-1", "30", occurred_at=typo, transfer_id="T-2")
+    assert balances_of(["C-1"], NOW)["C-1", "POINTS"].spendable_points == 70
+    with pytest.raises(AccountInUse):
+        close_account(ledger, "C-1")
+    revoke(ledger, ["T-2"], revocation_id="R-3")
+    assert balances_of(["C-1"], NOW)["C-1", "POINTS"].spendable_points == 100
+    outcome = close_account(ledger, "C-1")
+    assert [transfer.points for transfer in outcome.transfers] == [100]
+    for instant in (NOW, typo - timedelta(seconds=1), typo):
+        assert balances_of(["C-1"], instant)["C-1", "POINTS"].approved_points == 0
+
+
+def test_a_revocation_that_takes_effect_at_another_time_leaves_the_account_in_use(ledger):
+    """CASES.md, R26, as a file may have it: until then the balance would not be zero."""
+    give(ledger, "C-1", "100", new=True, occurred_at=NOW + timedelta(days=9), transfer_id="T-1")
+    with appending(ledger) as appender:
+        appender.append(
+            ledger_transfer("R-1", "100", style="deduct", reason="revocation", reverses_transfer_id="T-1")
+        )
+    with pytest.raises(AccountInUse) as refused:
+        close_account(ledger, "C-1")
+    assert refused.value.later_transfer_ids == ("T-1",)
 
 
 def test_what_the_ledger_does_not_know_cannot_be_closed(ledger):

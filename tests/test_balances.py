@@ -5,9 +5,11 @@ import os
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import product
 
 import pytest
 
+from ledger.ahead import transfers_ahead
 from ledger.append import appending, ledger_head
 from ledger.balances import balances_of
 from ledger.cut import freeze
@@ -112,21 +114,33 @@ def test_every_page_in_every_order_and_with_every_filter_is_what_adding_up_says(
     chance = random.Random(seed)
     ledger = ledger_home.open(clock=lambda: NOON)
     entries = []
+    made = []
     for number in range(150):
         relation = f"{chance.choice('CD')}-{chance.randrange(40):02d}"
         status = chance.choice(["approved"] * 4 + ["pending", "on_hold", "cancelled"])
-        entries.append(
-            a_transfer(
-                f"T{number}",
-                relation,
-                str(Decimal(chance.randrange(1, 50_000)) / 100),
-                chance.choice(["give", "deduct"]),
-                currency=chance.choice(["POINTS", "POINTS", "MILES"]),
-                status=status,
-                reason=chance.choice(["admin_adjustment"] * 9 + ["account_closure"]),
-                occurred_at=NOON + timedelta(hours=chance.randrange(-500, 50)),
-            )
-        )
+        values = {
+            "relation_reference": relation,
+            "points": str(Decimal(chance.randrange(1, 50_000)) / 100),
+            "style": chance.choice(["give", "deduct"]),
+            "currency": chance.choice(["POINTS", "POINTS", "MILES"]),
+            "reason": chance.choice(["admin_adjustment"] * 7 + ["expiry"] * 2 + ["account_closure"]),
+            "occurred_at": NOON + timedelta(hours=chance.choice([chance.randrange(-500, 50), 20])),
+        }
+        ahead = [transfer for transfer in made if transfer.occurred_at > NOON]
+        if ahead and number % 2:
+            # What revokes what has not taken effect, and mostly takes effect with it.
+            original = chance.choice([*ahead[-3:], *made[-3:]])
+            values |= {
+                "relation_reference": original.relation_reference,
+                "style": "give" if original.style == "deduct" else "deduct",
+                "currency": original.currency,
+                "reason": "revocation",
+                "reverses_transfer_id": original.transfer_id,
+                "occurred_at": original.occurred_at,
+            }
+            relation = original.relation_reference
+        made.append(ledger_transfer(f"T{number}", **values, status=status))
+        entries.append(made[-1])
         if status in ("pending", "on_hold") and chance.random() < 0.5:
             change = a_change(f"T{number}", chance.choice(["approved", "cancelled"]))
             change.changed_at += timedelta(hours=chance.randrange(-9, 9))
@@ -139,6 +153,9 @@ def test_every_page_in_every_order_and_with_every_filter_is_what_adding_up_says(
     everything = list(every_listed_balance(ledger, {}))
     expected_keys = set(balances_of({row.relation_reference for row in everything}, NOON))
     assert expected_keys <= {(row.relation_reference, row.currency) for row in everything}
+    found = transfers_ahead(sorted({row.relation_reference for row in everything}), NOON)
+    kinds = {(row.reserves, row.first is row.transfer) for row in found}
+    assert kinds == set(product([True, False], repeat=2))
     filters = {
         "relation_prefix": lambda row, value: row.relation_reference.startswith(value),
         "currency": lambda row, value: row.currency == value,

@@ -37,6 +37,7 @@ ASSETS = [
     "int_month_spans",
     "int_orphan_descendants",
     "int_pending_by_month",
+    "int_points_reserved",
     "int_report_months",
     "int_revocation_chains",
     "int_revocation_lineage",

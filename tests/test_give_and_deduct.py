@@ -7,16 +7,18 @@ from decimal import Decimal
 import pytest
 
 from ledger.acts.comments import LONGEST_COMMENT, CommentInvalid, add_comment
-from ledger.acts.revocations import UnknownTransfer
+from ledger.acts.decisions import approve
+from ledger.acts.revocations import UnknownTransfer, revoke
 from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfer_requests import ReasonNotByHand
 from ledger.acts.transfers import deduct, give
-from ledger.append import ledger_head
+from ledger.append import appending, ledger_head
 from ledger.balances import balances_of
 from ledger.identifiers import IdConflict
 from ledger.models import Comment, Transfer
 from ledger.relations import UnknownRelation
 from ledger.rules import ValueRefused, check_identifier
+from tests.conftest import ledger_transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -256,3 +258,48 @@ def test_the_command_answers_people_and_programs(points, ledger_home):
     )
     assert run("comment", "T-1", "late flight").stdout == "Noted beside T-1: late flight\n"
     assert run("give", "C-1").returncode == 2
+
+
+def test_what_is_deducted_ahead_is_reserved_unless_it_expires(ledger):
+    """DESIGN.md, section 5 (spendable): 100 less 30 that will be redeemed; what will expire may be spent
+    before, and of a give ahead that is revoked nothing was there to be spent."""
+    later = NOW + timedelta(days=5)
+
+    give(ledger, "C-1", "100", new=True)
+    deduct(ledger, "C-1", "30", reason="redemption", occurred_at=later, transfer_id="D-1")
+    assert spendable("C-1") == 70
+    with pytest.raises(NotEnoughPoints) as refused:
+        deduct(ledger, "C-1", "70.0001")
+    assert refused.value.spendable_points == 70
+    with appending(ledger) as appender:
+        appender.append(ledger_transfer("E-1", "40", style="deduct", reason="expiry", occurred_at=later))
+    assert spendable("C-1") == 70
+    assert balances_of(["C-1"], later)["C-1", "POINTS"].spendable_points == 30
+    give(ledger, "C-1", "500", occurred_at=later, transfer_id="G-1")
+    deduct(ledger, "C-1", "70")
+    # It takes nothing that is there, so it fits although nothing is.
+    revoke(ledger, ["G-1"])
+    assert spendable("C-1") == 0
+    revoke(ledger, ["D-1"], "10", revocation_id="R-1")
+    assert spendable("C-1") == 10
+    deduct(ledger, "C-1", "10")
+    # To revoke that would take what has been spent since.
+    with pytest.raises(NotEnoughPoints):
+        revoke(ledger, ["R-1"])
+
+
+def test_an_approval_ahead_reserves_what_waiting_had(ledger, ledger_home):
+    """DESIGN.md, section 5 (spendable)."""
+    later = NOW + timedelta(days=5)
+    give(ledger, "C-1", "100", new=True)
+    deduct(ledger, "C-1", "100", status="pending", occurred_at=later, transfer_id="D-1")
+    bob = ledger_home.open("bob", clock=lambda: NOW)
+    approve(bob, ["D-1"])
+    with pytest.raises(NotEnoughPoints):
+        deduct(ledger, "C-1", "0.0001")
+    careful = ledger_home.open(clock=lambda: NOW, POINTS_APPROVAL_ABOVE="50")
+    revoke(careful, ["D-1"], revocation_id="R-1")
+    with pytest.raises(NotEnoughPoints):
+        deduct(ledger, "C-1", "0.0001")
+    approve(bob, ["R-1"])
+    deduct(ledger, "C-1", "100")

@@ -80,6 +80,7 @@ def recount_of(ledger: Ledger, months: Sequence[str], **values) -> Recount:
         "closes": [],
         "first_month": None,
         "settings": ledger.settings,
+        "is_close": False,
     }
     return recount(months=months, **{**defaults, **values})
 
@@ -446,6 +447,7 @@ def split(tmp_path_factory) -> Split:
             first_month=MONTHS[0],
             related_transfers=folder / "handed-to-second" / "related.parquet",
             related_status_changes=folder / "handed-to-second" / "related_status_changes.parquet",
+            is_close=True,
         )
         whole_recount = recount_of(
             ledger, MONTHS, closes=[(month, cutoffs[month]) for month in cutoffs], first_month=MONTHS[0]
@@ -754,7 +756,16 @@ DAMAGES = [
     Damage(
         "a discrepancy of a later month that is lost",
         "delete from discrepancies where report_month > '2026-06-01'",
-        ("discrepancies (later, future_dated) has rows 0",),
+        ("discrepancies (later, ", ") has rows 0"),
+    ),
+    Damage(
+        "spendable points without what is reserved ahead",
+        """
+        delete from int_points_reserved;
+        update customer_point_balances set
+            spendable_points = spendable_points + reserved_points, reserved_points = 0
+        """,
+        ("customer_point_balances (POINTS) has spendable_points",),
     ),
     Damage(
         "nothing pending, in every table",

@@ -115,16 +115,22 @@ class World:
 
     def give_or_deduct(self, appender: Appender) -> None:
         reason, style = self.dice.choice(REASONS)
-        self.append_transfer(appender, reason=reason, style=style)
+        values = {}
+        if self.transfers and self.dice.random() < 0.05:
+            # From before there was a rule: only a revocation revokes.
+            values["reverses_transfer_id"] = self.dice.choice(list(self.transfers))
+        self.append_transfer(appender, reason=reason, style=style, **values)
 
     def revoke(self, appender: Appender) -> None:
         """Revoke something: lately recorded, or of any age, or a revocation; a little, all, or too much."""
         known = list(self.transfers.values())
         if not known:
             return
-        revocations = [transfer for transfer in known if transfer.reverses_transfer_id]
-        pools = [known[-30:], known, revocations or known, revocations[-10:] or known]
-        original = self.dice.choice(self.dice.choice(pools))
+        revocations = [transfer for transfer in known if transfer.revokes_transfer_id]
+        ahead = [transfer for transfer in known if transfer.occurred_at > appender.recorded_at]
+        closures = [transfer for transfer in known if transfer.reason == "account_closure"]
+        pools = [known[-30:], known, revocations, revocations[-10:], ahead, closures]
+        original = self.dice.choice(self.dice.choice(pools) or known)
         share = Decimal(self.dice.choice(["0.3", "0.5", "0.9", "1", "1", "1.2"]))
         values = {
             "relation_reference": original.relation_reference,
@@ -132,6 +138,9 @@ class World:
             "style": OPPOSITE[original.style],
             "points": max(round(original.points * share, 4), Decimal("0.0001")),
         }
+        if original.occurred_at > appender.recorded_at and self.dice.random() < 0.8:
+            # As a command does it: both take effect together.
+            values["occurred_at"] = original.occurred_at
         if self.dice.random() < 0.08:
             other = self.dice.choice(["relation_reference", "currency", "style"])
             values[other] = {
@@ -174,7 +183,7 @@ class World:
                 below = [
                     transfer.transfer_id
                     for transfer in self.transfers.values()
-                    if transfer.reverses_transfer_id == reversed_id
+                    if transfer.revokes_transfer_id == reversed_id
                 ]
                 if not below:
                     break
@@ -481,7 +490,13 @@ def test_the_world_holds_what_the_equality_is_about(builds):
             "select count(*) from stg_points__status_changes where transfer_id in"
             " (select transfer_id from stg_points__related_transfers)"
         ).fetchone()[0]
+        reserved, freed, links = connection.execute(
+            "select (select count(*) from int_points_reserved),"
+            " count(*) filter (reason = 'revocation' and occurred_at > recorded_at),"
+            " count(*) filter (reason <> 'revocation' and reverses_transfer_id is not null)"
+            " from int_transfers_classified"
+        ).fetchone()
     assert {kind for (kind,) in found} == KINDS
     assert deepest >= 5
     assert min(late, handed_in, of_related, ended, changes, *builds.related_counts.values()) > 3
-    assert min(across, closures_before) > 0
+    assert min(across, closures_before, reserved, freed, links) > 0

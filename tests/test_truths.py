@@ -211,7 +211,7 @@ CASES = [
         "a transfer left by an earlier close and read by nobody",
         TRUTH_5,
         """insert into stg_points__unposted_transfers by name
-        select * exclude (status), status from stg_points__transfers
+        select * exclude (status, first_changed_to, first_changed_at), status from stg_points__transfers
         cross join (select 'pending' as status) as waiting where transfer_id = 'S-031'""",
     ),
     Case(

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Q
-
 from ledger.acts.approval import check_approver, exceeds_limit
 from ledger.acts.transfer_requests import checked_note
 from ledger.acts.transfers import RecordedTransfer, recorded
+from ledger.ahead import TransferAhead, transfers_ahead
 from ledger.append import Appender, appending
 from ledger.balances import Balance, balances_of
 from ledger.database import Ledger
@@ -25,7 +24,7 @@ from ledger.identifiers import (
 from ledger.models import WAITING, AccountEvent, Batch, StatusChange, Transfer
 from ledger.relations import UnknownRelation, account_history, closed_references, known_references
 from ledger.rules import check_identifier
-from ledger.statuses import current_standings
+from ledger.statuses import current_statuses
 
 # The most that one transfer can hold; a larger balance is closed by several.
 _LARGEST_POINTS = Decimal("99999999999999.9999")
@@ -33,7 +32,8 @@ _NAMED_IN_SENTENCE = 5
 
 
 class AccountInUse(PointsError):
-    """An account cannot be closed while something of it is pending, held or dated in the future."""
+    """An account cannot be closed while something of it is pending, held or dated in the future and not
+    revoked (CASES.md, R26)."""
 
     code = "ACCOUNT_IN_USE"
 
@@ -44,7 +44,7 @@ class AccountInUse(PointsError):
             remedies.append("decide on what waits, or say --cancel-pending")
         if later:
             parts.append(f"dated in the future: {_named(later)}")
-            remedies.append("revoke what is dated in the future and wait until it has taken effect")
+            remedies.append("revoke what is dated in the future")
         super().__init__(
             f"The account of {relation_reference} cannot be closed because of transfers"
             f" {', and '.join(parts)}; {', and '.join(remedies)}."
@@ -311,20 +311,27 @@ def _balances(relation_reference: str, now: datetime) -> list[Balance]:
 
 def _check_not_in_use(relation_reference: str, now: datetime, cancel_pending: bool) -> list[str]:
     """The transfers that wait, and may be cancelled; raises `AccountInUse` where anything is in the way."""
-    candidates = list(
-        Transfer.objects.filter(relation_reference=relation_reference)
-        .filter(Q(status__in=WAITING) | Q(occurred_at__gt=now))
-        .order_by("entry_id")
-    )
-    waiting, later = [], []
-    for transfer_id, standing in current_standings(candidates).items():
-        if standing.status in WAITING:
-            waiting.append(transfer_id)
-        elif standing.effective_at is not None and standing.effective_at > now:
-            later.append(transfer_id)
+    candidates = Transfer.objects.filter(relation_reference=relation_reference, status__in=WAITING)
+    statuses = current_statuses(candidates.order_by("entry_id"))
+    waiting = [transfer_id for transfer_id, status in statuses.items() if status in WAITING]
+    later = _unrevoked_ahead(relation_reference, now)
     if later or (waiting and not cancel_pending):
         raise AccountInUse(relation_reference, [] if cancel_pending else waiting, later)
     return waiting
+
+
+def _unrevoked_ahead(relation_reference: str, now: datetime) -> list[str]:
+    """The transfers ahead of which something comes, because they are not revoked with effect together."""
+    together: dict[tuple[str, str, datetime], list[TransferAhead]] = {}
+    for ahead in transfers_ahead([relation_reference], now):
+        key = (ahead.transfer.currency, ahead.first.transfer_id, ahead.effective_at)
+        together.setdefault(key, []).append(ahead)
+    return [
+        ahead.transfer.transfer_id
+        for members in together.values()
+        if sum(ahead.signed_points for ahead in members)
+        for ahead in members
+    ]
 
 
 def _carry_out_closing(

@@ -225,21 +225,10 @@ class _TransferMoves:
         self._trees.check_approval(transfer)
         if self._spendable is None:
             return
-        account = (transfer.relation_reference, transfer.currency)
-        takes_effect = transfer.occurred_at <= self._appender.recorded_at
         if transfer.style == "give":
-            if takes_effect:
-                self._spendable.add(*account, transfer.points)
-            return
-        # What it reserved while it waited is its own to take.
-        self._spendable.add(*account, transfer.points)
-        try:
-            self._spendable.take(*account, transfer.points)
-        except PointsError:
-            self._spendable.add(*account, -transfer.points)
-            raise
-        if not takes_effect:
-            self._spendable.add(*account, transfer.points)
+            self._spendable.give(transfer)
+        else:
+            self._spendable.approve(transfer)
 
 
 def _decide_request(

@@ -13,7 +13,7 @@ from ledger.identifiers import IdConflict, given_or_new_id, known_transfers
 from ledger.models import WAITING, Transfer
 from ledger.refusals import Problem, refuse
 from ledger.rules import check_identifier, parse_points
-from ledger.statuses import current_statuses
+from ledger.statuses import current_standings, current_statuses
 
 _OPPOSITE = {"give": "deduct", "deduct": "give"}
 # Fewer than SQLite's limit on the parameters of a query.
@@ -264,7 +264,7 @@ def revoke(
     revocation_ids = _revocation_ids(revocation_id, originals)
     with appending(ledger, dry_run) as appender:
         originals_by_id = known_transfers(originals)
-        statuses = current_statuses(originals_by_id.values())
+        standings = current_standings(originals_by_id.values())
         already = known_transfers(revocation_ids)
         trees = RevocationTrees(originals_by_id.values(), upwards=True)
         problems: list[Problem] = []
@@ -280,9 +280,13 @@ def revoke(
                     _check_repetition(already[its_revocation_id], revocation, asked_points)
                     answers[its_revocation_id] = already[its_revocation_id]
                     continue
+                standing = standings[transfer_id]
                 revocation.points = _points_to_revoke(
-                    transfer_id, statuses[transfer_id], trees.unrevoked(transfer_id), asked_points
+                    transfer_id, standing.status, trees.unrevoked(transfer_id), asked_points
                 )
+                if standing.effective_at and standing.effective_at > appender.recorded_at:
+                    # Both take effect together, so that nothing is to be spent in between (CASES.md, R26).
+                    revocation.occurred_at = standing.effective_at
                 for undone_id in trees.undone_again(transfer_id):
                     unrevoked = trees.unrevoked(undone_id)
                     if revocation.points > unrevoked:

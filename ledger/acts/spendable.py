@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
+from ledger.ahead import TransferAhead, look_ahead
 from ledger.amounts import points_text
 from ledger.balances import balances_of
 from ledger.errors import PointsError
+from ledger.models import Transfer
 
 
 class NotEnoughPoints(PointsError):
@@ -29,16 +31,42 @@ class SpendablePoints:
     """What customers may still spend while one request gives and deducts: its deducts count together."""
 
     def __init__(self, references: Iterable[str], now: datetime) -> None:
+        self._now = now
         self._points = {key: found.spendable_points for key, found in balances_of(references, now).items()}
 
-    def add(self, relation_reference: str, currency: str, points: Decimal) -> None:
-        """Count points that the request gives, or no longer reserves."""
-        key = (relation_reference, currency)
-        self._points[key] = self._points.get(key, Decimal(0)) + points
+    def give(self, transfer: Transfer) -> None:
+        """Count points that the request gives: at once, or by revoking what reserves them."""
+        ahead = self._ahead(transfer)
+        if ahead is None or ahead.reserves:
+            self._add(transfer, transfer.points)
 
-    def take(self, relation_reference: str, currency: str, points: Decimal) -> None:
-        """Count points that the request deducts; raise `NotEnoughPoints` where they do not fit."""
-        spendable = self._points.get((relation_reference, currency), Decimal(0))
-        if points > spendable:
-            raise NotEnoughPoints(relation_reference, currency, points, spendable)
-        self._points[relation_reference, currency] = spendable - points
+    def deduct(self, transfer: Transfer, *, is_waiting: bool = False) -> None:
+        """Count points that the request deducts, or reserves; raise `NotEnoughPoints` where they do not fit.
+
+        What is revoked before it takes effect was never there to be spent, and need not fit.
+        """
+        ahead = self._ahead(transfer)
+        spendable = self._points.get((transfer.relation_reference, transfer.currency), Decimal(0))
+        if transfer.points > spendable and not (ahead and ahead.undoes_a_give):
+            raise NotEnoughPoints(transfer.relation_reference, transfer.currency, transfer.points, spendable)
+        if ahead is None or ahead.reserves or is_waiting:
+            self._add(transfer, -transfer.points)
+
+    def approve(self, transfer: Transfer) -> None:
+        """Count a deduct that has waited, and has reserved its points itself; raise `NotEnoughPoints`."""
+        self._add(transfer, transfer.points)
+        try:
+            self.deduct(transfer)
+        except NotEnoughPoints:
+            self._add(transfer, -transfer.points)
+            raise
+
+    def _ahead(self, transfer: Transfer) -> TransferAhead | None:
+        """The transfer ahead that it is or will be once approved; None where it takes effect at once."""
+        if transfer.occurred_at <= self._now:
+            return None
+        return look_ahead([(transfer, transfer.occurred_at)], self._now)[0]
+
+    def _add(self, transfer: Transfer, points: Decimal) -> None:
+        key = (transfer.relation_reference, transfer.currency)
+        self._points[key] = self._points.get(key, Decimal(0)) + points

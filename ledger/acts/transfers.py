@@ -178,11 +178,11 @@ def _judge_deducts(judged: JudgedTransfers, transfers: Iterable[tuple[int, Trans
         return
     spendable = SpendablePoints({transfer.relation_reference for _, transfer in deducts}, now)
     for _, transfer in transfers:
-        if transfer.style == "give" and transfer.status == "approved" and transfer.occurred_at <= now:
-            spendable.add(transfer.relation_reference, transfer.currency, transfer.points)
+        if transfer.style == "give" and transfer.status == "approved":
+            spendable.give(transfer)
     for position, transfer in deducts:
         try:
-            spendable.take(transfer.relation_reference, transfer.currency, transfer.points)
+            spendable.deduct(transfer, is_waiting=transfer.status in WAITING)
         except NotEnoughPoints as error:
             judged.problems.append((position, error))
 

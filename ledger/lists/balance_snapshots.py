@@ -29,7 +29,8 @@ from ledger.lists.customer_balances import with_opened
 from ledger.lists.cut_reading import CutFiles, Freeze, add_rows, create_table, duckdb_of, find_cut
 from ledger.models import ChainLink
 from ledger.relations import closed_references
-from ledger.sql_text import literal
+from ledger.rules import reasons
+from ledger.sql_text import literal, literals
 
 # Beyond so many relation references that changed since, adding them up again for every question costs more
 # than to write all balances anew, once, with them.
@@ -42,7 +43,7 @@ _REFERENCES_PER_CHUNK = 500
 _SNAPSHOTS_KEPT = 3
 _SECONDS_TO_FINISH = 3_600
 # Raised when what is in a snapshot changes, so that older ones are no longer read.
-_FORMAT = "1"
+_FORMAT = "2"
 _POINTS = "decimal(38, 4)"
 
 COLUMNS = {
@@ -284,8 +285,11 @@ def _sums(cut: CutFiles, now: int, default_currency: str) -> str:
         f"sum({points}) filter (where {condition}) as {name}"
         for name, (points, condition) in _UNBALANCED.items()
     )
+    expiring = literals(
+        tuple(f"{reason} {style}" for (reason, style), rule in reasons().items() if rule.bucket == "expired")
+    )
     return f"""
-        with transfers as (
+        with recursive transfers as (
             select * from {cut.source("transfers")}
         ),
         newest_changes as (
@@ -300,14 +304,14 @@ def _sums(cut: CutFiles, now: int, default_currency: str) -> str:
         -- What began approved or cancelled has no change; looking for one would cost a join of everything.
         known as (
             select
-                entry_id, relation_reference, currency, style, points, reason, status,
-                occurred_at as effective_at
+                entry_id, transfer_id, reverses_transfer_id, relation_reference, currency, style, points,
+                reason, status, occurred_at as effective_at
             from transfers
             where status not in ('pending', 'on_hold')
             union all
             select
                 coalesce(newest_changes.entry_id, transfers.entry_id),
-                relation_reference, currency, style, points, reason,
+                transfer_id, reverses_transfer_id, relation_reference, currency, style, points, reason,
                 coalesce(newest_changes.status, transfers.status),
                 greatest(occurred_at, coalesce(changed_at, occurred_at))
             from transfers
@@ -316,7 +320,9 @@ def _sums(cut: CutFiles, now: int, default_currency: str) -> str:
         ),
         dated as (
             select
-                relation_reference, currency, style, points,
+                transfer_id,
+                case when reason = 'revocation' then reverses_transfer_id end as revokes_transfer_id,
+                relation_reference, currency, reason, style, points,
                 case when style = 'give' then points else -points end as signed_points,
                 epoch_us(effective_at) as effective_at,
                 case
@@ -344,8 +350,52 @@ def _sums(cut: CutFiles, now: int, default_currency: str) -> str:
             where status in ('pending', 'on_hold', 'later')
             group by relation_reference, currency
         ),
+        -- What has not taken effect, each with the first of its chain, as `ledger.ahead` has them; and what
+        -- that revokes in turn, up to the root, whose reason says whether it expires.
+        ahead as (
+            select * from dated where status = 'later'
+        ),
+        first_ahead as (
+            select ahead.*
+            from ahead
+            left join ahead as originals on ahead.revokes_transfer_id = originals.transfer_id
+            where originals.transfer_id is null and ahead.style = 'deduct'
+        ),
+        upwards as (
+            select transfer_id, reason, style, revokes_transfer_id
+            from first_ahead
+            union
+            select upwards.transfer_id, originals.reason, originals.style,
+                case when originals.reason = 'revocation' then originals.reverses_transfer_id end
+            from upwards
+            inner join transfers as originals on upwards.revokes_transfer_id = originals.transfer_id
+        ),
+        chains as (
+            select transfer_id as first_transfer_id, transfer_id
+            from first_ahead
+            where transfer_id not in (
+                select transfer_id from upwards where concat_ws(' ', reason, style) in {expiring}
+            )
+            union all
+            select chains.first_transfer_id, ahead.transfer_id
+            from chains
+            inner join ahead on chains.transfer_id = ahead.revokes_transfer_id
+        ),
+        reserved as (
+            select relation_reference, currency, sum(points_left) as reserved_points
+            from (
+                select relation_reference, currency, greatest(-sum(signed_points), 0) as points_left
+                from chains
+                inner join ahead using (transfer_id)
+                group by relation_reference, currency, first_transfer_id
+            )
+            group by relation_reference, currency
+        ),
         summed as (
-            select * from approved left join unbalanced using (relation_reference, currency)
+            select *
+            from approved
+            left join unbalanced using (relation_reference, currency)
+            left join reserved using (relation_reference, currency)
         ),
         account_events as (
             select entry_id, relation_reference, event, occurred_at as event_at
@@ -386,7 +436,7 @@ def _complete_column(name: str, kind: str) -> str:
     """A column of `COLUMNS` where a pair may lack what few have."""
     expression = name
     if name == "spendable_points":
-        reserved = ("pending_deducted_points", "on_hold_deducted_points")
+        reserved = ("pending_deducted_points", "on_hold_deducted_points", "reserved_points")
         expression = " - ".join(f"coalesce({part}, 0)" for part in ("approved_points", *reserved))
     elif kind in (_POINTS, "boolean"):
         expression = f"coalesce({name}, {'false' if kind == 'boolean' else '0'})"

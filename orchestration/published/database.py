@@ -17,7 +17,8 @@ from ledger.closes import ClosedMonth, CloseHistory
 from ledger.data_files import connect, read_parquet
 from ledger.disk import file_sha256, sync_file, sync_folder
 from ledger.errors import PointsError
-from ledger.sql_text import literal
+from ledger.rules import reasons
+from ledger.sql_text import literal, literals
 from orchestration.descriptions import Description, comment_on
 from orchestration.fail_points import fail_point
 from orchestration.month_files import PARQUET_FILES, UNPOSTED
@@ -301,9 +302,16 @@ def _customer_point_balances(newest: Path) -> str:
         *(f"{status}_{name}_points" for status in ("pending", "on_hold") for name in ("given", "deducted")),
     ]
     sums = ", ".join(f"cast(sum({name}) as decimal(38, 4)) as {name}" for name in points)
+    expiring = literals(
+        tuple(
+            reason
+            for (reason, style), rule in reasons().items()
+            if (style, rule.bucket) == ("deduct", "expired")
+        )
+    )
     return f"""
         create view customer_point_balances as
-        with parts as (
+        with recursive parts as (
             select currency, relation_reference, closing_points as approved_points,
                 0 as pending_given_points, 0 as pending_deducted_points,
                 0 as on_hold_given_points, 0 as on_hold_deducted_points, is_account_closed
@@ -320,10 +328,43 @@ def _customer_point_balances(newest: Path) -> str:
                     as is_account_closed
             from parts
             group by currency, relation_reference
+        ),
+        -- As in int_points_reserved.
+        ahead as (
+            select transfer_id, currency, relation_reference, reason, style,
+                case when style = 'give' then points else -points end as signed_points,
+                case when reason = 'revocation' then reverses_transfer_id end as revoked_transfer_id
+            from unposted_transfers
+            where status = 'approved'
+        ),
+        chains as (
+            select ahead.transfer_id, ahead.transfer_id as first_transfer_id
+            from ahead
+            left join ahead as originals on ahead.revoked_transfer_id = originals.transfer_id
+            where originals.transfer_id is null and ahead.style = 'deduct'
+                and ahead.reason not in {expiring}
+            union all
+            select ahead.transfer_id, chains.first_transfer_id
+            from chains
+            inner join ahead on chains.transfer_id = ahead.revoked_transfer_id
+        ),
+        reserved as (
+            select currency, relation_reference, sum(points) as reserved_points
+            from (
+                select currency, relation_reference, greatest(-sum(signed_points), 0) as points
+                from chains
+                inner join ahead using (transfer_id)
+                group by currency, relation_reference, first_transfer_id
+            )
+            group by currency, relation_reference
         )
         select currency, relation_reference, {", ".join(points)},
-            cast(approved_points - pending_deducted_points - on_hold_deducted_points as decimal(38, 4))
-                as spendable_points,
+            cast(coalesce(reserved_points, 0) as decimal(38, 4)) as reserved_points,
+            cast(
+                approved_points - pending_deducted_points - on_hold_deducted_points
+                - coalesce(reserved_points, 0) as decimal(38, 4)
+            ) as spendable_points,
             is_account_closed
         from summed
+        left join reserved using (currency, relation_reference)
     """

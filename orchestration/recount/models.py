@@ -8,6 +8,7 @@ from decimal import Decimal
 import duckdb
 
 from ledger.sql_text import literal
+from orchestration.recount.balances import BALANCE_COLUMNS, count_balances, count_dated_ahead
 from orchestration.recount.months import BUCKETS, Line, MonthCounts, Tally, outstanding
 from orchestration.recount.transfers import Scope
 from orchestration.report_calendar import month_number, month_text
@@ -57,15 +58,27 @@ def count_models(duck: duckdb.DuckDBPyConnection, scope: Scope, counts: MonthCou
     """Count for each model what `orchestration.recount.transfers.create_transfers` has made in ``duck``."""
     movement_rows = _count_movement_rows(duck, scope)
     account_events = _count_account_events(duck, scope, counts.tallies)
+    reserved_pairs, balances = count_balances(duck, scope)
     discrepancies = _count_discrepancies(duck, scope, counts.tallies, account_events)
     return ModelCounts(
-        row_counts=_count_rows(duck, scope, counts, account_events, movement_rows, discrepancies),
+        row_counts={
+            **_count_rows(duck, scope, counts, account_events, movement_rows, discrepancies),
+            "int_points_reserved": RowCount(reserved_pairs, reserved_pairs),
+        },
         figures=[
             _figures_of_months(scope),
             *_figures_of_lines(counts.lines),
             *_figures_of_transfers(scope, counts.tallies),
             *_figures_of_movements(scope, counts.tallies, movement_rows),
             _figures_of_discrepancies(scope, discrepancies),
+            Figures(
+                model="customer_point_balances",
+                query=f"select currency, {', '.join(f'sum({name})' for name in BALANCE_COLUMNS)}"
+                " from customer_point_balances group by 1",
+                keys=("currency",),
+                numbers=BALANCE_COLUMNS,
+                expected=balances,
+            ),
         ],
     )
 
@@ -245,8 +258,8 @@ def _count_discrepancies(
             continue
         if tally.is_late:
             found["late_posting"][_month_key(tally.posting_month, scope)] += tally.transfers
-        if tally.is_future_dated:
-            found["future_dated"][_month_key(tally.posting_month, scope)] += tally.transfers
+    for month, count in count_dated_ahead(duck, scope):
+        found["future_dated"][_month_key(month, scope)] += count
     rows = duck.execute(
         """
         with revocations as (

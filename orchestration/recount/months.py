@@ -25,7 +25,6 @@ class Tally:
     occurred_month: int | None
     posting_month: int | None
     is_late: bool
-    is_future_dated: bool
     currency: str
     reason: str
     style: str
@@ -112,7 +111,6 @@ def _tally_transfers(duck: duckdb.DuckDBPyConnection) -> list[Tally]:
             case when status <> 'approved' then occurred_month end as occurred_month,
             posting_month,
             is_late,
-            coalesce(occurred_at > recorded_at, false) as is_future_dated,
             currency,
             reason,
             style,

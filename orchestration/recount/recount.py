@@ -60,13 +60,15 @@ def recount(
     settings: Settings,
     related_transfers: Path | None = None,
     related_status_changes: Path | None = None,
+    is_close: bool = True,
 ) -> Recount:
     """Count what a run over ``cut`` must give, without entries above ``upto_entry_id``.
 
     ``closes`` are the report months with a close in force, ascending, each with its cutoff; ``months`` those
     of the run, all from the one after the opening (or from the first) on. Nothing posts before
     ``first_month``. ``related_*`` are Parquet files like the cut's parts, of transfers that the opening holds
-    and revocations of this run are connected with. Raises `RecountFailed` where something cannot be read.
+    and revocations of this run are connected with. ``is_close`` says that the run closes its months, as it
+    does but in tests. Raises `RecountFailed` where something cannot be read.
     """
     scope = Scope(
         cut=cut,
@@ -78,6 +80,7 @@ def recount(
         settings=settings,
         related_transfers=related_transfers,
         related_status_changes=related_status_changes,
+        is_close=is_close,
     )
     try:
         # Sums have up to 38 digits, ten more than Python would keep.

@@ -43,6 +43,7 @@ class Scope:
     settings: Settings
     related_transfers: Path | None
     related_status_changes: Path | None
+    is_close: bool
 
     @property
     def opening_cutoff(self) -> int:

@@ -16,6 +16,12 @@ account_events as (
 
 ),
 
+reserved as (
+
+    select * from {{ ref("int_points_reserved") }}
+
+),
+
 latest_events as (
 
     select
@@ -123,12 +129,20 @@ balances as (
         summed.pending_deducted_points,
         summed.on_hold_given_points,
         summed.on_hold_deducted_points,
+        cast(coalesce(reserved.reserved_points, 0) as decimal(38, 4)) as reserved_points,
         cast(
-            summed.approved_points - summed.pending_deducted_points - summed.on_hold_deducted_points
+            summed.approved_points
+            - summed.pending_deducted_points
+            - summed.on_hold_deducted_points
+            - coalesce(reserved.reserved_points, 0)
             as decimal(38, 4)
         ) as spendable_points,
         coalesce(latest_events.event = 'close', false) as is_account_closed
     from summed
+    left join reserved
+        on
+            summed.currency = reserved.currency
+            and summed.relation_reference = reserved.relation_reference
     left join latest_events
         on
             summed.relation_reference = latest_events.relation_reference

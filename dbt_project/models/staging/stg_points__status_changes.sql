@@ -44,8 +44,8 @@ said_by_file as (
 
     union all
 
-    {#- What waits since a transfer's first row is the oldest that was said of it, whatever entry the
-        row has. #}
+    {#- What waits since a transfer's first row is the oldest that was said of it, whatever
+        entry the row has. #}
     select
         case when first_changed_to in ('approved', 'cancelled') then entry_id end as entry_id,
         transfer_id,

@@ -1,0 +1,86 @@
+{#- What deducts reserve that are approved and have not taken effect yet (DESIGN.md, section 5,
+    "spendable"). #}
+
+with recursive newest as (
+
+    select max(recorded_at) as recorded_at
+    from {{ ref("int_transfers_classified") }}
+
+),
+
+ahead as (
+
+    select
+        transfers.transfer_id,
+        transfers.currency,
+        transfers.relation_reference,
+        transfers.style,
+        transfers.bucket,
+        transfers.signed_points,
+        case when transfers.reason = 'revocation' then transfers.reverses_transfer_id end
+            as revoked_transfer_id
+    from {{ ref("int_transfers_classified") }} as transfers
+    cross join newest
+    where
+        transfers.status = 'approved'
+        and transfers.effective_at > newest.recorded_at
+
+),
+
+{# A deduct reserves, unless it expires points, which may be spent before. What revokes it frees
+    them, what revokes that takes them again, and so on down. Below a give nothing is reserved:
+    whatever revokes it takes nothing that is there already. #}
+chains as (
+
+    select
+        ahead.transfer_id,
+        ahead.transfer_id as first_transfer_id
+    from ahead
+    left join ahead as originals
+        on ahead.revoked_transfer_id = originals.transfer_id
+    where
+        originals.transfer_id is null
+        and ahead.style = 'deduct'
+        and ahead.bucket is distinct from 'expired'
+
+    union all
+
+    select
+        ahead.transfer_id,
+        chains.first_transfer_id
+    from chains
+    inner join ahead
+        on chains.transfer_id = ahead.revoked_transfer_id
+
+),
+
+by_chain as (
+
+    select
+        ahead.currency,
+        ahead.relation_reference,
+        {{ greatest_of("-sum(ahead.signed_points)", "0") }} as reserved_points
+    from chains
+    inner join ahead
+        on chains.transfer_id = ahead.transfer_id
+    group by
+        ahead.currency,
+        ahead.relation_reference,
+        chains.first_transfer_id
+
+),
+
+summed as (
+
+    select
+        currency,
+        relation_reference,
+        cast(sum(reserved_points) as decimal(38, 4)) as reserved_points
+    from by_chain
+    group by
+        currency,
+        relation_reference
+
+)
+
+select * from summed

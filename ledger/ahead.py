@@ -1,0 +1,132 @@
+"""Approved transfers that have not taken effect yet: what they reserve, and what revokes them with effect
+together (DESIGN.md, section 5; CASES.md, R26).
+
+They are few. A revocation of one belongs with it: of a give dated ahead, revoked, nothing comes of either; of
+a deduct dated ahead, revoked, nothing is taken any more. So each is looked at with the *first* of its chain:
+what it revokes, to any depth, so long as that has not taken effect either.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db.models import Q
+
+from ledger.identifiers import known_transfers
+from ledger.models import WAITING, Transfer
+from ledger.rules import reasons
+from ledger.statuses import current_standings
+
+_REFERENCES_PER_QUERY = 500
+
+
+@dataclass(frozen=True)
+class TransferAhead:
+    """A transfer that takes effect at ``effective_at`` only, and the first of its chain.
+
+    ``reserves`` says whether its chain begins with a deduct that reserves its points until then: one of the
+    bucket `expired` does not, because what expires may be spent before. Where files made a circle, nothing
+    begins it: ``first`` is then the transfer itself.
+    """
+
+    transfer: Transfer
+    effective_at: datetime
+    first: Transfer
+    reserves: bool
+
+    @property
+    def signed_points(self) -> Decimal:
+        """What it adds to the balance once it takes effect."""
+        return self.transfer.points if self.transfer.style == "give" else -self.transfer.points
+
+    @property
+    def undoes_a_give(self) -> bool:
+        """Whether it is a deduct that takes nothing but what is still to come."""
+        return self.transfer.style == "deduct" and self.first.style == "give"
+
+
+def transfers_ahead(references: Sequence[str], now: datetime) -> list[TransferAhead]:
+    """The approved transfers of the relation ``references`` that have not taken effect at ``now``."""
+    found: list[TransferAhead] = []
+    for start in range(0, len(references), _REFERENCES_PER_QUERY):
+        candidates = Transfer.objects.filter(
+            Q(status__in=WAITING) | Q(status="approved", occurred_at__gt=now),
+            relation_reference__in=references[start : start + _REFERENCES_PER_QUERY],
+        ).order_by("entry_id")
+        effective = _effective_ahead(candidates, now)
+        found += look_ahead(((transfer, effective_at) for transfer, effective_at in effective.values()), now)
+    return found
+
+
+def look_ahead(ahead: Iterable[tuple[Transfer, datetime]], now: datetime) -> list[TransferAhead]:
+    """Each of the transfers, which take effect at their instants after ``now``, with the first of its chain.
+
+    They may be new: only what they revoke is looked up.
+    """
+    ahead = list(ahead)
+    known = {transfer.transfer_id: transfer for transfer, _ in ahead}
+    later = set(known)
+    level = known
+    while level := known_transfers({found.revokes_transfer_id for found in level.values()} - {"", *known}):
+        known |= level
+        later |= set(_effective_ahead(level.values(), now))
+    answers = []
+    for transfer, effective_at in ahead:
+        chain = _chain(transfer, known)
+        first = transfer
+        for original in chain[1:]:
+            if original.transfer_id not in later:
+                break
+            first = original
+        is_circular = first.revokes_transfer_id in {found.transfer_id for found in chain}
+        is_circular = is_circular and first.revokes_transfer_id in later
+        answers.append(
+            TransferAhead(
+                transfer,
+                effective_at,
+                transfer if is_circular else first,
+                not is_circular and first.style == "deduct" and not _expires(chain[-1]),
+            )
+        )
+    return answers
+
+
+def reserved_points(ahead: Iterable[TransferAhead]) -> dict[tuple[str, str], Decimal]:
+    """What transfers ahead reserve, by relation reference and currency: what is left of each deduct."""
+    left: dict[tuple[str, str, str], Decimal] = {}
+    for found in ahead:
+        if found.reserves:
+            transfer = found.transfer
+            key = (transfer.relation_reference, transfer.currency, found.first.transfer_id)
+            left[key] = left.get(key, Decimal(0)) - found.signed_points
+    reserved: dict[tuple[str, str], Decimal] = {}
+    for (reference, currency, _), points in left.items():
+        reserved[reference, currency] = reserved.get((reference, currency), Decimal(0)) + max(
+            points, Decimal(0)
+        )
+    return reserved
+
+
+def _effective_ahead(transfers: Iterable[Transfer], now: datetime) -> dict[str, tuple[Transfer, datetime]]:
+    by_id = {transfer.transfer_id: transfer for transfer in transfers}
+    return {
+        transfer_id: (by_id[transfer_id], standing.effective_at)
+        for transfer_id, standing in current_standings(by_id.values()).items()
+        if standing.effective_at is not None and standing.effective_at > now
+    }
+
+
+def _chain(transfer: Transfer, known: dict[str, Transfer]) -> list[Transfer]:
+    """A transfer and what it revokes, to any depth, as far as that is known; each once."""
+    chain = {transfer.transfer_id: transfer}
+    current = transfer
+    while (original := known.get(current.revokes_transfer_id)) and original.transfer_id not in chain:
+        chain[original.transfer_id] = current = original
+    return list(chain.values())
+
+
+def _expires(root: Transfer) -> bool:
+    """Whether a chain is of the bucket `expired`; one without a root counts as reversal."""
+    rule = reasons().get((root.reason, root.style))
+    return root.reason != "revocation" and rule is not None and rule.bucket == "expired"
