@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ledger.append import appending, ledger_head
 from ledger.database import open_ledger
-from ledger.models import Close
+from ledger.models import Close, Transfer
 from orchestration.build import build_months
 from tests.conftest import LedgerHome, new_postgresql_database
 from tests.hostile_world import ACTS, DRAWN, HostileWorld
@@ -104,11 +104,22 @@ def test_a_random_history_with_closes_is_built_as_plain_python_says(new_home, li
             " reversal_points, redeemed_points, expired_points, closing_points"
             " from outstanding_points_by_month"
         ).fetchall()
+    (build,) = (home.home / "runs").glob("*/build.duckdb")
+    with duckdb.connect(str(build), read_only=True) as database:
+        unrevoked = database.execute("select transfer_id, unrevoked_points from transfer_history").fetchall()
+        spendable = database.execute(
+            "select relation_reference, currency, spendable_points from customer_point_balances"
+        ).fetchall()
     built = {(row[0], row[1], row[2]): row[3:] for row in found}
     said = {key: tuple(getattr(row, column) for column in COLUMNS) for key, row in expected.items()}
     only_opened = {key for key in set(built) - set(said) if not any(built[key])}
     assert {key: row for key, row in built.items() if key not in only_opened} == said, seed
     assert said, seed
+    assert dict(unrevoked) == {key: world.plain.unrevoked(key) for key in world.plain.transfers}, seed
+    newest = Transfer.objects.order_by("-entry_id")[0].recorded_at
+    assert {(relation, currency): points for relation, currency, points in spendable if points} == {
+        pair: points for pair in world.plain.pairs() if (points := world.plain.spendable(*pair, newest))
+    }, seed
 
 
 def close_in_ledger(world: HostileWorld, month: date) -> int:

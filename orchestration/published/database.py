@@ -71,7 +71,8 @@ _BALANCES = Description(
         "pending_deducted_points": "Points of pending deducts, which are reserved.",
         "on_hold_given_points": "Points of gives on hold. Not in the balance.",
         "on_hold_deducted_points": "Points of deducts on hold, which are reserved.",
-        "spendable_points": "Approved points less what pending and held deducts reserve.",
+        "reserved_points": "Points of approved deducts that take effect later, but for expiries.",
+        "spendable_points": "Approved points less what deducts reserve that wait or take effect later.",
         "is_account_closed": "Whether the account was closed by then.",
     },
 )
