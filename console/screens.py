@@ -40,7 +40,7 @@ __all__ = [
 @contextmanager
 def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None]]:
     """A progress bar for a build, where standard error is a screen; what it yields takes each step."""
-    titles = {"cut": "Ledger", "models": "Models and tests", "files": "Files"}
+    titles = {"cut": "Ledger", "reading": "Files sent", "models": "Models and tests", "files": "Files"}
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),

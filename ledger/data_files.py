@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # How much of a CSV file is read at once, in bytes.
 _BUFFER = 32 * 1024 * 1024
+# How long a line of a CSV file may be unless more is asked for, in bytes.
+LONGEST_LINE = 2 * 1024 * 1024
 # What no field is, so that DuckDB makes a null of none that was sent.
 NO_FIELD = "\x01\x02 no field \x02\x01"
 
@@ -83,7 +85,7 @@ def read_csv(
     is_gzip: bool = False,
     is_padded: bool = False,
     null_text: str = NO_FIELD,
-    longest_line: int = 2 * 1024 * 1024,
+    longest_line: int = LONGEST_LINE,
 ) -> str:
     """A relation of the rows of a CSV file, with ``columns`` (name to type) in the file's order.
 

@@ -32,6 +32,7 @@ from orchestration.runs import (
     build_database,
     dbt_environment,
     new_run_folder,
+    read_files,
     run_build,
 )
 
@@ -93,6 +94,7 @@ def build_months(
     with run_lock(settings.home, "points build", wait_seconds):
         head = freeze_source(ledger, report)
         run_folder = new_run_folder(settings.home)
+        read_files(settings, run_folder, report)
         statuses = run_build(
             dbt_environment(settings, through, run_folder),
             run_folder,

@@ -54,9 +54,13 @@ def write_quarantine(build: Path, path: Path) -> int:
             writer = csv.writer(file)
             writer.writerow(names)
             while batch := result.fetchmany(10_000):
-                writer.writerows([harmless_text(value or "") for value in row] for row in batch)
+                writer.writerows([harmless_text(_text(value)) for value in row] for row in batch)
                 rows += len(batch)
     return rows
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def swap_in(home: Path, folder: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from ledger.errors import PointsError
+from ledger.files.transfer_rows import write_transfer_rows
 from ledger.settings import Settings
 from orchestration.dbt_manifest import BUILD_DATABASE_NAME, definitions_folder
 from orchestration.dbt_run import (
@@ -21,6 +22,9 @@ from orchestration.dbt_run import (
 )
 from orchestration.mart_contract import check_contract
 from orchestration.published.layout import ANNOUNCEMENT_NAME, prepared_folder
+
+# The folder of a run in which its models find the rows of raw files.
+TRANSFER_ROWS_NAME = "transfer_rows"
 
 
 class FilesNotWritten(PointsError):
@@ -42,7 +46,10 @@ def why_not_written(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class BuildProgress:
-    """A step of a build, for a progress bar: ``phase`` is 'cut' (in entries), 'models' or 'files'."""
+    """A step of a build, for a progress bar.
+
+    ``phase`` is 'cut' (in entries), 'reading', 'models' or 'files'.
+    """
 
     phase: str
     name: str
@@ -70,11 +77,29 @@ def build_database(run_folder: Path) -> Path:
     return run_folder / BUILD_DATABASE_NAME
 
 
+def read_files(
+    settings: Settings, run_folder: Path, report: Callable[[BuildProgress], None] = lambda progress: None
+) -> None:
+    """Read the files that POINTS_TRANSFERS names, where it does, to where the run's models find their rows.
+
+    Raises `TransfersFileRefused`.
+    """
+    if settings.transfers:
+        write_transfer_rows(
+            settings.transfers,
+            run_folder / TRANSFER_ROWS_NAME,
+            lambda name, position, total: report(BuildProgress("reading", name, position, total)),
+        )
+
+
 def dbt_environment(settings: Settings, through: str | None, run_folder: Path) -> dict[str, str]:
     """What a run tells the models: what to read, which months to make, and where to build."""
     return {
         **settings.for_dbt(),
         "POINTS_THROUGH_MONTH": through or "",
+        # Files were read before, by `read_files`.
+        "POINTS_TRANSFERS": "",
+        "POINTS_TRANSFER_ROWS": TRANSFER_ROWS_NAME if settings.transfers else "",
         # Relative to the run's folder, where dbt works.
         "POINTS_BUILD_DATABASE": BUILD_DATABASE_NAME,
     }

@@ -13,7 +13,6 @@ import duckdb
 import pytest
 
 from ledger.errors import PointsError
-from ledger.files.file_rows import TRANSFERS_SHAPE, load_rows
 from ledger.files.imports import ImportRefused, import_file
 from ledger.files.transfers_file import TransfersFileRefused
 from ledger.models import ENTRY_MODELS, Batch, QuarantinedRow, Transfer
@@ -398,19 +397,6 @@ def test_a_file_larger_than_the_memory_allowed_is_taken(ledger_home, tmp_path):
     assert ran.stdout == "500000\n", ran.stderr
     # Of all children so far, so that this can only err on the safe side.
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 900_000
-
-
-def test_a_very_long_field_is_read_or_the_file_refused(tmp_path):
-    """The reader has a longest line; a longer one is a sentence, not a traceback."""
-    for length, code in ((1_500_000, None), (5_000_000, "NOT_CSV")):
-        path = write_transfers(tmp_path / "a.csv", [transfer("T-1", comment="x" * length)])
-        with duckdb.connect(":memory:") as database:
-            if code is None:
-                assert load_rows(database, path, TRANSFERS_SHAPE).row_count == 1
-                continue
-            with pytest.raises(TransfersFileRefused) as refused:
-                load_rows(database, path, TRANSFERS_SHAPE)
-            assert refused.value.code == code
 
 
 def test_who_imports_and_when_is_recorded(ledger_home, tmp_path):

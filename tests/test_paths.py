@@ -288,7 +288,8 @@ def find_readers_in_sql(text: str) -> list[str]:
     """Readers of files that a template calls by DuckDB's name, and not by the macro's."""
     called_by_template = re.sub(r"\{[{%#].*?[}%#]\}", "", text, flags=re.DOTALL)
     found = [match[0] for match in re.finditer(READERS, called_by_template, re.IGNORECASE)]
-    found += [match[0] for match in re.finditer(r"[\"'][^\"'\n]*" + READERS, text)]
+    strings = re.findall(r'"(?:[^"\\]|\\.)*"', text)
+    found += [match[0] for string in strings for match in re.finditer(READERS, string, re.IGNORECASE)]
     return found + [match[0] for match in re.finditer(r"\bparquet\s*\.\s*`", text)]
 
 

@@ -1,10 +1,18 @@
 {#- A query over the file, folder or glob of raw transfers that POINTS_TRANSFERS names: every column as text,
     as it was sent. A column that a file has not is null, an empty value is ''. What cannot be read as
-    rows is refused here; rows that break a rule are told apart later (CASES.md, F1 to F14). -#}
+    rows is refused here; rows that break a rule are told apart later (CASES.md, F1 to F20). -#}
 {% macro raw_transfers_file() %}
     {%- if not execute -%}{{- return("select 1 as not_yet_run") -}}{%- endif -%}
     {{- return(adapter.dispatch("raw_transfers_file", "outstanding_points")(setting("POINTS_TRANSFERS"))) -}}
 {% endmacro %}
+
+{#- A query over the rows of files that a run has read already: ledger/files/transfer_rows.py wrote them,
+    each with its file and line. -#}
+{% macro transfer_rows_of_run() %}
+    {%- if not execute -%}{{- return("select 1 as not_yet_run") -}}{%- endif -%}
+    {{- return("select * from " ~ read_parquet(files_at(setting("POINTS_TRANSFER_ROWS")))) -}}
+{% endmacro %}
+
 
 {% macro spark__raw_transfers_file(path) %}
     {%- if not path.endswith(".parquet") -%}
@@ -16,7 +24,7 @@
         {%- do raw_columns_of_parquet(file, read_parquet([file])) -%}
     {%- endfor -%}
     {{- return(raw_transfers_select(
-        read_parquet([path]), raw_columns_of_parquet(path, read_parquet([path])), "false"
+        path, read_parquet([path]), raw_columns_of_parquet(path, read_parquet([path])), "false"
     )) -}}
 {% endmacro %}
 
@@ -36,7 +44,7 @@
         {%- if (file | lower).endswith(".parquet") -%}
             {%- set relation = read_parquet([file]) -%}
             {%- do selects.append(
-                raw_transfers_select(relation, raw_columns_of_parquet(file, relation), "false")
+                raw_transfers_select(file, relation, raw_columns_of_parquet(file, relation), "false")
             ) -%}
         {%- else -%}
             {%- do selects.append(raw_transfers_of_csv(file)) -%}
@@ -46,8 +54,8 @@
 {% endmacro %}
 
 {#- One file's columns as text, in one order, whatever the file's. `columns` maps each column that the
-    file has to the expression that gives its text. -#}
-{% macro raw_transfers_select(relation, columns, has_wrong_field_count) %}
+    file has to the expression that gives its text. SQL knows a row's file, and not its line. -#}
+{% macro raw_transfers_select(file, relation, columns, has_wrong_field_count) %}
     {%- set lines = [] -%}
     {%- for name in transfer_columns()["needed"] + transfer_columns()["optional"] -%}
         {%- if name in columns -%}
@@ -57,6 +65,8 @@
         {%- endif -%}
     {%- endfor -%}
     {%- do lines.append(has_wrong_field_count ~ " as has_wrong_field_count") -%}
+    {%- do lines.append(dbt.string_literal(dbt.escape_single_quotes(file.split("/")[-1])) ~ " as file") -%}
+    {%- do lines.append("cast(null as bigint) as line") -%}
     {{- return("select\n    " ~ lines | join(",\n    ") ~ "\nfrom " ~ relation) -}}
 {% endmacro %}
 
@@ -108,9 +118,15 @@
 
 
 {#- The text of each column of a Parquet file. Points may be text, an integer or a decimal of at most four
-    places, instants text or timestamps; a float never passes (CASES.md, F14). -#}
+    places, instants text or timestamps; a float never passes (CASES.md, F14). A column that is wholly null is
+    as if it were absent, whatever its type (F17). -#}
 {% macro raw_columns_of_parquet(file, relation) %}
-    {%- set described = adapter.get_column_schema_from_query("select * from " ~ relation) -%}
+    {%- set counts = value_counts(relation) -%}
+    {%- set described = [] -%}
+    {%- for column in adapter.get_column_schema_from_query("select * from " ~ relation)
+        if counts[column.name] or not counts[""] -%}
+        {%- do described.append(column) -%}
+    {%- endfor -%}
     {%- do check_header(file, described | map(attribute="name") | list) -%}
     {%- set columns = {} -%}
     {%- for column in described -%}
@@ -119,7 +135,9 @@
         {%- set is_integer = type in ["tinyint", "smallint", "integer", "int", "bigint", "hugeint",
             "utinyint", "usmallint", "uinteger", "ubigint"] -%}
         {%- set is_decimal = modules.re.fullmatch("(decimal|numeric)[(][0-9]+, ?[0-4][)]", type) -%}
-        {%- if is_text -%}
+        {%- if not counts[""] -%}
+            {%- set text = "cast(null as string)" -%}
+        {%- elif is_text -%}
             {%- set text = column.name -%}
         {%- elif column.name in ["points", "entry_id"] and (is_integer or is_decimal) -%}
             {%- set text = "cast(" ~ column.name ~ " as string)" -%}
@@ -136,6 +154,21 @@
         {%- do columns.update({column.name: text}) -%}
     {%- endfor -%}
     {{- return(columns) -}}
+{% endmacro %}
+
+{#- How many values that are not null each column of a relation has, and under '' how many rows there are. -#}
+{% macro value_counts(relation) %}
+    {%- set names = adapter.get_column_schema_from_query("select * from " ~ relation) | map(attribute="name") | list -%}
+    {%- set counts = ["count(*)"] -%}
+    {%- for name in names -%}
+        {%- do counts.append("count(" ~ adapter.quote(name) ~ ")") -%}
+    {%- endfor -%}
+    {%- set counted = run_query("select " ~ counts | join(", ") ~ " from " ~ relation).rows[0] -%}
+    {%- set found = {} -%}
+    {%- for name in [""] + names -%}
+        {%- do found.update({name: counted[loop.index0]}) -%}
+    {%- endfor -%}
+    {{- return(found) -}}
 {% endmacro %}
 
 {#- A timestamp with an offset is an instant; one without is a wall clock of the programme's zone. -#}
@@ -156,10 +189,10 @@
 {% endmacro %}
 
 
-{#- A CSV file, RFC 4180. Every row is padded to more columns than the header has, with a value that no
-    field can be: so a row that is too short or too long comes through and can be told (F7), while an open
-    quote and bytes that are not UTF-8 still stop the reader (F3, F8). The padding rules out the parallel
-    reader wherever a quoted field holds a line break. -#}
+{#- A CSV file, RFC 4180, with line ends of any kinds. Every row is padded to more columns than the header has,
+    with a value that no field can be: so a row that is too short or too long comes through and can be told
+    (F7), while bytes that are not UTF-8 still stop the reader (F3). The padding rules out the parallel reader
+    wherever a quoted field holds a line break. -#}
 {% macro raw_transfers_of_csv(file) %}
     {%- set names = header_of_csv(file) -%}
     {%- do check_header(file, names) -%}
@@ -170,26 +203,36 @@
         {%- do texts.update({name: name}) -%}
     {%- endfor -%}
     {{- return(raw_transfers_select(
-        read_csv(file, names + surplus), texts, "(" ~ names[-1] ~ " is null or surplus_1 is not null)"
+        file, read_csv(file, names + surplus), texts, "(" ~ names[-1] ~ " is null or surplus_1 is not null)"
     )) -}}
 {% endmacro %}
 
 
-{#- Refuses a file in which a quote never closes (CASES.md, F8): DuckDB's reader would end there without a
-    word, and the rows behind it would be lost. -#}
+{#- Refuses a file in which a quote never closes, or a field goes on behind its closing quote (CASES.md, F8):
+    DuckDB's reader, which takes line ends of any kinds only where it is not strict, would drop what follows
+    without a word. A line that begins within a field is looked at as if its quote opened there. -#}
 {% macro check_quotes(file) %}
-    {%- set quotes = "length(line) - length(replace(line, '\"', ''))" -%}
-    {%- set is_odd = run_query(
-        "select coalesce(sum(" ~ quotes ~ "), 0) % 2 as is_odd from " ~ read_lines(file)
-    ).columns["is_odd"].values()[0] -%}
-    {%- if is_odd -%}
-        {%- set line_number = run_query(
-            "select max(line_number) as line_number from (select row_number() over () as line_number, "
-            ~ quotes ~ " as quotes, sum(" ~ quotes ~ ") over (rows unbounded preceding) as quotes_so_far from "
-            ~ read_lines(file) ~ ") where quotes_so_far % 2 = 1 and (quotes_so_far - quotes) % 2 = 0"
-        ).columns["line_number"].values()[0] -%}
+    {%- set field = '(?:"(?:[^"]|"")*" *|[^",][^,]*|)' -%}
+    {%- set is_whole = "regexp_full_match(case when is_within then '\"' else '' end || line, '"
+        ~ field ~ "(?:," ~ field ~ ")*(?:,?\"(?:[^\"]|\"\")*)?')" -%}
+    {%- set found = run_query(
+        "with numbered as (select row_number() over () as line_number, line,"
+        ~ " length(line) - length(replace(line, '\"', '')) as quotes from " ~ read_lines(file) ~ "),"
+        ~ " counted as (select *, sum(quotes) over (rows unbounded preceding) as quotes_so_far"
+        ~ " from numbered where quotes > 0),"
+        ~ " looked_at as (select *, (quotes_so_far - quotes) % 2 = 1 as is_within from counted)"
+        ~ " select min(line_number) filter (not (" ~ is_whole ~ ")) as going_on,"
+        ~ " max(line_number) filter (quotes_so_far % 2 = 1 and not is_within) as opened,"
+        ~ " coalesce(max_by(quotes_so_far % 2 = 1, line_number), false) as is_open from looked_at"
+    ).rows[0] -%}
+    {%- if found["going_on"] is not none -%}
         {{ exceptions.raise_compiler_error(
-            "QUOTE: in " ~ file ~ ", line " ~ line_number ~ ", a quote opens and never closes; close it or double it."
+            "QUOTE: in " ~ file ~ ", line " ~ found["going_on"] ~ ", a field goes on behind its closing quote;"
+            ~ " double the quotes within it."
+        ) }}
+    {%- elif found["is_open"] -%}
+        {{ exceptions.raise_compiler_error(
+            "QUOTE: in " ~ file ~ ", line " ~ found["opened"] ~ ", a quote opens and never closes; close it or double it."
         ) }}
     {%- endif -%}
 {% endmacro %}

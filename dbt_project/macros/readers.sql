@@ -27,7 +27,8 @@
 
 
 {#- The rows of a CSV file, RFC 4180, every value as text, for DuckDB. `names` are those of its columns, in
-    order. A row that is too short has nulls for what is missing. -#}
+    order. A row that is too short has nulls for what is missing. Not strict, DuckDB takes line ends of two
+    kinds in one file; what it then passes over is looked for before (`check_quotes`). -#}
 {% macro read_csv(file, names) %}
     {{- return(csv_rows(file, names)) -}}
 {% endmacro %}
@@ -36,7 +37,7 @@
 {#- The lines of a text file as they stand, quotes and all, as `line`; a blank one, which DuckDB passes
     over unless it is a null, is null. -#}
 {% macro read_lines(file) %}
-    {{- return(csv_rows(file, ["line"], header="false", delimiter="\x02", quote="", strict="false", null_text="")) -}}
+    {{- return(csv_rows(file, ["line"], header="false", delimiter="\x02", quote="", null_text="")) -}}
 {% endmacro %}
 
 
@@ -50,7 +51,7 @@
 {% endmacro %}
 
 
-{% macro csv_rows(file, names, header="true", delimiter=",", quote='"', strict="true", null_text="\x01") %}
+{% macro csv_rows(file, names, header="true", delimiter=",", quote='"', null_text="\x01") %}
     {%- set columns = [] -%}
     {%- for name in names -%}
         {%- do columns.append(dbt.string_literal(name) ~ ": 'varchar'") -%}
@@ -60,9 +61,9 @@
         ~ " header = " ~ header ~ ", skip = 0, delim = '" ~ delimiter ~ "', quote = '" ~ quote ~ "',"
         ~ " escape = '" ~ quote ~ "', comment = '', nullstr = '" ~ null_text ~ "', encoding = 'utf-8',"
         ~ " compression = '" ~ ("gzip" if (file | lower).endswith(".gz") else "none") ~ "',"
-        ~ " strict_mode = " ~ strict ~ ", ignore_errors = false, store_rejects = false, null_padding = true,"
-        ~ " parallel = false, max_line_size = 2097152, union_by_name = false, normalize_names = false,"
-        ~ " filename = false, hive_partitioning = false, hive_types_autocast = false)"
+        ~ " strict_mode = false, ignore_errors = false, store_rejects = false, null_padding = true,"
+        ~ " parallel = false, max_line_size = 67108864, buffer_size = 67108864, union_by_name = false,"
+        ~ " normalize_names = false, filename = false, hive_partitioning = false, hive_types_autocast = false)"
     ) -}}
 {% endmacro %}
 

@@ -5,6 +5,7 @@
     {%- set defaults = {
         "POINTS_HOME": "var",
         "POINTS_TRANSFERS": "",
+        "POINTS_TRANSFER_ROWS": "",
         "POINTS_STATUS_CHANGES": "",
         "POINTS_ACCOUNT_EVENTS": "",
         "POINTS_CLOSES": "",

@@ -1,7 +1,10 @@
-{#- Where the transfers come from: the file, folder or glob that POINTS_TRANSFERS names ('file'), the cut
-    in POINTS_HOME ('cut'), or the seed ('sample'). Which it is shows only when a model runs, so while
-    dbt parses the answer is the sample. -#}
+{#- Where the transfers come from: rows of files that a run has read ('rows'), the file, folder or glob that
+    POINTS_TRANSFERS names ('file'), the cut in POINTS_HOME ('cut'), or the seed ('sample'). Which it is shows
+    only when a model runs, so while dbt parses the answer is the sample. -#}
 {% macro transfers_source() %}
+    {%- if setting("POINTS_TRANSFER_ROWS") -%}
+        {{- return("rows") -}}
+    {%- endif -%}
     {%- if setting("POINTS_TRANSFERS") -%}
         {{- return("file") -}}
     {%- elif execute and cut_files("transfers") -%}

@@ -1,8 +1,8 @@
-"""Reads a file that somebody sent into DuckDB, every value as text and as it was sent (CASES.md, F1 to F15).
+"""Reads a file that somebody sent into DuckDB, every value as text and as it was sent (CASES.md, F1 to F20).
 
 What cannot be read as rows is refused here, with a sentence; rows that break a rule come through and are
-told apart later (`ledger.files.row_rules`). `dbt_project/macros/raw_transfers_file.sql` does the same for the
-models.
+told apart later. The import reads by it, and a build of raw files; for a `dbt build` by hand
+`dbt_project/macros/raw_transfers_file.sql` does the same as well as SQL can.
 """
 
 import csv
@@ -19,7 +19,7 @@ from re import fullmatch
 
 import duckdb
 
-from ledger.data_files import read_csv, read_parquet
+from ledger.data_files import LONGEST_LINE, read_csv, read_parquet
 from ledger.files.transfers_file import TransfersFileRefused, blocks, check_file, is_gzip, is_parquet, opened
 
 # Fields beyond the header's that DuckDB is told of; rows with more are rewritten first.
@@ -51,6 +51,11 @@ TRANSFERS_SHAPE = FileShape(
     ),
 )
 
+# What a build of raw files takes beyond: what a ledger adds.
+RAW_TRANSFERS_SHAPE = FileShape(
+    TRANSFERS_SHAPE.needed, (*TRANSFERS_SHAPE.optional, "entry_id", "recorded_at", "recorded_by", "batch_id")
+)
+
 
 @dataclass(frozen=True)
 class LoadedFile:
@@ -74,13 +79,18 @@ class LoadedFile:
         wanted = sorted(set(row_numbers))
         return dict(zip(wanted, self.lines_in_order(wanted), strict=True))
 
+    @property
+    def lines_before_rows(self) -> int | None:
+        """By how much a row's line is greater than its number; None where that differs from row to row."""
+        if is_parquet(self.path):
+            return 0
+        return 1 if self._line_count == self.row_count + 1 else None
+
     def lines_in_order(self, row_numbers: Iterable[int]) -> Iterator[int]:
         """The same, one by one, for row numbers that ascend."""
-        if is_parquet(self.path):
-            yield from row_numbers
-        elif self._line_count == self.row_count + 1:
+        if self.lines_before_rows is not None:
             for number in row_numbers:
-                yield number + 1
+                yield number + self.lines_before_rows
         else:
             starts = enumerate(_row_starts(self.path))
             for number in row_numbers:
@@ -139,11 +149,11 @@ def _load_csv(
     try:
         _read_csv(database, path, is_gzip(path), ours, shape)
     except (duckdb.InvalidInputException, duckdb.IOException):
-        # Line ends of two kinds, more surplus fields than DuckDB was told of, or no CSV at all.
+        # Line ends of two kinds, a line that is longer or has more surplus fields than was said, or no CSV.
         database.execute("drop table if exists sent_rows")
-        with _rewritten(path, len(header)) as plain_file:
+        with _rewritten(path, len(header)) as (plain_file, longest_line):
             try:
-                _read_csv(database, plain_file, False, ours, shape)
+                _read_csv(database, plain_file, False, ours, shape, longest_line)
             except duckdb.InvalidInputException as error:
                 raise TransfersFileRefused(
                     "NOT_CSV",
@@ -242,19 +252,28 @@ class _Text:
 def _scan(path: Path, column_count: int) -> _Text:
     """Look at every byte of a CSV file; raise where they are no UTF-8 (F3) or a quote never closes (F8)."""
     line_ends = quotes = 0
+    ends_with_return = False
     rest = block = b""
     for block in blocks(path):
+        # The two halves of one line end may stand in two blocks.
+        line_ends -= ends_with_return and block.startswith(b"\n")
         block = rest + block
         rest = _undecoded_end(path, block, line_ends)
         block = block[: len(block) - len(rest)]
-        line_ends += block.count(b"\n")
+        line_ends += _count_line_ends(block)
+        ends_with_return = block.endswith(b"\r")
         quotes += block.count(b'"')
     if rest:
-        raise _not_utf_8(path, line_ends + rest.count(b"\n") + 1)
+        raise _not_utf_8(path, line_ends + 1)
     ends_with_line = block.endswith((b"\n", b"\r"))
     if quotes % 2:
         raise _open_quote(path, column_count, ends_with_line)
-    return _Text(line_ends + (not block.endswith(b"\n")), ends_with_line)
+    return _Text(line_ends + (not ends_with_line), ends_with_line)
+
+
+def _count_line_ends(text: bytes) -> int:
+    """Of all three kinds: CR LF, LF alone, CR alone."""
+    return text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
 
 
 def _undecoded_end(path: Path, block: bytes, line_ends: int) -> bytes:
@@ -263,7 +282,7 @@ def _undecoded_end(path: Path, block: bytes, line_ends: int) -> bytes:
         block.decode()
     except UnicodeDecodeError as error:
         if error.reason != "unexpected end of data":
-            raise _not_utf_8(path, line_ends + block.count(b"\n", 0, error.start) + 1) from None
+            raise _not_utf_8(path, line_ends + _count_line_ends(block[: error.start]) + 1) from None
         return block[error.start :]
     return b""
 
@@ -331,7 +350,12 @@ def _fields_of_any_size() -> Iterator[None]:
 
 
 def _read_csv(
-    database: duckdb.DuckDBPyConnection, file: Path, compressed: bool, ours: list[str], shape: FileShape
+    database: duckdb.DuckDBPyConnection,
+    file: Path,
+    compressed: bool,
+    ours: list[str],
+    shape: FileShape,
+    longest_line: int = LONGEST_LINE,
 ) -> None:
     """Make `sent_rows` of a CSV file whose columns are ``ours``.
 
@@ -355,18 +379,28 @@ def _read_csv(
             case when {surplus[0]} is not null then
                 list_filter([{", ".join(surplus)}], sent -> sent is not null)
             end as surplus_fields
-        from {read_csv(file, dict.fromkeys(names, "varchar"), is_gzip=compressed, is_padded=True)}
+        from {
+            read_csv(
+                file,
+                dict.fromkeys(names, "varchar"),
+                is_gzip=compressed,
+                is_padded=True,
+                longest_line=longest_line,
+            )
+        }
         """
     )
 
 
 @contextmanager
-def _rewritten(path: Path, column_count: int) -> Iterator[Path]:
-    """The same rows in a file that DuckDB's strict reader takes: one kind of line end, few surplus fields.
+def _rewritten(path: Path, column_count: int) -> Iterator[tuple[Path, int]]:
+    """The same rows in a file that DuckDB's strict reader takes, with one kind of line end and few surplus
+    fields; and how many bytes its longest row may take, which holds a field of any size (F16, F20).
 
     Raises `TransfersFileRefused` where a quoted field goes on behind its closing quote.
     """
     most = column_count + _SURPLUS_FIELDS
+    longest_line = LONGEST_LINE
     with tempfile.TemporaryDirectory(prefix="points_") as folder, _fields_of_any_size():
         plain_file = Path(folder) / "rows.csv"
         try:
@@ -378,6 +412,9 @@ def _rewritten(path: Path, column_count: int) -> Iterator[Path]:
                     if len(row) >= most:
                         kept.append(",".join(row[most - 1 :]))
                     writer.writerow(kept)
+                    # Each quote is doubled, and each field may have two around it and a comma behind it.
+                    size = sum(len(field.encode()) + field.count('"') + 3 for field in kept)
+                    longest_line = max(longest_line, size)
         except csv.Error:
             raise TransfersFileRefused(
                 "QUOTE",
@@ -385,7 +422,7 @@ def _rewritten(path: Path, column_count: int) -> Iterator[Path]:
                 f"has a field in line {rows.line_num:,} that goes on behind its closing quote",
                 "double the quotes within it",
             ) from None
-        yield plain_file
+        yield plain_file, longest_line
 
 
 def _check_last_row(database: duckdb.DuckDBPyConnection, path: Path, column_count: int) -> None:
@@ -409,13 +446,18 @@ def _load_parquet(
     renamed: Mapping[str, str],
     ignored: Collection[str],
 ) -> tuple[str, ...]:
-    """Load a Parquet file and return the columns that it has (F14)."""
+    """Load a Parquet file and return the columns that it has (F14); one that is wholly null is none (F17)."""
     try:
-        described = database.execute(f"describe from {read_parquet(path)}").fetchall()
+        row_count, value_counts = _count_values(database, path)
+        described = [
+            column
+            for column in database.execute(f"describe from {read_parquet(path)}").fetchall()
+            if value_counts[column[0]] or not row_count
+        ]
         names = [name for name, *_ in described]
         ours = _our_columns(path, names, shape, renamed, ignored)
         texts = {
-            name: _text_of_parquet(path, sent_name, name, sent_type.lower())
+            name: _text_of_parquet(path, sent_name, name, sent_type.lower()) if row_count else "null"
             for name, (sent_name, sent_type, *_) in zip(ours, described, strict=True)
             if name
         }
@@ -447,6 +489,13 @@ def _load_parquet(
     return tuple(filter(None, ours))
 
 
+def _count_values(database: duckdb.DuckDBPyConnection, path: Path) -> tuple[int, dict[str, int]]:
+    """The rows of a Parquet file, and of each column the values that are not null."""
+    rows = database.sql(f"from {read_parquet(path)}")
+    row_count, *counts = rows.aggregate("count(*), count(columns(*))").fetchone()
+    return row_count, dict(zip(rows.columns, counts, strict=True))
+
+
 def _text_of_parquet(path: Path, sent_name: str, name: str, sent_type: str) -> str:
     """The expression that gives a column's text. Points may be text, an integer or a decimal of at most four
     places, instants text or timestamps; a float never passes."""
@@ -454,7 +503,7 @@ def _text_of_parquet(path: Path, sent_name: str, name: str, sent_type: str) -> s
     is_exact = sent_type in _INTEGERS or fullmatch(r"decimal\([0-9]+,[0-4]\)", sent_type)
     if sent_type == "varchar":
         return column
-    if name.endswith("points") and is_exact:
+    if (name.endswith("points") or name == "entry_id") and is_exact:
         return f"cast({column} as varchar)"
     if name.endswith("_at") and sent_type.startswith("timestamp") and not sent_type.endswith("]"):
         if "time zone" in sent_type:

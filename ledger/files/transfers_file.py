@@ -35,7 +35,7 @@ def check_transfers(location: str) -> list[Path]:
 
     Raises `TransfersFileRefused` for the first of them that is not what its name says.
     """
-    files = _files(location)
+    files = list_files(location)
     for file in files:
         _check_kind(file)
         if is_parquet(file):
@@ -74,7 +74,11 @@ def _name(file: Path) -> str:
     return file.name.lower()
 
 
-def _files(location: str) -> list[Path]:
+def list_files(location: str) -> list[Path]:
+    """The files that ``location`` (a file, a folder or a glob) names, in order of their names.
+
+    Raises `TransfersFileRefused` where there are none.
+    """
     path = Path(location)
     if path.is_dir():
         files = [file for file in sorted(path.rglob("*")) if _name(file).endswith(_ENDINGS)]

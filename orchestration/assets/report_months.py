@@ -25,6 +25,7 @@ from orchestration.runs import (
     dbt_arguments,
     dbt_environment,
     new_run_folder,
+    read_files,
     stream_build,
 )
 
@@ -95,6 +96,7 @@ def _build_everything(
     with run_lock(settings.home, f"Dagster run {context.run.run_id}", wait_seconds):
         head = freeze_source(ledger)
         run_folder = new_run_folder(settings.home)
+        read_files(settings, run_folder)
         source = f"the ledger up to entry {head.entry_id:,}" if head else settings.transfers
         context.log.info(f"Builds through {through} in {build_database(run_folder)}, from {source}.")
         steps = stream_build(dbt_environment(settings, through, run_folder), run_folder)

@@ -3,6 +3,8 @@
 with broken_by_themselves as (
 
     select
+        file,
+        line,
         rejection_code,
         rejected_column,
         rejected_value,
@@ -26,6 +28,8 @@ with broken_by_themselves as (
 broken_together as (
 
     select
+        file,
+        line,
         rule_at_stake as rejection_code,
         case rule_at_stake
             {%- for rule in repetition_rules() %}
@@ -65,6 +69,8 @@ quarantined as (
 explained as (
 
     select
+        file,
+        line,
         rejection_code,
         rejected_column,
         rejected_value,

@@ -1,7 +1,11 @@
 {#- Named even where it is not read, so that dbt knows the edge. #}
 {% set sample = ref("sample_transfers") %}
 
-{% if transfers_source() == "file" %}
+{% if transfers_source() == "rows" %}
+
+{{ transfer_rows_of_run() }}
+
+{% elif transfers_source() == "file" %}
 
 {{ raw_transfers_file() }}
 
@@ -33,7 +37,9 @@ select
     recorded_at,
     recorded_by,
     batch_id,
-    false as has_wrong_field_count
+    false as has_wrong_field_count,
+    cast(null as string) as file,
+    cast(null as bigint) as line
 from {{ sample }}
 
 {% endif %}

@@ -151,6 +151,8 @@ judged as (
         case when has_conflict then external_reference else any_external_reference end
             as external_reference,
         comment,
+        file,
+        line,
         case
             when has_conflict then 'rejected'
             when counts = 0 then 'repetition'

@@ -1,4 +1,6 @@
-{{ config(materialized="table" if setting("POINTS_TRANSFERS") else "view") }}
+{% set is_of_files = setting("POINTS_TRANSFERS") or setting("POINTS_TRANSFER_ROWS") %}
+
+{{ config(materialized="table" if is_of_files else "view") }}
 
 {# A cut was judged when it was written: it holds no bad row and no repetition, and is read as it
     is. #}
@@ -36,7 +38,9 @@ judged as (
         cast(null as string) as rejected_value,
         cast(null as string) as raw_points,
         cast(null as string) as raw_occurred_at,
-        cast(null as string) as raw_status_changed_at
+        cast(null as string) as raw_status_changed_at,
+        cast(null as string) as file,
+        cast(null as bigint) as line
     from source
 
 )
@@ -100,6 +104,8 @@ typed as (
         source.external_reference,
         source.comment,
         source.has_wrong_field_count,
+        source.file,
+        source.line,
         currencies.currency is not null as is_known_currency,
         reasons.reason is not null as is_known_reason,
         source.entry_id as raw_entry_id,
@@ -172,7 +178,9 @@ judged as (
         end as rejected_value,
         case when broken_rule is not null then raw_points end as raw_points,
         case when broken_rule is not null then raw_occurred_at end as raw_occurred_at,
-        case when broken_rule is not null then raw_status_changed_at end as raw_status_changed_at
+        case when broken_rule is not null then raw_status_changed_at end as raw_status_changed_at,
+        file,
+        line
     from numbered
 
 )
