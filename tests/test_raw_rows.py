@@ -178,6 +178,18 @@ def test_every_bad_row_is_set_aside_with_its_code_and_as_it_was_sent(built):
     assert codes["LONG"] == "FIELDS"
 
 
+def test_a_row_that_is_set_aside_says_its_file_and_line(built):
+    """The last two rows of the file come behind one with a line break in its comment."""
+    found = query(built, "select transfer_id, file, line from quarantined_transfers order by line")
+    assert {file for _, file, _ in found} == {"transfers.csv"}
+    assert [line for _, _, line in found[: len(BAD_ROWS)]] == [number + 2 for number in range(len(BAD_ROWS))]
+    text = (built.parent / "transfers.csv").read_bytes().decode()
+    for transfer_id, _, line in found[-2:]:
+        assert text.split("\n")[line - 1].startswith(f"{transfer_id},")
+    (first, *_) = read_rows(built / "provisional/quarantined_transfers.csv")
+    assert (first["file"], first["line"]) == ("transfers.csv", "2")
+
+
 def test_a_row_that_is_set_aside_says_the_column_the_value_and_what_was_expected(built):
     found = query(
         built,
