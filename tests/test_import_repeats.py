@@ -15,7 +15,7 @@ from ledger.append import appending
 from ledger.balances import balances_of
 from ledger.database import sqlite_file
 from ledger.files.imports import ImportRefused, import_file
-from ledger.files.quarantine import open_quarantined_rows
+from ledger.files.quarantine import QuarantinedRowSettled, dismiss, open_quarantined_rows
 from ledger.identifiers import IdConflict
 from ledger.models import ENTRY_MODELS, AccountEvent, Batch, QuarantinedRow, StatusChange, Transfer
 from ledger.statuses import current_standings
@@ -280,7 +280,7 @@ def test_what_a_first_row_dates_takes_effect_then(take, ledger_home):
     assert verify(ledger_home.settings()).entries == 11
 
 
-def test_a_status_from_before_the_last_one_is_history(take):
+def test_a_status_from_before_the_last_one_is_history(take, ledger_home):
     """CASES.md, R25: kept as it was sent, once, and changing nothing; it never has to be mended."""
     take(said("approved", "2026-04-05T00:00:00Z"), transfer("T-2"))
     rows = [said("on_hold", "2026-04-03T00:00:00Z"), said("cancelled", "2026-03-09T00:00:00Z", "T-2")]
@@ -298,6 +298,8 @@ def test_a_status_from_before_the_last_one_is_history(take):
     ]
     assert json.loads(kept[0].row)["status_changed_at"] == "2026-04-03T00:00:00Z"
     assert not open_quarantined_rows().exists()
+    with pytest.raises(QuarantinedRowSettled, match="it is history"):
+        dismiss(ledger_home.open(clock=lambda: NOW), kept[0].entry_id, "old")
     again = take(*rows, transfer("T-3"))
     assert (again.duplicates, again.batch_id, again.warnings) == (3, "", ())
     # Beside a row that refuses the file it is no reason itself.

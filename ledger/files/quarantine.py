@@ -160,6 +160,8 @@ def dismiss(ledger: Ledger, entry_id: int, reason: str) -> QuarantineDismissal:
             raise QuarantinedRowSettled(
                 entry_id, f"{earlier.recorded_by} dismissed it because of {earlier.reason!r}"
             )
+        if row.code == HISTORY:
+            raise QuarantinedRowSettled(entry_id, "it is history, which changes nothing")
         if not open_quarantined_rows().filter(entry_id=entry_id).exists():
             raise QuarantinedRowSettled(entry_id, f"a row of transfer {row.transfer_id} was accepted since")
         return appender.append(QuarantineDismissal(quarantined_entry_id=entry_id, reason=reason))
