@@ -149,6 +149,13 @@ class HostileWorld:
 
     def revoke(self, random: Random) -> None:
         transfer_id = self._known_id(random)
+        revocations = [found for found in self.plain.transfers.values() if found.reason == "revocation"]
+        if revocations and random.random() < 0.6:
+            # Chains grow, up and down: what revokes something, or what that revokes in turn.
+            revocation = random.choice(revocations[-3:])
+            transfer_id = revocation.transfer_id
+            while random.random() < 0.5 and (revocation := self.plain.transfers.get(transfer_id)):
+                transfer_id = revocation.reverses or transfer_id
         left = self.plain.unrevoked(transfer_id) if transfer_id in self.plain.transfers else Decimal(1)
         points = random.choice([None, Decimal("2.5"), max(left, Decimal(0)) + SMALLEST, left])
         points = points if points is None or points > 0 else None
