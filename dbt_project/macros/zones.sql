@@ -28,17 +28,25 @@
 
 
 {#- A column of timestamps and, times `sign`, the offset of the last of `changes` that it has reached, or
-    `first_offset`. That one is found by halving: nine comparisons for four hundred changes. They are joined in pairs,
-    then those pairs, until one is left. -#}
+    `first_offset`. -#}
 {% macro shifted(column, sign, changes, first_offset) %}
     {%- if not changes and first_offset == 0 -%}
         {{- return(column) -}}
     {%- endif -%}
-    {%- set joined = namespace(offsets=[sign * first_offset], begins=[]) -%}
-    {%- for change in changes -%}
-        {%- do joined.offsets.append(sign * change["offset"]) -%}
-        {%- do joined.begins.append(change["begins_at"]) -%}
-    {%- endfor -%}
+    {%- set offset = first_offset -%}
+    {%- if changes -%}
+        {%- set offset = adapter.dispatch("offset_reached", "outstanding_points")(column, changes, first_offset) -%}
+    {%- endif -%}
+    {{- return(dbt.dateadd("second", sign ~ " * (" ~ offset ~ ")", column)) -}}
+{% endmacro %}
+
+{#- Found by halving: nine comparisons for four hundred changes. They are joined in pairs, then those pairs, until one
+    is left. -#}
+{% macro default__offset_reached(column, changes, first_offset) %}
+    {%- set joined = namespace(
+        offsets=[first_offset] + changes | map(attribute="offset") | list,
+        begins=changes | map(attribute="begins_at") | list,
+    ) -%}
     {%- for _ in changes if joined.begins -%}
         {%- set pairs = [] -%}
         {%- for pair in joined.offsets | batch(2) -%}
@@ -54,7 +62,33 @@
         {%- set joined.offsets = pairs -%}
         {%- set joined.begins = joined.begins[1::2] -%}
     {%- endfor -%}
-    {{- return(dbt.dateadd("second", joined.offsets[0], column)) -}}
+    {{- return(joined.offsets[0]) -}}
+{% endmacro %}
+
+{#- Spark takes a minute to parse that many nested cases, and its catalogue keeps no view so long. So the changes are
+    lists: how many there are before a year, and those of the year that the column has reached. -#}
+{% macro spark__offset_reached(column, changes, first_offset) %}
+    {%- set epoch = modules.datetime.datetime(1970, 1, 1) -%}
+    {%- set begins = [] -%}
+    {%- set years = [] -%}
+    {%- for change in changes -%}
+        {%- do begins.append((change["begins_at"] - epoch).total_seconds() | int) -%}
+        {%- do years.append(change["begins_at"].year) -%}
+    {%- endfor -%}
+    {%- set before_years = [] -%}
+    {%- set in_years = [] -%}
+    {%- for year in range(1989, 2201) -%}
+        {%- do before_years.append(years | select("lt", year) | list | length) -%}
+        {%- do in_years.append(years | select("eq", year) | list | length) -%}
+    {%- endfor -%}
+    {%- set offsets = [first_offset] + changes | map(attribute="offset") | list -%}
+    {%- set before = "element_at(cast(split('" ~ before_years | join(",") ~ "', ',') as array<int>), year(" ~ column
+        ~ ") - 1988)" -%}
+    {{- return(
+        "element_at(cast(split('" ~ offsets | join(",") ~ "', ',') as array<int>), 1 + " ~ before
+        ~ " + size(filter(slice(cast(split('" ~ begins | join(",") ~ "', ',') as array<bigint>), 1 + " ~ before
+        ~ ", " ~ in_years | max ~ "), begins_at -> begins_at <= unix_seconds(" ~ column ~ "))))"
+    ) -}}
 {% endmacro %}
 
 

@@ -1,6 +1,6 @@
 {% set is_of_files = setting("POINTS_TRANSFERS") or setting("POINTS_TRANSFER_ROWS") %}
 
-{{ config(materialized="table" if is_of_files else "view") }}
+{{ config(materialized="table" if is_of_files else view_unless_recomputed()) }}
 
 {# A cut was judged when it was written: it holds no bad row and no repetition, and is read as it
     is. #}
