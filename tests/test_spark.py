@@ -61,8 +61,8 @@ def _spark_is_here() -> None:
 
 
 def test_the_sample_gives_the_same_rows_on_spark_with_every_data_test_green(tmp_path: Path) -> None:
-    """In a zone whose clocks change four times a year: DuckDB reads its changes, Spark is handed them (CASES.md,
-    X21)."""
+    """CASES.md, X21: in a zone whose clocks change four times a year; DuckDB reads the changes itself, Spark
+    is handed them."""
     zone = read_zone("Asia/Hebron")
     on_duckdb = build_on_duckdb(tmp_path / "duckdb", POINTS_TIME_ZONE=zone.name)
     on_spark = build_on_spark(tmp_path / "spark", POINTS_TIME_ZONE=zone.name, POINTS_ZONE_CHANGES=zone.text)
