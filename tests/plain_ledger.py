@@ -335,6 +335,8 @@ class PlainLedger:
             if not self.waiting_request(relation, "close"):
                 self.requests[event_id] = PlainEvent(relation, "close", now, user, event_id)
             return set()
+        if request_id := self.waiting_request(relation, "close"):
+            self.settled[request_id] = "approved"  # what it asks for is done
         self._carry_out_closing(relation, user, now, event_id)
         return set()
 
