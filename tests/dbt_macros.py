@@ -42,7 +42,7 @@ def load_macros(
     }
     around = {
         "execute": True,
-        "modules": SimpleNamespace(datetime=datetime),
+        "modules": SimpleNamespace(datetime=datetime, re=re),
         "return": _leave_with,
         "exceptions": SimpleNamespace(raise_compiler_error=_refuse),
         "adapter": SimpleNamespace(dispatch=lambda name, _package: macros[f"{engine}__{name}"]),

@@ -266,6 +266,14 @@ def test_a_zone_has_the_exact_name_that_duckdb_lists(name, suggested):
         assert refused.value.sentence.endswith(f" use one like {suggested}.")
 
 
+def test_a_list_that_was_cut_off_is_refused(duck):
+    berlin = read_zone("Europe/Berlin").text
+    for cut_off in (berlin[:-4], "Europe/Berlin", "Europe/Berlin +3600 2026-03-29"):
+        settings = {"POINTS_TIME_ZONE": "Europe/Berlin", "POINTS_ZONE_CHANGES": cut_off}
+        with pytest.raises(CompilerError, match="POINTS_ZONE_CHANGES is not the list"):
+            load_macros(duck, settings).zone_changes()
+
+
 def test_the_models_refuse_a_name_that_duckdb_does_not_list(duck):
     for name in ("europe/berlin", "+05:00", "Mars/Olympus"):
         with pytest.raises(CompilerError, match=re.escape(f"POINTS_TIME_ZONE is '{name}'")):

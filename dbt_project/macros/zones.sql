@@ -101,7 +101,13 @@
     {#- Not while dbt parses: a list that is another then makes it parse nothing again. -#}
     {%- if zone != "UTC" and execute -%}
         {%- set words = setting("POINTS_ZONE_CHANGES").split(" ") -%}
-        {%- if words[0] != zone -%}
+        {%- set pattern = "[+-][0-9]+( [0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z[+-][0-9]+)*" -%}
+        {%- if words[0] == zone and not modules.re.fullmatch(pattern, words[1:] | join(" "), modules.re.ASCII) -%}
+            {{ exceptions.raise_compiler_error(
+                "POINTS_ZONE_CHANGES is not the list of changes of '" ~ zone ~ "' that `python -m ledger.zones` prints;"
+                ~ " set it to that, or to nothing where DuckDB builds."
+            ) }}
+        {%- elif words[0] != zone -%}
             {%- set words = [zone] + adapter.dispatch("read_zone_changes", "outstanding_points")(zone) -%}
         {%- endif -%}
     {%- endif -%}
