@@ -32,7 +32,7 @@ report: setup  ## make the demo programme, close its months, show the newest rep
 	@$(DEMO) $(BIN)/points report 2026-10
 
 test: setup  ## run the tests; slow ones only in CI
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(if $(CI),,-m "not slow") $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(CI),,-m "not slow") $(TESTS)
 
 lint: setup  ## check Python and SQL
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ input; when it is gone, however it went, reading ends and this process is gone t
 writing where somebody else has begun anew (CASES.md, X3).
 """
 
+import gc
 import os
 import sys
 import threading
@@ -18,6 +19,9 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # dbt makes as many objects as there are models, whatever the data, and ends: looking for those to free
+    # takes 0.65 s of 6.7, and not looking 34 MB.
+    gc.disable()
     from dbt.cli.main import cli
 
     cli(args=sys.argv[1:], prog_name="dbt")

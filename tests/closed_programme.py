@@ -101,9 +101,9 @@ class Home:
         finish_if_needed(home.settings())
         return home
 
-    def kill_at(self, step: str, *arguments: str) -> None:
+    def kill_at(self, step: str, *arguments: str, **environment: str) -> None:
         """Run a command that kills itself at a step, which it must reach."""
-        result = self.points(*arguments, POINTS_FAIL_AT=step)
+        result = self.points(*arguments, POINTS_FAIL_AT=step, **environment)
         assert result.returncode == -signal.SIGKILL, (step, result.stdout, result.stderr)
 
     def history(self) -> CloseHistory:

@@ -32,10 +32,20 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 AIRLINE = PROJECT_ROOT.parent / "shared" / "data" / "airline_loyalty"
 NEEDED = ["transfer_id", "relation_reference", "style", "points", "reason", "occurred_at"]
 
+# What takes longest comes first, so that no process works on it alone at the end.
+LONGEST = [
+    *("test_spark", "test_close_at_once", "test_close_faults", "test_close", "test_close_killed"),
+    *("test_split_builds", "test_published_damage", "test_ledger_builds", "test_dagster_close"),
+]
 # Commands that let dbt build.
 _BUILDS = {"build", "close", "verify"}
 POINTS = Path(sys.executable).with_name("points")
 Points = Callable[..., subprocess.CompletedProcess]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the order within a file, and of all others, stays."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -141,6 +151,12 @@ def ledger_home(request, tmp_path) -> LedgerHome:
     if request.param == "sqlite":
         return LedgerHome(home)
     return LedgerHome(home, new_postgresql_database(request.getfixturevalue("postgresql_server")))
+
+
+# For what takes a build and depends on the database through the cut alone, of which `test_cut.py` has both.
+postgresql_in_ci = pytest.mark.parametrize(
+    "ledger_home", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 
 
 @pytest.fixture(scope="session")

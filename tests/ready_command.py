@@ -22,6 +22,7 @@ from typing import NoReturn
 import typer
 
 from ledger.settings import PROJECT_ROOT
+from tests.kept_build import KEPT_BUILD, take_build
 
 # The arguments and the whole environment of a command.
 _LONGEST_REQUEST = 1_000_000
@@ -98,6 +99,8 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, desc
     for descriptor, stream in zip(descriptors, (1, 2), strict=True):
         os.dup2(descriptor, stream)
         os.close(descriptor)
+    if kept := os.environ.pop(KEPT_BUILD, None):
+        take_build(Path(kept))
     sys.argv = [str(Path(sys.executable).with_name("points")), *arguments]
 
 

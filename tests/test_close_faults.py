@@ -89,7 +89,14 @@ class SmallFiles:
         """Nothing was made but a folder."""
 
 
-@pytest.fixture(scope="module", params=[SmallDisk, SmallFiles])
+# Who may mount has tried all of it on a real file system.
+DISKS = [
+    SmallDisk,
+    pytest.param(SmallFiles, marks=[pytest.mark.slow] if os.geteuid() == 0 else []),
+]
+
+
+@pytest.fixture(scope="module", params=DISKS)
 def disk(request, tmp_path_factory) -> Iterator[SmallDisk | SmallFiles]:
     folder = tmp_path_factory.mktemp("disk") / "small"
     try:

@@ -6,6 +6,7 @@ CASES.md, X2, X3 and X4. The steps are those of `orchestration.fail_points`.
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,7 @@ from tests.closed_programme import (
     wait_until_stopped,
 )
 from tests.conftest import new_postgresql_database
+from tests.kept_build import KEPT_BUILD, keep_build
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +40,21 @@ def often_killed(programme, tmp_path_factory) -> Home:
     return programme.working_copy(tmp_path_factory.mktemp("often_killed") / "home")
 
 
+@pytest.fixture(scope="module")
+def build_of_next(often_killed, tmp_path_factory) -> Path:
+    """What dbt makes of that month, from a close that was killed right after."""
+    often_killed.kill_at("models built", "close", NEXT)
+    return keep_build(often_killed.path, tmp_path_factory.mktemp("build_of_next"))
+
+
 @pytest.mark.parametrize("step", BEFORE_COMMIT)
-def test_killed_before_the_commit_a_close_has_not_happened(often_killed, programme, step):
-    """CASES.md, X2 and X4."""
+def test_killed_before_the_commit_a_close_has_not_happened(request, often_killed, programme, step):
+    """CASES.md, X2 and X4. After the models, each takes the build that the first of them made."""
     home = often_killed
-    home.kill_at(step, "close", NEXT)
+    kept = {}
+    if BEFORE_COMMIT.index(step) >= BEFORE_COMMIT.index("models built"):
+        kept = {KEPT_BUILD: str(request.getfixturevalue("build_of_next"))}
+    home.kill_at(step, "close", NEXT, **kept)
     for command in (None, COMMANDS[BEFORE_COMMIT.index(step) % 4]):
         if command:
             answer(home.points(*command))
@@ -107,7 +119,8 @@ def test_on_postgresql_a_killed_close_has_happened_or_not(postgresql_server, tmp
     assert readers_see(home) == {}
     answer(home.points("transfers"))
     assert list(home.history().in_force) == ([] if step == "appended" else [CLOSED[0]])
-    told = answer(home.points("close", CLOSED[0]))
+    kept = {KEPT_BUILD: str(keep_build(home.path, tmp_path))}
+    told = answer(home.points("close", CLOSED[0], **kept))
     assert ("Closed 1 month" if step == "appended" else "closed already") in told
     assert readers_see(home) == {CLOSED[0]: (1, "issued")}
     assert_sound(home, {CLOSED[0]: 1})

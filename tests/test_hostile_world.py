@@ -74,7 +74,17 @@ def test_random_acts_agree_with_the_rules_in_plain_python(new_home):
     )
 
 
-@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize(
+    ("new_home", "limit"),
+    [
+        ("sqlite", LIMITS[0]),
+        ("postgresql", LIMITS[1]),
+        # The models know neither a database nor a limit: the acts that do are above.
+        pytest.param("sqlite", LIMITS[1], marks=pytest.mark.slow),
+        pytest.param("postgresql", LIMITS[0], marks=pytest.mark.slow),
+    ],
+    indirect=["new_home"],
+)
 def test_a_random_history_with_closes_is_built_as_plain_python_says(new_home, limit):
     """Months, buckets and balances of every customer. Closes are handed to the build (CASES.md, R13)."""
     seed = os.environ.get("POINTS_TEST_SEED", "2026")

@@ -30,6 +30,7 @@ from tests.closed_programme import (
     readers_see,
     refusal,
 )
+from tests.kept_build import KEPT_BUILD, keep_build
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +67,15 @@ def test_killed_after_the_commit_the_next_command_of_any_kind_finishes_it(commit
     assert_sound(committed, NEW_REVISIONS)
 
 
-def test_a_committed_close_whose_run_is_gone_is_made_again_to_the_byte(committed, undisturbed):
+def test_a_committed_close_whose_run_is_gone_is_made_again_to_the_byte(committed, undisturbed, tmp_path):
     """CASES.md, X19: the ledger names the hash of the manifest, and what is made again must have it."""
     shutil.rmtree(committed.path / "runs")
     shutil.rmtree(committed.path / "cut")
     # What is recorded since is beyond the cutoff.
     committed.kill_at("models built", "give", "C-1", "5", "--id", "MEANWHILE")
     assert readers_see(committed) == OLD
-    answer(committed.points("give", "C-1", "5", "--id", "MEANWHILE"))
+    kept = {KEPT_BUILD: str(keep_build(committed.path, tmp_path))}
+    answer(committed.points("give", "C-1", "5", "--id", "MEANWHILE", **kept))
     assert published_bytes(committed) == undisturbed
     assert readers_see(committed) == NEW
     assert_sound(committed, NEW_REVISIONS)
