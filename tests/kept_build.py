@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from orchestration import dbt_run
+from orchestration import runs
 from orchestration.dbt_run import NodeProgress, read_statuses, target_folder
 from orchestration.runs import build_database
 
@@ -22,7 +22,7 @@ def keep_build(home: Path, kept: Path) -> Path:
 
 def take_build(kept: Path) -> None:
     """Let this process take a kept build wherever it would have dbt make one."""
-    dbt_run.stream_dbt = _copy_build(kept)
+    runs.stream_dbt = _copy_build(kept)
 
 
 def _copy_build(kept: Path) -> Callable[[list[str], Mapping[str, str], Path], Iterator[NodeProgress]]:
