@@ -1,6 +1,6 @@
 """What a value of a transfer must be (DESIGN.md, section 5), for what people enter.
 
-Patterns, reasons and currencies stand elsewhere, once: in dbt_project.yml and in `seeds/`.
+Rules, patterns, reasons and currencies stand elsewhere, once: in dbt_project.yml and in `seeds/`.
 """
 
 import csv
@@ -11,10 +11,8 @@ from decimal import Decimal
 from functools import cache
 
 from ledger.errors import PointsError
-from ledger.settings import PROJECT_ROOT, transfer_patterns
+from ledger.settings import PROJECT_ROOT, transfer_patterns, transfer_rules
 from ledger.zones import Zone
-
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class ValueRefused(PointsError):
@@ -67,9 +65,7 @@ def is_identifier(text: str) -> bool:
 def check_identifier(code: str, column: str, text: str) -> str:
     """Return ``text`` where it may be a transfer_id or relation reference; raise `ValueRefused`."""
     if not is_identifier(text):
-        raise ValueRefused(
-            code, column, text, "1 to 128 letters, digits or ._:@/#+=~&|-, a letter or digit first"
-        )
+        raise ValueRefused(code, column, text, _expected("TRANSFER_ID"))
     return text
 
 
@@ -82,10 +78,8 @@ def check_currency(text: str) -> str:
 
 def check_text(column: str, text: str) -> str:
     """Return ``text`` where it holds no control characters but tabs and line breaks; raise `ValueRefused`."""
-    if _CONTROL_CHARACTER.search(text):
-        raise ValueRefused(
-            "CONTROL_CHAR", column, text, "without control characters but tabs and line breaks"
-        )
+    if not re.fullmatch(transfer_patterns()["plain_text"], text):
+        raise ValueRefused("CONTROL_CHAR", column, text, _expected("CONTROL_CHAR"))
     return text
 
 
@@ -93,12 +87,7 @@ def parse_points(text: str) -> Decimal:
     """Points as exact decimals; raise `ValueRefused` (CASES.md, R6 and R7)."""
     if re.fullmatch(transfer_patterns()["points"], text) and Decimal(text) > 0:
         return Decimal(text)
-    raise ValueRefused(
-        "POINTS",
-        "points",
-        text,
-        "more than zero, at most 14 digits before the point and 4 after it, plain digits",
-    )
+    raise ValueRefused("POINTS", "points", text, _expected("POINTS"))
 
 
 def parse_instant(column: str, text: str, zone: Zone) -> datetime:
@@ -110,6 +99,9 @@ def parse_instant(column: str, text: str, zone: Zone) -> datetime:
         instant = datetime.fromisoformat(text)
         return instant.astimezone(UTC) if instant.tzinfo else zone.to_utc(instant)
     except (ValueError, OverflowError):
-        raise ValueRefused(
-            column.upper(), column, text, "an instant like 2026-10-31T23:59:59Z, of the years 1990 to 2199"
-        ) from None
+        raise ValueRefused(column.upper(), column, text, _expected("OCCURRED_AT")) from None
+
+
+def _expected(code: str) -> str:
+    """The sentence of the first rule with a code."""
+    return next(rule["expected"] for rule in transfer_rules() if rule["code"] == code)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
@@ -39,10 +40,19 @@ class MonthInvalid(PointsError):
 
 
 @cache
+def _models_variables() -> dict[str, Any]:
+    return yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
+
+
 def transfer_patterns() -> dict[str, str]:
     """The patterns of a transfer's values, as dbt_project.yml gives them to the models too."""
-    project = yaml.safe_load((PROJECT_ROOT / "dbt_project.yml").read_text(encoding="utf-8"))
-    return project["vars"]["transfer_patterns"]
+    return _models_variables()["transfer_patterns"]
+
+
+def transfer_rules() -> list[dict[str, Any]]:
+    """The rules of a row of transfers, in the order in which they are tried, as dbt_project.yml gives them to
+    the models too: ``code``, ``column``, ``kind`` and what belongs to it, ``expected``."""
+    return _models_variables()["transfer_rules"]
 
 
 def check_month(text: str) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ledger.models import STATUSES, STYLES
+from ledger.settings import transfer_rules
 from tests.conftest import PROJECT_ROOT
 
 # Each room, and the rooms that it may import from.
@@ -71,6 +73,11 @@ def test_every_setting_that_python_reads_stands_in_the_example():
                     assert f"`{name}`" in contributing, (file, name)
                 else:
                     assert f"# {name}=" in example, (file, name)
+
+
+def test_what_the_rules_allow_is_what_the_ledger_knows():
+    allowed = {rule["code"]: tuple(rule["values"]) for rule in transfer_rules() if rule["kind"] == "values"}
+    assert allowed == {"STYLE": STYLES, "STATUS": STATUSES}
 
 
 DOCUMENTS = [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").glob("*.md")]

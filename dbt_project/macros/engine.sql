@@ -13,20 +13,6 @@
 {%- endmacro %}
 
 
-{#- Does a text hold a control character other than tab, line feed and carriage return? -#}
-{% macro has_control_character(text) -%}
-    {{ adapter.dispatch("has_control_character", "outstanding_points")(text) }}
-{%- endmacro %}
-
-{% macro default__has_control_character(text) -%}
-    regexp_matches({{ text }}, '[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
-{%- endmacro %}
-
-{% macro spark__has_control_character(text) -%}
-    ({{ text }} rlike r'[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
-{%- endmacro %}
-
-
 {#- A text that matches the pattern of instants and names an offset, as a timestamp in UTC; null where
     there is no such day. -#}
 {% macro instant_with_offset(text) -%}

@@ -10,7 +10,7 @@ import duckdb
 from django.db import connection
 
 from ledger.data_files import read_csv
-from ledger.files.row_rules import REVERSES, row_rules
+from ledger.files.row_rules import rule_number
 from ledger.models import WAITING, StatusChange, Transfer
 
 # Each group of ids is one query through the unique index, in the index's own order.
@@ -63,7 +63,7 @@ def _sent_ids(database: duckdb.DuckDBPyConnection) -> Iterator[str]:
     result = database.cursor().execute(
         "select distinct transfer_id from judged_rows where broken_rule is null or broken_rule = $reverses"
         " order by transfer_id",
-        {"reverses": row_rules().index(REVERSES)},
+        {"reverses": rule_number("REVERSES")},
     )
     while rows := result.fetchmany(_IDS_PER_QUERY):
         for (transfer_id,) in rows:

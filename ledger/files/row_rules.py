@@ -1,23 +1,21 @@
 """The rules that a row of a file of transfers must keep (DESIGN.md, section 5; CASES.md, R1 to R9), in SQL.
 
-Patterns, reasons and currencies stand elsewhere, once: in dbt_project.yml and in `seeds/`. The models judge
-raw files by the same rules (`dbt_project/macros/transfer_rules.sql`); a test sends both the same rows.
+What they are stands elsewhere, once: in dbt_project.yml and in `seeds/`. The models render the same list
+(`dbt_project/macros/transfer_rules.sql`); a test sends both the same rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import duckdb
 
+from ledger.files.file_rows import TRANSFERS_SHAPE
 from ledger.files.quarantine import HISTORY
-from ledger.models import STATUSES, STYLES
 from ledger.rules import currencies, reasons
-from ledger.settings import Settings, transfer_patterns
+from ledger.settings import Settings, transfer_patterns, transfer_rules
 from ledger.sql_text import literal, literals
 from ledger.zones import Zone
-
-_IDENTIFIER = "1 to 128 letters, digits or ._:@/#+=~&|-, a letter or digit first"
-_INSTANT = "an instant like 2026-10-31T23:59:59Z, of the years 1990 to 2199"
-_PLAIN_TEXT = "no control characters but tabs and line breaks"
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,6 @@ class Rule:
 ID_CONFLICT = Rule(
     "ID_CONFLICT", "transfer_id", "", "the same content wherever a transfer_id stands, in the ledger too"
 )
-# It is tried last, and not of a transfer that the ledger holds: that is a duplicate first (`row_verdicts`).
-REVERSES = Rule(
-    "REVERSES",
-    "reverses_transfer_id",
-    "reverses_transfer_id <> '' and reason <> 'revocation'",
-    "nothing, since only a row of the reason revocation undoes another transfer",
-)
 # Such a row is not bad, but kept beside those that are (CASES.md, R25).
 OLDER_STATUS = Rule(
     HISTORY, "status_changed_at", "", "a later instant, for the transfer has a status since then that stays"
@@ -53,72 +44,52 @@ STATUS_TRANSITION = Rule(
 )
 
 
+@cache
 def row_rules() -> tuple[Rule, ...]:
     """The rules in the order in which they are tried: the first one broken is the row's verdict."""
-
-    def is_identifier(column: str) -> str:
-        return _full_match(column, transfer_patterns()["identifier"])
-
-    def has_control_character(column: str) -> str:
-        return rf"regexp_matches({column}, '[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')"
-
-    return (
-        Rule("FIELDS", "", "has_wrong_field_count", "as many fields as the header has columns"),
-        Rule("TRANSFER_ID", "transfer_id", f"not {is_identifier('transfer_id')}", _IDENTIFIER),
-        Rule(
-            "RELATION_REFERENCE",
-            "relation_reference",
-            f"not {is_identifier('relation_reference')}",
-            _IDENTIFIER,
-        ),
-        Rule(
-            "CURRENCY",
-            "currency",
-            f"currency not in {literals(currencies())}",
-            "a currency of points_currencies.csv",
-        ),
-        Rule("STYLE", "style", f"style not in {literals(STYLES)}", " or ".join(STYLES)),
-        Rule(
-            "POINTS",
-            "points",
-            "coalesce(points, 0) <= 0",
-            "more than zero, at most 14 digits before the point and 4 after it, plain digits",
-        ),
-        Rule(
-            "REASON",
-            "reason",
-            "concat_ws(' ', reason, style) not in "
-            + literals(tuple(f"{reason} {style}" for reason, style in reasons())),
-            "a reason that transfer_reasons.csv allows for the style",
-        ),
-        Rule(
-            "STATUS",
-            "status",
-            f"status not in {literals(STATUSES)}",
-            f"{', '.join(STATUSES[:-1])} or {STATUSES[-1]}",
-        ),
-        Rule("OCCURRED_AT", "occurred_at", "occurred_at is null", _INSTANT),
-        Rule(
-            "STATUS_CHANGED_AT",
-            "status_changed_at",
-            "status_changed_at is null and says_status_changed_at",
-            f"{_INSTANT}, or nothing",
-        ),
-        Rule(
-            "REVERSES_TRANSFER_ID",
-            "reverses_transfer_id",
-            f"reverses_transfer_id <> '' and not {is_identifier('reverses_transfer_id')}",
-            "the transfer_id of another transfer, or nothing",
-        ),
-        Rule(
-            "CONTROL_CHAR",
-            "external_reference",
-            has_control_character("external_reference"),
-            _PLAIN_TEXT,
-        ),
-        Rule("CONTROL_CHAR", "comment", has_control_character("comment"), _PLAIN_TEXT),
-        REVERSES,
+    columns = ("", *TRANSFERS_SHAPE.columns)
+    return tuple(
+        Rule(rule["code"], rule["column"], _broken_when(**rule), rule["expected"])
+        for rule in transfer_rules()
+        if rule["column"] in columns
     )
+
+
+def rule_number(code: str) -> int:
+    """The place of the rule with a code of its own in `row_rules`, which stands in ``broken_rule``."""
+    return [rule.code for rule in row_rules()].index(code)
+
+
+def _broken_when(
+    column: str,
+    kind: str,
+    pattern: str = "",
+    values: Sequence[str] = (),
+    optional: bool = False,
+    **_: str,
+) -> str:
+    """When a row breaks a rule, as a condition over the columns of `judge_rows`, whose text is never null."""
+    sent = f"says_{column}" if kind == "instant" else f"{column} <> ''"
+    if kind == "field_count":
+        broken = "has_wrong_field_count"
+    elif kind == "pattern":
+        broken = f"not {_full_match(column, transfer_patterns()[pattern])}"
+    elif kind == "currency":
+        broken = f"{column} not in {literals(currencies())}"
+    elif kind == "values":
+        broken = f"{column} not in {literals(values)}"
+    elif kind == "points":
+        broken = f"coalesce({column}, 0) <= 0"
+    elif kind == "reason":
+        pairs = literals(f"{reason} {style}" for reason, style in reasons())
+        broken = f"concat_ws(' ', {column}, style) not in {pairs}"
+    elif kind == "instant":
+        broken = f"{column} is null"
+    elif kind == "revocation_only":
+        broken = f"{sent} and reason <> 'revocation'"
+    else:
+        raise KeyError(kind)
+    return f"{sent} and {broken}" if optional else broken
 
 
 def judge_rows(database: duckdb.DuckDBPyConnection, settings: Settings) -> None:

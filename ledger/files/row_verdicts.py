@@ -10,7 +10,7 @@ import duckdb
 
 from ledger.files.file_rows import LoadedFile
 from ledger.files.known_transfers import CONTENT_COLUMNS
-from ledger.files.row_rules import ID_CONFLICT, OLDER_STATUS, REVERSES, STATUS_TRANSITION, Rule, row_rules
+from ledger.files.row_rules import ID_CONFLICT, OLDER_STATUS, STATUS_TRANSITION, Rule, row_rules, rule_number
 from ledger.models import WAITING
 from ledger.sql_text import literal
 
@@ -102,7 +102,7 @@ def _accept_known_links(database: duckdb.DuckDBPyConnection) -> None:
             broken_rule = $reverses
             and transfer_id in (select transfer_id from known_transfers)
         """,
-        {"reverses": row_rules().index(REVERSES)},
+        {"reverses": rule_number("REVERSES")},
     )
 
 
