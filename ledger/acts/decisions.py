@@ -222,7 +222,8 @@ class _TransferMoves:
         check_approver(self._appender.ledger, transfer, transfer.transfer_id)
         if transfer.relation_reference in self._closed:
             raise AccountClosed(transfer.relation_reference)
-        self._trees.check_approval(transfer)
+        if transfer.revokes_transfer_id:
+            self._trees.check_approval(transfer)
         if self._spendable is None:
             return
         if transfer.style == "give":

@@ -184,9 +184,7 @@ class RevocationTrees:
     def undone_again(self, transfer_id: str) -> list[str]:
         """What is undone once more when ``transfer_id`` is revoked: every second transfer up its chain, the
         nearest first. Of T that R revokes and Q gives back, to revoke Q takes from T."""
-        chain = [transfer_id]
-        while (original := self._originals.get(chain[-1], "")) in self._points and original not in chain:
-            chain.append(original)
+        chain = self._chain(transfer_id)
         return [
             chain[distance]
             for distance in range(2, len(chain), 2)
@@ -194,17 +192,28 @@ class RevocationTrees:
         ]
 
     def check_approval(self, revocation: Transfer) -> None:
-        """Raise `RevokedBeyondOriginal` where one that waits takes from what has less left than that.
+        """Raise `RevokedBeyondOriginal` where one that waits leaves less than nothing of what it revokes,
+        to any depth, and less than without it.
 
-        What it would take is counted already while it waits, so only files can bring that about.
+        Only files can bring that about: they revoke too much, and also what waits.
         """
-        original_id = revocation.revokes_transfer_id
-        if original_id not in self._points:
-            return
-        for taken_from in (original_id, *self.undone_again(original_id)):
-            unrevoked = self.unrevoked(taken_from)
-            if unrevoked < 0:
-                raise RevokedBeyondOriginal(revocation.transfer_id, taken_from, unrevoked)
+        revocation_id = revocation.transfer_id
+        status = self._statuses[revocation_id]
+        for original_id in self._chain(revocation_id)[1:]:
+            left = {}
+            for tried in ("cancelled", "approved"):
+                self._statuses[revocation_id] = tried
+                left[tried] = self.unrevoked(original_id)
+            self._statuses[revocation_id] = status
+            if left["approved"] < min(left["cancelled"], Decimal(0)):
+                raise RevokedBeyondOriginal(revocation_id, original_id, left["approved"])
+
+    def _chain(self, transfer_id: str) -> list[str]:
+        """A transfer and what it revokes, to any depth; each once, where files made a circle."""
+        chain = [transfer_id]
+        while (original := self._originals.get(chain[-1], "")) in self._points and original not in chain:
+            chain.append(original)
+        return chain
 
     def _counting(self, transfer_id: str, depth: int, root: str) -> list[str]:
         """The revocations of a transfer that count, standing at ``depth`` below ``root``."""
