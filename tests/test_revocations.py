@@ -179,8 +179,8 @@ def test_what_waits_is_not_approved_where_a_file_has_revoked_as_much(ledger, led
     revoke(bob, ["F"])
     assert approve(bob, ["R"])[0].status == "approved"
     assert left("T") == 0
-    # Nor does it let take effect what a file revoked of it beforehand, more than there is: Q-2 would give back
-    # the 60 that are revoked, and 100 of Q-2 are revoked while it waits.
+    # Nor does it let take effect what a file revoked of it beforehand, more than there is: Q-2 would give
+    # back the 60 that are revoked, and 100 of Q-2 are revoked while it waits.
     give(ledger, "C-1", "60", transfer_id="T-2")
     revoke(ledger, ["T-2"], revocation_id="R-2")
     revoke(ledger_home.open(clock=lambda: NOW, POINTS_APPROVAL_ABOVE="50"), ["R-2"], revocation_id="Q-2")
