@@ -363,8 +363,9 @@ def test_an_account_is_closed_in_every_currency(tmp_path):
     ).write_parquet(str(tmp_path / "outstanding_points_by_month.parquet"))
     with duckdb.connect() as connection:
         connection.execute(
-            "create table unposted_transfers as select 'MILES' as currency, 'C-1' as relation_reference,"
-            " 'pending' as status, 'give' as style, 5::decimal(18, 4) as points"
+            "create table unposted_transfers as select 'T-1' as transfer_id, 'MILES' as currency,"
+            " 'C-1' as relation_reference, 'pending' as status, 'give' as style, 5::decimal(18, 4) as points,"
+            " 'rule_credit' as reason, null::varchar as reverses_transfer_id"
         )
         connection.execute(_customer_point_balances(tmp_path))
         closed = connection.execute(
