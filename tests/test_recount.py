@@ -754,9 +754,13 @@ DAMAGES = [
         )
     ),
     Damage(
-        "a discrepancy of a later month that is lost",
-        "delete from discrepancies where report_month > '2026-06-01'",
-        ("discrepancies (later, ", ") has rows 0"),
+        "a discrepancy that is put off to a month after the run's",
+        """
+        update discrepancies set report_month = '2030-01-01' where rowid = (
+            select min(rowid) from discrepancies where discrepancy = 'future_dated'
+        )
+        """,
+        ("discrepancies (later, ", ", future_dated) has rows 1"),
     ),
     Damage(
         "spendable points without what is reserved ahead",
