@@ -86,12 +86,14 @@ def read_csv(
     is_padded: bool = False,
     null_text: str = NO_FIELD,
     longest_line: int = LONGEST_LINE,
+    new_line: str | None = None,
 ) -> str:
     """A relation of the rows of a CSV file, with ``columns`` (name to type) in the file's order.
 
     With ``is_padded`` a row that is too short has nulls for what is missing. ``longest_line`` is in bytes.
-    ``new_line`` alone is not said: DuckDB finds every kind by itself, and where one is said and the file has
-    another, it gives no rows, without a word.
+    ``new_line`` is said of files that this project wrote alone: told none, DuckDB takes the first line end
+    that it meets for that of all rows, in a quoted field too; told one that the file has not, it gives no
+    rows, without a word.
     """
     types = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
     return (
@@ -100,6 +102,7 @@ def read_csv(
         f" comment = '', nullstr = {literal(null_text)}, decimal_separator = '.', encoding = 'utf-8',"
         f" compression = '{'gzip' if is_gzip else 'none'}', strict_mode = true, ignore_errors = false,"
         f" store_rejects = false, null_padding = {_boolean(is_padded)}, parallel = {_boolean(not is_padded)},"
+        f"{'' if new_line is None else f' new_line = {literal(new_line)},'}"
         f" max_line_size = {longest_line}, buffer_size = {max(longest_line, _BUFFER)},"
         " union_by_name = false, normalize_names = false, filename = false, hive_partitioning = false,"
         " hive_types_autocast = false)"

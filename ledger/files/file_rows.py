@@ -452,7 +452,7 @@ def _load_parquet(
         described = [
             column
             for column in database.execute(f"describe from {read_parquet(path)}").fetchall()
-            if value_counts[column[0]] or not row_count
+            if value_counts.get(column[0]) or not row_count
         ]
         names = [name for name, *_ in described]
         ours = _our_columns(path, names, shape, renamed, ignored)
@@ -476,8 +476,8 @@ def _load_parquet(
             from {read_parquet(path, row_numbers=True)}
             """
         )
-    except duckdb.Error as error:
-        # What is damaged shows as errors of any kind.
+    except (duckdb.Error, UnicodeDecodeError) as error:
+        # What is damaged shows as errors of any kind, a column's name that is no text among them.
         if "No space left" in str(error) or isinstance(error, duckdb.OutOfMemoryException):
             raise
         raise TransfersFileRefused(
