@@ -367,7 +367,7 @@ def _write_parquet(part: Part, pipe: int, path: Path) -> int:
         header=False,
         null_text="",
         longest_line=_LONGEST_LINE,
-        new_line="\\n",
+        new_line=r"\n",
     )
     try:
         # A pipe is read by one thread; of several, the others would keep rows in memory until their turn.

@@ -91,9 +91,9 @@ def read_csv(
     """A relation of the rows of a CSV file, with ``columns`` (name to type) in the file's order.
 
     With ``is_padded`` a row that is too short has nulls for what is missing. ``longest_line`` is in bytes.
-    ``new_line`` is said of files that this project wrote alone: told none, DuckDB takes the first line end
-    that it meets for that of all rows, in a quoted field too; told one that the file has not, it gives no
-    rows, without a word.
+    ``new_line``, ``\\n`` as DuckDB spells it, is said of files that this project wrote alone: told none,
+    DuckDB takes the first line end that it meets for that of all rows, in a quoted field too; told one that
+    the file has not, it gives no rows, without a word.
     """
     types = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
     return (

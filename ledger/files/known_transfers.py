@@ -46,7 +46,11 @@ def load_known_transfers(database: duckdb.DuckDBPyConnection, folder: Path) -> N
         open(changes_file, "w", encoding="utf-8", newline="") as changes,
     ):
         if Transfer.objects.exists():
-            write_transfer, write_change = csv.writer(transfers).writerow, csv.writer(changes).writerow
+            write_transfer, write_change = (
+                # Of the line ends in a text, Python would quote only what ends its own lines.
+                csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerow
+                for file in (transfers, changes)
+            )
             for ids in _groups(_sent_ids(database)):
                 waiting = []
                 for transfer in _rows_of(Transfer, _TRANSFER_COLUMNS, ids):
@@ -90,5 +94,6 @@ def _rows_of(model: type[Transfer | StatusChange], columns: Iterable[str], ids: 
 
 
 def _read(database: duckdb.DuckDBPyConnection, table: str, file: Path, columns: dict[str, str]) -> None:
-    database.execute(f"create or replace table {table} as from {read_csv(file, columns, header=False)}")
+    rows = read_csv(file, columns, header=False, new_line=r"\n")
+    database.execute(f"create or replace table {table} as from {rows}")
     file.unlink()
