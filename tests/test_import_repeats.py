@@ -63,9 +63,12 @@ def test_the_same_content_is_added_once_within_a_file_and_over_files(take):
     assert Transfer.objects.count() == 3
 
 
-@pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\r\nb", "a\r\nb\nc\rd"])
-def test_a_text_with_line_ends_of_any_kind_is_known_again(take, text):
-    """CASES.md, F10, F16 and R18."""
+@pytest.mark.parametrize(
+    "text",
+    ["a\nb", "a\rb", "a\r\nb", "a\r\nb\nc\rd", pytest.param("x" * 3_000_000, id="of 3 MB")],
+)
+def test_a_text_with_line_ends_of_any_kind_or_of_any_length_is_known_again(take, text):
+    """CASES.md, F10, F16, F20 and R18."""
     rows = [transfer(f"T-{number}", external_reference=text) for number in (1, 2)]
     assert take(*rows).added == 2
     assert (take(*rows).added, take(*rows).duplicates) == (0, 2)

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 from django.db import connection
 
-from ledger.data_files import read_csv
+from ledger.data_files import LONGEST_LINE, read_csv
 from ledger.files.row_rules import rule_number
 from ledger.models import WAITING, StatusChange, Transfer
 
@@ -41,6 +41,7 @@ def load_known_transfers(database: duckdb.DuckDBPyConnection, folder: Path) -> N
     They hold what the ledger has of them at this moment, as it keeps it; ``folder`` is for files on the way.
     """
     transfers_file, changes_file = folder / "known_transfers.csv", folder / "known_changes.csv"
+    longest = 0
     with (
         open(transfers_file, "w", encoding="utf-8", newline="") as transfers,
         open(changes_file, "w", encoding="utf-8", newline="") as changes,
@@ -54,13 +55,15 @@ def load_known_transfers(database: duckdb.DuckDBPyConnection, folder: Path) -> N
             for ids in _groups(_sent_ids(database)):
                 waiting = []
                 for transfer in _rows_of(Transfer, _TRANSFER_COLUMNS, ids):
-                    write_transfer(transfer)
+                    longest = max(longest, write_transfer(transfer))
                     if transfer[1] in WAITING:
                         waiting.append(transfer[0])
                 for change in _rows_of(StatusChange, _CHANGE_COLUMNS, waiting) if waiting else ():
                     write_change(change)
-    _read(database, "known_transfers", transfers_file, _TRANSFER_COLUMNS)
-    _read(database, "known_changes", changes_file, _CHANGE_COLUMNS)
+    # In characters, each of four bytes at the most: a reference may be as long as its sender likes.
+    longest_line = max(LONGEST_LINE, 4 * longest)
+    _read(database, "known_transfers", transfers_file, _TRANSFER_COLUMNS, longest_line)
+    _read(database, "known_changes", changes_file, _CHANGE_COLUMNS, LONGEST_LINE)
 
 
 def _sent_ids(database: duckdb.DuckDBPyConnection) -> Iterator[str]:
@@ -93,7 +96,9 @@ def _rows_of(model: type[Transfer | StatusChange], columns: Iterable[str], ids: 
         return cursor.fetchall()
 
 
-def _read(database: duckdb.DuckDBPyConnection, table: str, file: Path, columns: dict[str, str]) -> None:
-    rows = read_csv(file, columns, header=False, new_line=r"\n")
+def _read(
+    database: duckdb.DuckDBPyConnection, table: str, file: Path, columns: dict[str, str], longest_line: int
+) -> None:
+    rows = read_csv(file, columns, header=False, longest_line=longest_line, new_line=r"\n")
     database.execute(f"create or replace table {table} as from {rows}")
     file.unlink()
