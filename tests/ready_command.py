@@ -1,9 +1,11 @@
-"""The `points` command without its start: processes forked from one that has imported it.
+"""`points` and `dbt` without their start: processes forked from one that has imported them.
 
-A command that looks something up takes 0.4 s of a processor, nearly all of it for importing. A forked process
-is one of its own all the same: it has its environment, folder, output, locks and end to itself.
+A command that looks something up takes 0.4 s of a processor, nearly all of it for importing; a build by dbt
+takes 5, of which 1.4 are. A forked process is one of its own all the same: it has its environment, folder,
+output, locks and end to itself.
 """
 
+import atexit
 import gc
 import io
 import json
@@ -14,14 +16,14 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
-
-import typer
+from typing import NoReturn, TextIO
 
 from ledger.settings import PROJECT_ROOT
+from orchestration import dbt_run
 from tests.kept_build import KEPT_BUILD, take_build
 
 # The arguments and the whole environment of a command.
@@ -29,16 +31,23 @@ _LONGEST_REQUEST = 1_000_000
 
 
 class ReadyCommand:
-    """A process that has imported ``points``, of which each command is a fork."""
+    """A process that has imported a program, of which each command is a fork.
 
-    def __init__(self) -> None:
-        self._address = f"\0points-{os.getpid()}-{id(self)}"
+    ``program`` is 'points' or 'dbt'. With ``dbt``, a command of `points` has builds made by forks of it.
+    """
+
+    def __init__(self, program: str, dbt: "ReadyCommand | None" = None) -> None:
+        self.address = f"\0{program}-{os.getpid()}-{id(self)}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as requests:
-            requests.bind(self._address)
+            requests.bind(self.address)
             requests.listen()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.ready_command", str(requests.fileno())],
+                [
+                    *(sys.executable, "-m", "tests.ready_command", program, str(requests.fileno())),
+                    *([dbt.address[1:]] if dbt else []),
+                ],
                 cwd=PROJECT_ROOT,
+                env={**os.environ, "PYTHONUTF8": "1"},
                 stdin=subprocess.PIPE,
                 pass_fds=[requests.fileno()],
             )
@@ -46,23 +55,61 @@ class ReadyCommand:
     def run(
         self, arguments: list[str], environment: Mapping[str, str], folder: Path
     ) -> subprocess.CompletedProcess:
-        """Run ``points`` in ``folder``, with this environment and no other, to its end."""
-        request = json.dumps([arguments, dict(environment), str(folder)]).encode()
+        """Run the program in ``folder``, with this environment and no other, to its end."""
         with (
             open(os.memfd_create("output"), encoding="utf-8") as output,
             open(os.memfd_create("told"), encoding="utf-8") as told,
-            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection,
+            open(os.devnull) as nothing,
         ):
-            connection.connect(self._address)
-            socket.send_fds(connection, [request], [output.fileno(), told.fileno()])
-            status = int(connection.recv(16))
+            files = [nothing.fileno(), output.fileno(), told.fileno()]
+            with _ask(self.address, arguments, environment, folder, files) as connection:
+                status = int(connection.recv(16))
             output.seek(0)
             told.seek(0)
-            return subprocess.CompletedProcess(["points", *arguments], status, output.read(), told.read())
+            return subprocess.CompletedProcess(arguments, status, output.read(), told.read())
 
     def end(self) -> None:
         """End the process of which commands are forked."""
         self._process.communicate()
+
+
+class ForkedDbt:
+    """A fork of a ready dbt, as far as `orchestration.dbt_run` looks at a process; ends with this process."""
+
+    def __init__(
+        self, address: str, arguments: list[str], environment: Mapping[str, str], folder: Path
+    ) -> None:
+        theirs, self._stdin = os.pipe()
+        output, told = os.pipe()
+        self.stdout: TextIO = os.fdopen(output, encoding="utf-8")
+        self.returncode: int | None = None
+        self._connection = _ask(address, arguments, environment, folder, [theirs, told, told])
+        os.close(theirs)
+        os.close(told)
+
+    def __enter__(self) -> "ForkedDbt":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.stdout.close()
+        os.close(self._stdin)
+        with self._connection:
+            self.returncode = int(self._connection.recv(16))
+
+
+def fork_dbt(dbt: str) -> None:
+    """Let this process have its builds made by forks of the ready dbt at this address."""
+    dbt_run.start_dbt = partial(ForkedDbt, dbt)
+
+
+def _ask(
+    address: str, arguments: list[str], environment: Mapping[str, str], folder: Path, files: list[int]
+) -> socket.socket:
+    request = json.dumps([arguments, dict(environment), str(folder)]).encode()
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(address)
+    socket.send_fds(connection, [request], files)
+    return connection
 
 
 def _take_requests(requests: socket.socket) -> None:
@@ -78,7 +125,7 @@ def _take_requests(requests: socket.socket) -> None:
             waiting.add(process)
             connection.close()
             continue
-        request, descriptors, _, _ = socket.recv_fds(connection, _LONGEST_REQUEST, 2)
+        request, descriptors, _, _ = socket.recv_fds(connection, _LONGEST_REQUEST, 3)
         command = os.fork()
         if command:
             _, status = os.waitpid(command, 0)
@@ -94,38 +141,52 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, desc
     os.environ.update(environment)
     time.tzset()
     os.chdir(folder)
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
-    for descriptor, stream in zip(descriptors, (1, 2), strict=True):
+    for descriptor, stream in zip(descriptors, (0, 1, 2), strict=True):
         os.dup2(descriptor, stream)
+    for descriptor in set(descriptors):
         os.close(descriptor)
     if kept := os.environ.pop(KEPT_BUILD, None):
         take_build(Path(kept))
     sys.argv = [str(Path(sys.executable).with_name("points")), *arguments]
 
 
-def _warm_up(app: typer.Typer) -> None:
-    """Import what every command imports once it runs."""
+def _import_points() -> Callable[[], object]:
+    # Not for whoever asks: the tests in this process import no more of the console than they name.
+    from console.points import app, main
+
+    # What every command imports once it runs.
     with redirect_stdout(io.StringIO()), suppress(SystemExit):
         app(["months", "--help"])
-    gc.freeze()
+    return main
+
+
+def _import_dbt() -> Callable[[], object]:
+    # No more than importing: what dbt starts when it works would not outlive a fork.
+    import sqlparse  # noqa: F401
+
+    from orchestration.dbt_child import main
+
+    return main
 
 
 def _end(status: object) -> NoReturn:
     """End as Python does with this argument of ``sys.exit``, but at once."""
     if isinstance(status, str):
         print(status, file=sys.stderr)
+    # With it DuckDB writes the last of its file. Nothing else of an orderly end is safe in a fork.
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(status if isinstance(status, int) else int(status is not None))
 
 
 if __name__ == "__main__":
-    # Not for whoever asks: the tests in this process import no more of the console than they name.
-    from console.points import app, main
-
-    _warm_up(app)
-    with socket.socket(fileno=int(sys.argv[1])) as listening:
+    program, descriptor, *ready_dbt = sys.argv[1:]
+    main = {"points": _import_points, "dbt": _import_dbt}[program]()
+    for name in ready_dbt:
+        fork_dbt(f"\0{name}")
+    gc.freeze()
+    with socket.socket(fileno=int(descriptor)) as listening:
         _take_requests(listening)
     try:
         main()

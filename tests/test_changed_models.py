@@ -442,6 +442,7 @@ def tiers(home: Path) -> dict[str, set[object]]:
     return {month: {*values} for month, values in rows}
 
 
+@pytest.mark.slow
 def test_a_mart_gains_a_column_changes_its_type_and_loses_it_again(copied, tmp_path):
     """CASES.md, X22, X23: two months closed from this checkout, two from another, and one from this again."""
     home, settings = copied.path, copied.settings()

@@ -409,6 +409,7 @@ def test_the_first_close_may_say_that_the_programme_begins_later(points, tmp_pat
     }
 
 
+@pytest.mark.slow
 def test_what_comes_late_posts_to_the_first_open_month_and_is_marked(points, small, tmp_path):
     """CASES.md, R13: earlier months stay as they are, to the byte; reopened, they come out with it."""
     home = tmp_path / "home"
@@ -495,6 +496,7 @@ def test_a_rule_changed_for_months_gone_by_shows_and_changes_nothing(small, tmp_
     assert bytes_of(revision(home, "2026-01/r1")) == before
 
 
+@pytest.mark.slow
 def test_months_closed_in_one_go_one_by_one_or_in_pairs_are_the_same(points, tmp_path):
     """And as a build from scratch gives them: the project's central test."""
     demo = tmp_path / "demo"

@@ -121,7 +121,8 @@ def writers(home: Home, count: int) -> Iterator[list[int]]:
             process.join(MOST_SECONDS)
 
 
-@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_what_arrives_while_months_close_is_in_one_of_them_or_left_for_later(request, tmp_path, database):
     """CASES.md, X7."""
     environment = {}
@@ -184,6 +185,7 @@ def read_on(home: Home, stop, told) -> None:
         told.put((questions, seen))
 
 
+@pytest.mark.slow
 def test_a_reader_sees_whole_sets_only_through_ten_changes(copied):
     """CASES.md, X8: three closes, and reopenings, each of which gives readers another database."""
     stop, told = processes.Event(), processes.Queue()

@@ -136,9 +136,13 @@ SENTENCES = {
     "read back": "readers have what they had",
     "announced": "readers have what they had",
 }
+# The first, and the last before the commit.
+QUICK = ("opened", "announced")
 
 
-@pytest.mark.parametrize("step", SENTENCES)
+@pytest.mark.parametrize(
+    "step", [pytest.param(step, marks=[] if step in QUICK else pytest.mark.slow) for step in SENTENCES]
+)
 def test_on_a_full_disk_a_close_has_not_happened_and_says_why(home_on_disk, disk, programme, step):
     """CASES.md, X5."""
     assert SENTENCES[step] in close_on_full_disk(home_on_disk, disk, step)
@@ -293,6 +297,7 @@ def test_a_server_that_dies_before_the_commit_leaves_the_month_open(server, tmp_
     assert_sound(home, {CLOSED[0]: 1})
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_after_the_commit_has_the_month_closed_once(server, tmp_path):
     """CASES.md, X16: readers get it with the next command after the server is back."""
     home = begin_programme(tmp_path / "home", new_postgresql_database(server.server.get_uri()))
@@ -308,6 +313,7 @@ def test_a_server_that_dies_after_the_commit_has_the_month_closed_once(server, t
     assert_sound(home, {CLOSED[0]: 1})
 
 
+@pytest.mark.slow
 def test_a_server_that_is_started_again_while_the_models_are_built_disturbs_nothing(server, tmp_path):
     """CASES.md, X16: a close needs it before and after, and may take long between."""
     home = begin_programme(tmp_path / "home", new_postgresql_database(server.server.get_uri()))

@@ -445,11 +445,11 @@ def test_what_people_add_to_the_demo_does_not_make_it_anybody_elses(tmp_path: Pa
     assert make_demo(home.settings()).entry_count == made.entry_count + 1
 
 
-@pytest.mark.parametrize("name", ["published", "provisional", "runs", "cut", "unfinished_close.json"])
-def test_what_builds_and_closes_leave_in_the_home_is_the_demos_own(tmp_path: Path, name: str) -> None:
+def test_what_builds_and_closes_leave_in_the_home_is_the_demos_own(tmp_path: Path) -> None:
     home = LedgerHome(tmp_path / "demo")
     made = make_demo(home.settings())
-    (home.home / name).mkdir()
+    for name in ("published", "provisional", "runs", "cut", "unfinished_close.json"):
+        (home.home / name).mkdir()
     assert make_demo(home.settings()).entry_count == made.entry_count
 
 

@@ -20,7 +20,15 @@ from ledger.identifiers import IdConflict
 from ledger.models import ENTRY_MODELS, AccountEvent, Batch, QuarantinedRow, StatusChange, Transfer
 from ledger.statuses import current_standings
 from ledger.upkeep.verification import verify
-from tests.conftest import NEEDED, PROJECT_ROOT, LedgerHome, ledger_transfer, transfer, write_transfers
+from tests.conftest import (
+    NEEDED,
+    PROJECT_ROOT,
+    LedgerHome,
+    ledger_transfer,
+    postgresql_in_ci,
+    transfer,
+    write_transfers,
+)
 from tests.test_import_rows import OPTIONAL, STATUS_ROWS
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -422,6 +430,7 @@ def start(home: LedgerHome, code: str, path: Path) -> subprocess.Popen:
     )
 
 
+@postgresql_in_ci
 def test_an_import_that_is_killed_leaves_no_row_and_then_works_once(ledger_home, tmp_path):
     """CASES.md, X1."""
     path = write_many(tmp_path / "many.csv", 0, MANY)
@@ -486,6 +495,7 @@ def test_overlapping_files_imported_at_once_add_each_transfer_once(ledger_home, 
     verify(ledger.settings)
 
 
+@postgresql_in_ci
 def test_the_airline_programme_imported_twice_is_there_once(airline, ledger_home):
     """CASES.md, F10, with real input: 288,336 transfers, 57 closures that give among them."""
     ledger = ledger_home.open()

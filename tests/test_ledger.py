@@ -14,7 +14,16 @@ from ledger.append import appending, ledger_head
 from ledger.database import LedgerEmpty, LedgerMissing, LedgerSchemaOutdated, open_ledger
 from ledger.digests import digest_columns, digest_of, digest_sql, entry_digest
 from ledger.models import ENTRY_MODELS, ChainLink, Transfer
-from tests.conftest import PROJECT_ROOT, ledger_transfer
+from tests.conftest import PROJECT_ROOT, LedgerHome, ledger_transfer, new_postgresql_database
+
+
+@pytest.fixture
+def bare_home(ledger_home, request) -> LedgerHome:
+    """A home whose database has no tables yet."""
+    if not ledger_home.environment:
+        return ledger_home
+    server = request.getfixturevalue("postgresql_server")
+    return LedgerHome(ledger_home.home, new_postgresql_database(server, "template1"))
 
 
 def append_all(appender, *transfer_ids: str) -> None:
@@ -124,14 +133,14 @@ def test_a_point_cannot_be_a_fraction_of_a_unit_or_a_text(ledger_home):
             )
 
 
-def test_reading_where_there_is_no_ledger_says_so_and_makes_none(ledger_home):
+def test_reading_where_there_is_no_ledger_says_so_and_makes_none(bare_home):
     with pytest.raises(LedgerEmpty):
-        open_ledger(ledger_home.settings())
-    assert not ledger_home.home.exists()
+        open_ledger(bare_home.settings())
+    assert not bare_home.home.exists()
 
 
-def test_first_commands_at_once_begin_one_ledger_together(ledger_home):
-    environment = {"POINTS_HOME": str(ledger_home.home), **ledger_home.environment}
+def test_first_commands_at_once_begin_one_ledger_together(bare_home):
+    environment = {"POINTS_HOME": str(bare_home.home), **bare_home.environment}
     beginning = (
         "import os; from ledger.database import open_ledger; from ledger.settings import Settings;"
         " open_ledger(Settings.from_environment(os.environ), create=True)"
@@ -184,8 +193,8 @@ def test_a_ledger_that_was_lost_before_anything_was_built_is_missed(ledger_home)
         ledger_home.open()
 
 
-def test_tables_that_the_application_may_not_make_are_asked_of_their_owner(ledger_home):
-    settings = ledger_home.settings(POINTS_DATABASE_OWNER_URL="")
+def test_tables_that_the_application_may_not_make_are_asked_of_their_owner(bare_home):
+    settings = bare_home.settings(POINTS_DATABASE_OWNER_URL="")
     if not settings.database_url:
         pytest.skip("SQLite has no users.")
     with pytest.raises(LedgerSchemaOutdated, match="POINTS_DATABASE_OWNER_URL"):

@@ -228,14 +228,13 @@ def test_a_build_says_up_to_which_entry_the_ledger_is_in_it_and_one_of_files_rem
 def test_dbt_is_told_nothing_of_the_ledgers_database(tmp_path, monkeypatch):
     told = {}
 
-    class Process:
-        def __init__(self, *_arguments, env, **_options):
-            told.update(env)
-            raise RuntimeError("as far as this test goes")
+    def start_dbt(arguments, environment, folder):
+        told.update(environment)
+        raise RuntimeError("as far as this test goes")
 
     for name in ("POINTS_DATABASE_URL", "POINTS_DATABASE_OWNER_URL", "POINTS_USER"):
         monkeypatch.setenv(name, "postgresql://ada:secret@somewhere/points")
-    monkeypatch.setattr(dbt_run.subprocess, "Popen", Process)
+    monkeypatch.setattr(dbt_run, "start_dbt", start_dbt)
     home = LedgerHome(tmp_path / "home")
     record(home.open(), ledger_transfer("T1"))
     settings = replace(home.settings(), database_owner_url="postgresql://ada:secret@somewhere/points")

@@ -109,7 +109,12 @@ def test_a_revocation_may_itself_be_revoked_wholly_or_in_part(ledger):
 
 def test_what_is_left_is_right_at_a_depth_of_150(ledger):
     give(ledger, "C-1", "100", new=True, transfer_id="T-0")
-    for depth in range(1, 151):
+    # The rules, which look along the whole chain, are asked for the last three.
+    with appending(ledger) as appender:
+        for depth in range(1, 148):
+            style = "deduct" if depth % 2 else "give"
+            appender.append(from_elsewhere(f"T-{depth}", "100", f"T-{depth - 1}", style=style))
+    for depth in range(148, 151):
         revoke(ledger, [f"T-{depth - 1}"], revocation_id=f"T-{depth}")
     assert left("T-150") == 100
     assert left("T-149") == 0

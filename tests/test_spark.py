@@ -14,6 +14,7 @@ import duckdb
 import pytest
 
 from ledger.zones import read_zone
+from tests.conftest import run_dbt
 
 ROOT = Path(__file__).parents[1]
 MARTS = sorted(path.stem for path in (ROOT / "dbt_project" / "models" / "marts").glob("*.sql"))
@@ -176,9 +177,10 @@ def write_relations(folder: Path, revocations: int) -> dict[str, str]:
 
 def build_on_duckdb(home: Path, *resource_types_left_out: str, **settings: str) -> dict[str, Mart]:
     """Build into an empty home on DuckDB; the rows of each mart."""
-    dbt = Path(sys.executable).with_name("dbt")
     left_out = ["--exclude-resource-type", "unit_test", *resource_types_left_out, "--log-level", "info"]
-    run([dbt, "build", "--no-use-colors", *left_out], home, settings)
+    home.mkdir()
+    finished = run_dbt(["build", "--no-use-colors", *left_out], {**settings, **places(home)}, ROOT)
+    assert finished.returncode == 0, finished.stdout
     with duckdb.connect(str(home / "dev.duckdb"), read_only=True) as database:
         return {
             mart: [
@@ -197,27 +199,27 @@ def build_on_spark(home: Path, *resource_types_left_out: str, **settings: str) -
     quick.mkdir()
     (quick / "spark-defaults.conf").write_text(QUICK_FOR_FEW_ROWS, encoding="utf-8")
     left_out = ["--exclude-resource-type", "unit_test", *resource_types_left_out, "--log-level", "info"]
-    run(
+    home.mkdir()
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
+    finished = subprocess.run(
         [sys.executable, "-c", BUILD_AND_READ, *left_out, " ".join(MARTS), answer],
-        home,
-        settings | {"SPARK_CONF_DIR": str(quick)},
+        cwd=ROOT,
+        env={**inherited, **settings, **places(home), "SPARK_CONF_DIR": str(quick)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
     return json.loads(answer.read_text(encoding="utf-8"))
 
 
-def run(command: list[str | Path], home: Path, settings: dict[str, str]) -> None:
-    """Run in the checkout, with these settings and no others; what was said, where it fails."""
-    home.mkdir()
-    inherited = {name: value for name, value in os.environ.items() if "POINTS_" not in name}
-    places = {
+def places(home: Path) -> dict[str, str]:
+    """The settings by which dbt keeps all that it writes in ``home``."""
+    return {
         "POINTS_HOME": str(home),
         "DBT_TARGET_PATH": str(home / "target"),
         "DBT_LOG_PATH": str(home / "logs"),
     }
-    finished = subprocess.run(
-        command, cwd=ROOT, env=inherited | places | settings, capture_output=True, text=True, check=False
-    )
-    assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
 def assert_same_rows(on_duckdb: dict[str, Mart], on_spark: dict[str, Mart]) -> None:

@@ -10,8 +10,6 @@ ledgers, one for each number in it.
 import os
 import random
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -26,7 +24,7 @@ from ledger.cut import cut_folder, freeze
 from ledger.database import Ledger
 from ledger.models import AccountEvent, Close, StatusChange, Transfer
 from ledger.related_transfers import write_related
-from tests.conftest import PROJECT_ROOT, LedgerHome
+from tests.conftest import PROJECT_ROOT, LedgerHome, run_dbt
 
 SEEDS = [int(seed) for seed in os.environ.get("POINTS_TEST_SEED", "8 7").split()]
 CALENDARS = [("UTC", 1), ("America/New_York", 15), ("Europe/Berlin", 28)]
@@ -307,18 +305,14 @@ class Builder:
         target.mkdir(parents=True)
         if name != "parsed":
             shutil.copy(self.parsed / "target/partial_parse.msgpack", target)
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("POINTS_")}
-        result = subprocess.run(
+        result = run_dbt(
             [
-                Path(sys.executable).with_name("dbt"), *arguments, "--no-use-colors",
+                *arguments, "--no-use-colors",
                 "--project-dir", str(self.project), "--profiles-dir", str(self.project),
                 "--target-path", str(target), "--log-path", str(folder),
             ],
-            cwd=folder,
-            env={**inherited, **self.calendar, "POINTS_BUILD_DATABASE": "build.duckdb", **settings},
-            capture_output=True,
-            text=True,
-            check=False,
+            {**self.calendar, "POINTS_BUILD_DATABASE": "build.duckdb", **settings},
+            folder,
         )  # fmt: skip
         assert result.returncode == 0, result.stdout[-4000:]
         return folder

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.sample_build import SampleBuild, build_sample
+from tests.sample_build import SampleBuild
 
 Copy = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
@@ -540,11 +540,6 @@ CASES = [
         values ('CARA', '2026-04-01', '2026-05-01')""",
     ),
 ]
-
-
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleBuild:
-    return build_sample(tmp_path_factory.getbasetemp() / "sample")
 
 
 @pytest.fixture

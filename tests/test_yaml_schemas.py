@@ -16,13 +16,16 @@ import pytest
 import yaml
 from dbt.jsonschemas.jsonschemas import CustomDraft7Validator, project_schema, resources_schema
 
-from tests.sample_build import ROOT, SampleBuild, build_sample
+from tests.conftest import PROJECT_ROOT
+from tests.sample_build import SampleBuild
 
-PROJECT_FILE = ROOT / "dbt_project.yml"
-MODELS = sorted((ROOT / "dbt_project" / "models").rglob("*.sql"))
-SEEDS = sorted((ROOT / "seeds").glob("*.csv"))
+PROJECT_FILE = PROJECT_ROOT / "dbt_project.yml"
+MODELS = sorted((PROJECT_ROOT / "dbt_project" / "models").rglob("*.sql"))
+SEEDS = sorted((PROJECT_ROOT / "seeds").glob("*.csv"))
 RESOURCE_FILES = sorted(
-    path for folder in ("dbt_project", "seeds", "tests/data") for path in (ROOT / folder).rglob("*.y*ml")
+    path
+    for folder in ("dbt_project", "seeds", "tests/data")
+    for path in (PROJECT_ROOT / folder).rglob("*.y*ml")
 )
 
 # What a relation's column is called where it is described: valid on DuckDB and on Spark.
@@ -53,16 +56,11 @@ def list_columns(text: str) -> list[dict[str, Any]]:
     return resource["columns"]
 
 
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> SampleBuild:
-    return build_sample(tmp_path_factory.getbasetemp() / "sample")
-
-
 def test_the_project_file_is_what_dbt_understands() -> None:
     assert list_faults(project_schema(), PROJECT_FILE.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("path", RESOURCE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", RESOURCE_FILES, ids=lambda path: str(path.relative_to(PROJECT_ROOT)))
 def test_a_file_is_what_dbt_understands(path: Path) -> None:
     assert list_faults(resources_schema(), path.read_text(encoding="utf-8")) == []
 
