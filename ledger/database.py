@@ -18,6 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from ledger.anchors import check_anchors, first_trace
 from ledger.errors import PointsError
+from ledger.locks import open_lock
 from ledger.models import ENTRY_MODELS, ChainLink
 from ledger.seals import check_seals
 from ledger.settings import Settings
@@ -228,7 +229,7 @@ def _one_at_a_time(settings: Settings, owner: BaseDatabaseWrapper) -> Iterator[N
             finally:
                 cursor.execute("select pg_advisory_unlock(%s)", [_MIGRATIONS_LOCK])
     else:
-        with open(settings.home / "ledger.lock", "a", encoding="utf-8") as file:
+        with open_lock(settings.home / "ledger.lock") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from ledger.database import Ledger
 from ledger.errors import PointsError
+from ledger.locks import open_lock
 
 # As long as the database itself would let them wait.
 _WAIT_SECONDS = 60
@@ -41,7 +42,7 @@ def writers_queue(ledger: Ledger) -> Iterator[None]:
         yield
         return
     deadline = time.monotonic() + _WAIT_SECONDS
-    with open(ledger.settings.home / ".ledger.queue", "ab") as place:
+    with open_lock(ledger.settings.home / ".ledger.queue") as place:
         while True:
             try:
                 fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)

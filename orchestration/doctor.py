@@ -3,7 +3,6 @@
 It changes nothing, and works where there is no ledger yet and where nothing else works.
 """
 
-import fcntl
 import os
 import re
 import shutil
@@ -18,11 +17,13 @@ from urllib.parse import urlsplit
 from django.db import DatabaseError
 
 from ledger.closes import CloseHistory, read_history
+from ledger.locks import LockNotOurs
 from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
 from orchestration.close.due_months import describe_open, due_months
 from orchestration.published.layout import needs_finishing, prepared_folder
 from orchestration.published.manifests import PublishedDamaged
+from orchestration.run_lock import lock_holder
 from orchestration.zone_data import changed_zone_data, other_zone_data
 
 PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb", "dagster", "dagster-dbt", "django", "psycopg")
@@ -213,7 +214,11 @@ def _home(home: Path) -> Iterator[Finding]:
 
 def _runs(home: Path) -> Iterator[Finding]:
     """The lock, the last run, and what readers see of it."""
-    going_on = _lock_holder(home)
+    try:
+        going_on = lock_holder(home)
+    except LockNotOurs as error:
+        going_on = None
+        yield Finding("lock", PROBLEM, error.sentence)
     if going_on is not None:
         yield _lock_finding(going_on)
     runs = sorted(path for path in home.glob("runs/*") if path.name.isdigit() and path.is_dir())
@@ -316,19 +321,6 @@ def _alerts(settings: Settings) -> Iterator[Finding]:
             "Nobody is told when a run fails or a month is left open.",
             "Set POINTS_ALERT_WEBHOOK_URL or POINTS_ALERT_EMAIL_TO where Dagster runs.",
         )
-
-
-def _lock_holder(home: Path) -> str | None:
-    """Who holds the lock of ``home``, as it says; None where nobody does."""
-    try:
-        with open(home / "run.lock", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return file.read().strip()
-    except OSError:
-        pass
-    return None
 
 
 def _lock_finding(holder: str) -> Finding:

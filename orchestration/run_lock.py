@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ledger.errors import PointsError
+from ledger.locks import open_lock
 
 
 class RunInProgress(PointsError):
@@ -24,22 +25,37 @@ def run_lock(home: Path, purpose: str, wait_seconds: float = 0.0) -> Iterator[No
     """Hold the lock of ``home`` for the body.
 
     The operating system drops the lock when the process ends, however it ends. ``purpose`` is what another
-    process is told; ``wait_seconds`` is how long to wait for it. Raises `RunInProgress`.
+    process is told; ``wait_seconds`` is how long to wait for it. Raises `RunInProgress` and `LockNotOurs`.
     """
     home.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_seconds
-    with open(home / "run.lock", "a+", encoding="utf-8") as file:
+    with open_lock(_lock_file(home)) as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    file.seek(0)
-                    raise RunInProgress(home, file.read().strip() or "starting") from None
+                    raise RunInProgress(home, file.readline().strip() or "starting") from None
                 time.sleep(0.2)
-        file.seek(0)
-        file.truncate()
-        file.write(f"{purpose}, process {os.getpid()}")
+        # What an earlier, longer one left stands in the lines behind it.
+        file.write(f"{purpose}, process {os.getpid()}\n")
         file.flush()
         yield
+
+
+def lock_holder(home: Path) -> str | None:
+    """Who holds the lock of ``home``, as it says; None where nobody does. Raises `LockNotOurs`."""
+    try:
+        with open_lock(_lock_file(home), is_looked_at=True) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return file.readline().strip()
+    except OSError:
+        pass
+    return None
+
+
+def _lock_file(home: Path) -> Path:
+    return home / "run.lock"

@@ -6,7 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+
+from ledger.locks import open_lock
 
 _LOCK_NAME = "lock"
 
@@ -20,13 +21,13 @@ def work_folder(home: Path) -> Iterator[Path]:
     """
     parent = home / ".imports"
     parent.mkdir(parents=True, exist_ok=True)
-    with open(parent / _LOCK_NAME, "w") as turn:
+    with open_lock(parent / _LOCK_NAME) as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         for left in parent.iterdir():
-            if left.is_dir() and not _is_in_use(left):
+            if left.is_dir() and not left.is_symlink() and not _is_in_use(left):
                 shutil.rmtree(left, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(dir=parent))
-        lock = _open_lock(folder)
+        lock = open_lock(folder / _LOCK_NAME)
         fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         yield folder
@@ -35,13 +36,9 @@ def work_folder(home: Path) -> Iterator[Path]:
         lock.close()
 
 
-def _open_lock(folder: Path) -> IO[str]:
-    return open(folder / _LOCK_NAME, "w")
-
-
 def _is_in_use(folder: Path) -> bool:
     try:
-        with _open_lock(folder) as lock:
+        with open_lock(folder / _LOCK_NAME) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
