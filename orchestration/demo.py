@@ -119,6 +119,7 @@ _HOME_NAMES = {
     "dev",
     "dagster",
     "inbox",
+    "received",
 }
 _MILES_START_AT = _MONTHS[3]
 _LATE_FROM, _LATE_UNTIL = _MONTHS[-5], _MONTHS[-1]

@@ -21,6 +21,7 @@ from ledger.locks import LockNotOurs
 from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
 from orchestration.close.due_months import describe_open, due_months
+from orchestration.inbox import inbox_folder, list_forgotten, received_folder
 from orchestration.published.layout import needs_finishing, prepared_folder
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.run_lock import lock_holder
@@ -68,6 +69,7 @@ def examine(environment: Mapping[str, str], from_file: Mapping[str, str | None],
     facts, of_ledger = examine_ledger(settings)
     findings += of_ledger
     findings += _runs(settings.home)
+    findings += _inbox(settings.home)
     if facts and not settings.transfers:
         findings += _closes(settings)
     findings += _alerts(settings)
@@ -253,6 +255,22 @@ def _runs(home: Path) -> Iterator[Finding]:
             WARNING,
             f"{told}; it ended without files for readers.",
             f"Run `points build` and read what it refuses; {newest} holds what is left of the run.",
+        )
+
+
+def _inbox(home: Path) -> Iterator[Finding]:
+    """What nobody takes out of the inbox (CASES.md, F19, S1 and S4)."""
+    forgotten = list_forgotten(home, datetime.now(UTC).timestamp())
+    if forgotten:
+        more = f" and {len(forgotten) - 5:,} more" if len(forgotten) > 5 else ""
+        yield Finding(
+            "inbox",
+            WARNING,
+            f"In {inbox_folder(home)} since more than a day ago:"
+            f" {', '.join(ascii(path.name) for path in forgotten[:5])}{more}.",
+            "While Dagster runs, files are taken whose name ends in .csv, .csv.gz or .parquet and that are no"
+            " links; send what is whole under such a name, and move away the rest: imported/ and refused/ are"
+            f" of an earlier version, and what is in them belongs into {received_folder(home)}.",
         )
 
 

@@ -63,6 +63,8 @@ def write_cursor(tick: InboxTick) -> str:
 
 
 def _describe(file: InboxFile) -> str:
+    if file.is_left:
+        return f"{file.name} was left in the inbox: {file.refusal}"
     if file.refusal:
         return f"{file.name} was refused and is now {file.path}: {file.refusal}"
     imported = file.imported

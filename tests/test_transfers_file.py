@@ -2,12 +2,15 @@
 
 import gzip
 import os
+import shutil
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from ledger.files.transfers_file import TransfersFileRefused, check_transfers
+from ledger.files import transfer_rows
+from ledger.files.transfer_rows import write_transfer_rows
+from ledger.files.transfers_file import TransfersFileRefused, check_transfers, list_files
 from tests.conftest import NEEDED, read_rows, transfer, write_transfers
 
 HEADER = ",".join(NEEDED)
@@ -103,6 +106,80 @@ def test_a_folder_and_a_glob_name_their_files_in_order(tmp_path):
         (tmp_path / name).write_text(f"{HEADER}\n", encoding="utf-8")
     assert [path.name for path in check_transfers(str(tmp_path))] == ["a.csv", "b.csv", "c.CSV"]
     assert [path.name for path in check_transfers(str(tmp_path / "*.csv"))] == ["a.csv", "b.csv"]
+
+
+def link(path: Path, private: Path) -> None:
+    path.symlink_to(private)
+
+
+def hard_link(path: Path, private: Path) -> None:
+    os.link(private, path)
+
+
+def link_to_the_folder(path: Path, private: Path) -> None:
+    path.with_name("behind").symlink_to(private.parent)
+
+
+def pipe(path: Path, _private: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.fixture
+def private(tmp_path) -> Path:
+    """A file of transfers beside the folder that is searched."""
+    (tmp_path / "outside").mkdir()
+    return write_transfers(tmp_path / "outside" / "b.csv", [transfer("SECRET")])
+
+
+@pytest.mark.parametrize("pattern", ["", "**/*.csv", "*/*.csv"], ids=["a folder", "a glob", "a narrow glob"])
+@pytest.mark.parametrize("put", [link, hard_link, link_to_the_folder, pipe])
+def test_what_was_put_into_a_folder_and_leads_out_of_it_is_refused_by_name(tmp_path, private, put, pattern):
+    """CASES.md, S5 and F13. Before anything is built where it shows in a name, else before it is read."""
+    lake = tmp_path / "lake"
+    (lake / "day").mkdir(parents=True)
+    write_transfers(lake / "day" / "a.csv", [transfer("A")])
+    put(lake / "day" / "b.csv" if put is not link_to_the_folder else lake / "b.csv", private)
+    location = f"{lake}/{pattern}" if pattern else str(lake)
+    with pytest.raises(TransfersFileRefused) as refused:
+        write_transfer_rows(location, tmp_path / "rows")
+    assert refused.value.code == "NOT_READABLE"
+    assert "lake/" in refused.value.path
+    if put is not hard_link:
+        with pytest.raises(TransfersFileRefused):
+            check_transfers(location)
+
+
+@pytest.mark.parametrize("swap", ["the file", "its folder"])
+def test_a_found_file_that_is_swapped_for_a_link_is_not_followed(tmp_path, private, monkeypatch, swap):
+    """CASES.md, S5: between the look and the reading."""
+    lake = tmp_path / "lake"
+    (lake / "day").mkdir(parents=True)
+    file = write_transfers(lake / "day" / "b.csv", [transfer("A")])
+
+    def found(location):
+        files = list_files(location)
+        file.rename(tmp_path / "away.csv")
+        if swap == "the file":
+            file.symlink_to(private)
+        else:
+            file.parent.rmdir()
+            file.parent.symlink_to(private.parent)
+        return files
+
+    monkeypatch.setattr(transfer_rows, "list_files", found)
+    with pytest.raises(TransfersFileRefused, match="not followed"):
+        write_transfer_rows(str(lake), tmp_path / "rows")
+
+
+def test_a_link_that_somebody_names_is_followed_and_keeps_its_name(tmp_path, private):
+    """CASES.md, S5: who names a link means what it leads to."""
+    (tmp_path / "today.csv").symlink_to(private)
+    (tmp_path / "lake").mkdir()
+    shutil.copy(private, tmp_path / "lake" / "a.csv")
+    (tmp_path / "linked lake").symlink_to(tmp_path / "lake")
+    for number, location in enumerate(("today.csv", "linked lake", "linked lake/*.csv")):
+        write_transfer_rows(str(tmp_path / location), tmp_path / f"rows{number}")
+        assert [path.name for path in (tmp_path / f"rows{number}").iterdir()] == ["000001.parquet"]
 
 
 REFUSED_WITHIN = {

@@ -99,11 +99,12 @@ def read_mass_file(path: Path, defaults: TransferRequest) -> MassFile:
     """
     # A single transfer must not wait for DuckDB to be imported.
     from ledger.files.file_rows import FileShape, load_rows
+    from ledger.files.transfers_file import sent_file
 
     needed = _NEEDED if defaults.style else (*_NEEDED, "style")
     shape = FileShape(needed, tuple(name for name in _OPTIONAL if name not in needed))
     with connect() as database:
-        loaded = load_rows(database, path, shape)
+        loaded = load_rows(database, sent_file(path), shape)
         columns = ("row_number", "has_wrong_field_count", *shape.columns)
         found = database.execute(f"select {', '.join(columns)} from sent_rows order by row_number").fetchall()
     lines = loaded.lines(range(1, loaded.row_count + 1))

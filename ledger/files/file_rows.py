@@ -20,7 +20,15 @@ from re import fullmatch
 import duckdb
 
 from ledger.data_files import LONGEST_LINE, read_csv, read_parquet
-from ledger.files.transfers_file import TransfersFileRefused, blocks, check_file, is_gzip, is_parquet, opened
+from ledger.files.transfers_file import (
+    SentFile,
+    TransfersFileRefused,
+    blocks,
+    check_file,
+    is_gzip,
+    is_parquet,
+    opened,
+)
 
 # Fields beyond the header's that DuckDB is told of; rows with more are rewritten first.
 _SURPLUS_FIELDS = 4
@@ -65,7 +73,7 @@ class LoadedFile:
     the file as it stands on disk.
     """
 
-    path: Path
+    sent: SentFile
     columns: tuple[str, ...]
     row_count: int
     sha256: str
@@ -82,7 +90,7 @@ class LoadedFile:
     @property
     def lines_before_rows(self) -> int | None:
         """By how much a row's line is greater than its number; None where that differs from row to row."""
-        if is_parquet(self.path):
+        if is_parquet(self.sent):
             return 0
         return 1 if self._line_count == self.row_count + 1 else None
 
@@ -92,21 +100,21 @@ class LoadedFile:
             for number in row_numbers:
                 yield number + self.lines_before_rows
         else:
-            starts = enumerate(_row_starts(self.path))
+            starts = enumerate(_row_starts(self.sent))
             for number in row_numbers:
                 yield next(line for row, line in starts if row == number)
 
 
 def load_rows(
     database: duckdb.DuckDBPyConnection,
-    path: Path,
+    sent: SentFile,
     shape: FileShape,
     renamed: Mapping[str, str] | None = None,
     ignored: Collection[str] = (),
     expected_rows: int | None = None,
     expected_points: Decimal | None = None,
 ) -> LoadedFile:
-    """Read ``path`` (CSV, CSV.gz or Parquet) into the table ``sent_rows`` of ``database``.
+    """Read ``sent`` (CSV, CSV.gz or Parquet) into the table ``sent_rows`` of ``database``.
 
     The table has ``row_number`` (from 1, in file order), every column of ``shape`` as text, null where the
     file has no such column or the row no such field, '' where it is empty; ``has_wrong_field_count``; and
@@ -116,76 +124,76 @@ def load_rows(
 
     Raises `TransfersFileRefused` with the code that CASES.md gives.
     """
-    check_file(path)
-    seen = path.stat()
-    with open(path, "rb") as stream:
+    check_file(sent)
+    seen = sent.content.stat()
+    with open(sent.content, "rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     database.execute("drop table if exists sent_rows")
-    if is_parquet(path):
-        columns, line_count = _load_parquet(database, path, shape, renamed or {}, ignored), 0
+    if is_parquet(sent):
+        columns, line_count = _load_parquet(database, sent, shape, renamed or {}, ignored), 0
     else:
-        columns, line_count = _load_csv(database, path, shape, renamed or {}, ignored)
-    now = path.stat()
+        columns, line_count = _load_csv(database, sent, shape, renamed or {}, ignored)
+    now = sent.content.stat()
     if (seen.st_size, seen.st_mtime_ns) != (now.st_size, now.st_mtime_ns):
         raise TransfersFileRefused(
-            "NOT_READABLE", str(path), "changed while it was read", "wait until all of it is there"
+            "NOT_READABLE", str(sent), "changed while it was read", "wait until all of it is there"
         )
     (row_count,) = database.execute("select count(*) from sent_rows").fetchone()
-    _check_totals(database, path, row_count, expected_rows, expected_points)
-    return LoadedFile(path, columns, row_count, sha256, line_count)
+    _check_totals(database, sent, row_count, expected_rows, expected_points)
+    return LoadedFile(sent, columns, row_count, sha256, line_count)
 
 
 def _load_csv(
     database: duckdb.DuckDBPyConnection,
-    path: Path,
+    sent: SentFile,
     shape: FileShape,
     renamed: Mapping[str, str],
     ignored: Collection[str],
 ) -> tuple[tuple[str, ...], int]:
     """Load a CSV file and return the columns that it has and the number of its lines."""
-    header = _header(path)
-    ours = _our_columns(path, header, shape, renamed, ignored)
-    text = _scan(path, len(header))
+    header = _header(sent)
+    ours = _our_columns(sent, header, shape, renamed, ignored)
+    text = _scan(sent, len(header))
     try:
-        _read_csv(database, path, is_gzip(path), ours, shape)
+        _read_csv(database, sent.content, is_gzip(sent), ours, shape)
     except (duckdb.InvalidInputException, duckdb.IOException):
         # Line ends of two kinds, a line that is longer or has more surplus fields than was said, or no CSV.
         database.execute("drop table if exists sent_rows")
-        with _rewritten(path, len(header)) as (plain_file, longest_line):
+        with _rewritten(sent, len(header)) as (plain_file, longest_line):
             try:
                 _read_csv(database, plain_file, False, ours, shape, longest_line)
             except duckdb.InvalidInputException as error:
                 raise TransfersFileRefused(
                     "NOT_CSV",
-                    str(path),
+                    str(sent),
                     f"cannot be read as CSV ({str(error).splitlines()[0].rstrip('.')})",
                     "write it anew, with commas and double quotes",
                 ) from error
     if not text.ends_with_line:
-        _check_last_row(database, path, len(header))
+        _check_last_row(database, sent, len(header))
     return tuple(name for name in ours if name), text.line_count
 
 
-def _header(path: Path) -> list[str]:
+def _header(sent: SentFile) -> list[str]:
     """The names in the first line of a CSV file."""
     # What is no UTF-8 is refused with its line by `_scan`; a header is only a part of it.
-    with io.TextIOWrapper(opened(path), encoding="utf-8-sig", errors="replace", newline="") as stream:
+    with io.TextIOWrapper(opened(sent), encoding="utf-8-sig", errors="replace", newline="") as stream:
         first = stream.readline(1 << 20)
         if not first.strip("\r\n"):
             raise TransfersFileRefused(
-                "HEADER", str(path), "begins with a blank line", "begin with the names of the columns"
+                "HEADER", str(sent), "begins with a blank line", "begin with the names of the columns"
             )
         try:
             (header,) = csv.reader([first], strict=True)
         except csv.Error:
             raise TransfersFileRefused(
-                "HEADER", str(path), "has a quote in line 1 that does not close", "close it or leave it out"
+                "HEADER", str(sent), "has a quote in line 1 that does not close", "close it or leave it out"
             ) from None
     return header
 
 
 def _our_columns(
-    path: Path,
+    sent: SentFile,
     header: list[str],
     shape: FileShape,
     renamed: Mapping[str, str],
@@ -195,7 +203,7 @@ def _our_columns(
     must be (CASES.md, F5, F6 and F18)."""
 
     def refuse(problem: str, remedy: str) -> None:
-        raise TransfersFileRefused("HEADER", str(path), problem, remedy)
+        raise TransfersFileRefused("HEADER", str(sent), problem, remedy)
 
     for delimiter, word in _DELIMITERS.items():
         if len(header) == 1 and delimiter in header[0]:
@@ -221,7 +229,7 @@ def _our_columns(
         if ours.count(name) > 1:
             refuse(f"has the column {name!r} twice", "leave one of them out")
     own = {renamed.get(name, name) for name in header}
-    for name, part in _said_by_path(path):
+    for name, part in _said_by_path(sent.path):
         if name in (*TRANSFERS_SHAPE.columns, *shape.columns) and name not in own:
             refuse(
                 f"has no column {name!r}, though its path says {part!r}, and nothing is taken from a name",
@@ -249,25 +257,25 @@ class _Text:
     ends_with_line: bool
 
 
-def _scan(path: Path, column_count: int) -> _Text:
+def _scan(sent: SentFile, column_count: int) -> _Text:
     """Look at every byte of a CSV file; raise where they are no UTF-8 (F3) or a quote never closes (F8)."""
     line_ends = quotes = 0
     ends_with_return = False
     rest = block = b""
-    for block in blocks(path):
+    for block in blocks(sent):
         # The two halves of one line end may stand in two blocks.
         line_ends -= ends_with_return and block.startswith(b"\n")
         block = rest + block
-        rest = _undecoded_end(path, block, line_ends)
+        rest = _undecoded_end(sent, block, line_ends)
         block = block[: len(block) - len(rest)]
         line_ends += _count_line_ends(block)
         ends_with_return = block.endswith(b"\r")
         quotes += block.count(b'"')
     if rest:
-        raise _not_utf_8(path, line_ends + 1)
+        raise _not_utf_8(sent, line_ends + 1)
     ends_with_line = block.endswith((b"\n", b"\r"))
     if quotes % 2:
-        raise _open_quote(path, column_count, ends_with_line)
+        raise _open_quote(sent, column_count, ends_with_line)
     return _Text(line_ends + (not ends_with_line), ends_with_line)
 
 
@@ -276,28 +284,28 @@ def _count_line_ends(text: bytes) -> int:
     return text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
 
 
-def _undecoded_end(path: Path, block: bytes, line_ends: int) -> bytes:
+def _undecoded_end(sent: SentFile, block: bytes, line_ends: int) -> bytes:
     """The bytes at the end of a block, three at most, that only the next block can complete."""
     try:
         block.decode()
     except UnicodeDecodeError as error:
         if error.reason != "unexpected end of data":
-            raise _not_utf_8(path, line_ends + _count_line_ends(block[: error.start]) + 1) from None
+            raise _not_utf_8(sent, line_ends + _count_line_ends(block[: error.start]) + 1) from None
         return block[error.start :]
     return b""
 
 
-def _not_utf_8(path: Path, line: int) -> TransfersFileRefused:
-    return TransfersFileRefused("ENCODING", str(path), f"is not UTF-8 in line {line:,}", "save it as UTF-8")
+def _not_utf_8(sent: SentFile, line: int) -> TransfersFileRefused:
+    return TransfersFileRefused("ENCODING", str(sent), f"is not UTF-8 in line {line:,}", "save it as UTF-8")
 
 
-def _open_quote(path: Path, column_count: int, ends_with_line: bool) -> TransfersFileRefused:
+def _open_quote(sent: SentFile, column_count: int, ends_with_line: bool) -> TransfersFileRefused:
     """Where a quote opens that never closes; at the very end of a file, the file breaks off (F9)."""
     opened_at = 1
     line = last_line = 0
     is_open = False
     text = ""
-    for line, text in enumerate(_lines(path), 1):
+    for line, text in enumerate(_lines(sent), 1):
         if text.count('"') % 2:
             is_open = not is_open
             if is_open:
@@ -305,34 +313,34 @@ def _open_quote(path: Path, column_count: int, ends_with_line: bool) -> Transfer
     if opened_at == line and not ends_with_line:
         field_count = len(next(csv.reader([last_line])))
         if field_count < column_count:
-            return _ends_inside_row(path, field_count, column_count)
+            return _ends_inside_row(sent, field_count, column_count)
     return TransfersFileRefused(
         "QUOTE",
-        str(path),
+        str(sent),
         f"has a quote in line {opened_at:,} that opens and never closes",
         "close it or double it",
     )
 
 
-def _ends_inside_row(path: Path, field_count: int, column_count: int) -> TransfersFileRefused:
+def _ends_inside_row(sent: SentFile, field_count: int, column_count: int) -> TransfersFileRefused:
     return TransfersFileRefused(
         "TRUNCATED",
-        str(path),
+        str(sent),
         f"ends inside its last row, after {field_count} of {column_count} fields",
         "send it again, whole",
     )
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(sent: SentFile) -> Iterator[str]:
     """The lines of a CSV file with their line ends, quoted or not."""
-    with io.TextIOWrapper(opened(path), encoding="utf-8-sig", newline="") as stream:
+    with io.TextIOWrapper(opened(sent), encoding="utf-8-sig", newline="") as stream:
         yield from stream
 
 
-def _row_starts(path: Path) -> Iterator[int]:
+def _row_starts(sent: SentFile) -> Iterator[int]:
     """The line at which the header begins, and then each row; blank lines are none."""
     with _fields_of_any_size():
-        rows = csv.reader(_lines(path))
+        rows = csv.reader(_lines(sent))
         end_of_last = 0
         for row in rows:
             if row:
@@ -393,7 +401,7 @@ def _read_csv(
 
 
 @contextmanager
-def _rewritten(path: Path, column_count: int) -> Iterator[tuple[Path, int]]:
+def _rewritten(sent: SentFile, column_count: int) -> Iterator[tuple[Path, int]]:
     """The same rows in a file that DuckDB's strict reader takes, with one kind of line end and few surplus
     fields; and how many bytes its longest row may take, which holds a field of any size (F16, F20).
 
@@ -406,7 +414,7 @@ def _rewritten(path: Path, column_count: int) -> Iterator[tuple[Path, int]]:
         try:
             with open(plain_file, "w", encoding="utf-8", newline="") as written:
                 writer = csv.writer(written)
-                rows = csv.reader(_lines(path), strict=True)
+                rows = csv.reader(_lines(sent), strict=True)
                 for row in filter(None, rows):
                     kept = row[: most - 1]
                     if len(row) >= most:
@@ -418,14 +426,14 @@ def _rewritten(path: Path, column_count: int) -> Iterator[tuple[Path, int]]:
         except csv.Error:
             raise TransfersFileRefused(
                 "QUOTE",
-                str(path),
+                str(sent),
                 f"has a field in line {rows.line_num:,} that goes on behind its closing quote",
                 "double the quotes within it",
             ) from None
         yield plain_file, longest_line
 
 
-def _check_last_row(database: duckdb.DuckDBPyConnection, path: Path, column_count: int) -> None:
+def _check_last_row(database: duckdb.DuckDBPyConnection, sent: SentFile, column_count: int) -> None:
     """A file may lack its last line end, but not the rest of its last row (F9)."""
     (is_short,) = database.execute(
         "select coalesce(arg_max(has_wrong_field_count and surplus_fields is null, row_number), false)"
@@ -433,31 +441,31 @@ def _check_last_row(database: duckdb.DuckDBPyConnection, path: Path, column_coun
     ).fetchone()
     if is_short:
         last_row = ""
-        for line in _lines(path):
+        for line in _lines(sent):
             last_row = line
         field_count = len(next(csv.reader([last_row])))
-        raise _ends_inside_row(path, field_count, column_count)
+        raise _ends_inside_row(sent, field_count, column_count)
 
 
 def _load_parquet(
     database: duckdb.DuckDBPyConnection,
-    path: Path,
+    sent: SentFile,
     shape: FileShape,
     renamed: Mapping[str, str],
     ignored: Collection[str],
 ) -> tuple[str, ...]:
     """Load a Parquet file and return the columns that it has (F14); one that is wholly null is none (F17)."""
     try:
-        row_count, value_counts = _count_values(database, path)
+        row_count, value_counts = _count_values(database, sent)
         described = [
             column
-            for column in database.execute(f"describe from {read_parquet(path)}").fetchall()
+            for column in database.execute(f"describe from {read_parquet(sent.content)}").fetchall()
             if value_counts.get(column[0]) or not row_count
         ]
         names = [name for name, *_ in described]
-        ours = _our_columns(path, names, shape, renamed, ignored)
+        ours = _our_columns(sent, names, shape, renamed, ignored)
         texts = {
-            name: _text_of_parquet(path, sent_name, name, sent_type.lower()) if row_count else "null"
+            name: _text_of_parquet(sent, sent_name, name, sent_type.lower()) if row_count else "null"
             for name, (sent_name, sent_type, *_) in zip(ours, described, strict=True)
             if name
         }
@@ -473,7 +481,7 @@ def _load_parquet(
                 {", ".join(columns)},
                 false as has_wrong_field_count,
                 cast(null as varchar[]) as surplus_fields
-            from {read_parquet(path, row_numbers=True)}
+            from {read_parquet(sent.content, row_numbers=True)}
             """
         )
     except (duckdb.Error, UnicodeDecodeError) as error:
@@ -482,21 +490,21 @@ def _load_parquet(
             raise
         raise TransfersFileRefused(
             "PARQUET",
-            str(path),
+            str(sent),
             f"is damaged ({str(error).splitlines()[0].rstrip('.')})",
             "write or transfer it again",
         ) from error
     return tuple(filter(None, ours))
 
 
-def _count_values(database: duckdb.DuckDBPyConnection, path: Path) -> tuple[int, dict[str, int]]:
+def _count_values(database: duckdb.DuckDBPyConnection, sent: SentFile) -> tuple[int, dict[str, int]]:
     """The rows of a Parquet file, and of each column the values that are not null."""
-    rows = database.sql(f"from {read_parquet(path)}")
+    rows = database.sql(f"from {read_parquet(sent.content)}")
     row_count, *counts = rows.aggregate("count(*), count(columns(*))").fetchone()
     return row_count, dict(zip(rows.columns, counts, strict=True))
 
 
-def _text_of_parquet(path: Path, sent_name: str, name: str, sent_type: str) -> str:
+def _text_of_parquet(sent: SentFile, sent_name: str, name: str, sent_type: str) -> str:
     """The expression that gives a column's text. Points may be text, an integer or a decimal of at most four
     places, instants text or timestamps; a float never passes."""
     column = '"' + sent_name.replace('"', '""') + '"'
@@ -511,7 +519,7 @@ def _text_of_parquet(path: Path, sent_name: str, name: str, sent_type: str) -> s
         return f"cast(cast({column} as timestamp) as varchar)"
     raise TransfersFileRefused(
         "HEADER",
-        str(path),
+        str(sent),
         f"has its column {sent_name!r} as {sent_type.upper()}",
         "points are text, an integer or a decimal of at most four places, instants text or timestamps,"
         " the others text",
@@ -520,7 +528,7 @@ def _text_of_parquet(path: Path, sent_name: str, name: str, sent_type: str) -> s
 
 def _check_totals(
     database: duckdb.DuckDBPyConnection,
-    path: Path,
+    sent: SentFile,
     row_count: int,
     expected_rows: int | None,
     expected_points: Decimal | None,
@@ -528,7 +536,7 @@ def _check_totals(
     """Raise `TransfersFileRefused` where the file holds not what its sender says (F9)."""
     if expected_rows is not None and row_count != expected_rows:
         raise TransfersFileRefused(
-            "TRUNCATED", str(path), f"has {row_count:,} rows, not {expected_rows:,}", "send it again, whole"
+            "TRUNCATED", str(sent), f"has {row_count:,} rows, not {expected_rows:,}", "send it again, whole"
         )
     if expected_points is not None:
         # What is no number of points is a bad row, and no part of the sum.
@@ -539,7 +547,7 @@ def _check_totals(
         if total != expected_points:
             raise TransfersFileRefused(
                 "TRUNCATED",
-                str(path),
+                str(sent),
                 f"adds up to {total.normalize():f} points, not {expected_points.normalize():f}",
                 "send it again, whole",
             )

@@ -25,6 +25,7 @@ from ledger.files.known_transfers import load_known_transfers
 from ledger.files.quarantine import HISTORY, Quarantined, open_quarantined_rows, rows_to_keep
 from ledger.files.row_rules import judge_rows
 from ledger.files.row_verdicts import DATED, Counts, decide_rows, find_repeated_ids
+from ledger.files.transfers_file import SentFile
 from ledger.files.work_folders import work_folder
 from ledger.identifiers import Difference, IdConflict, known_transfers
 from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, StatusChange, Transfer
@@ -142,6 +143,7 @@ def import_file(
     ledger: Ledger,
     path: Path | str,
     *,
+    content: Path | None = None,
     quarantine: bool = False,
     renamed: Mapping[str, str] | None = None,
     ignored: Collection[str] = (),
@@ -153,6 +155,7 @@ def import_file(
 ) -> ImportResult:
     """Add the transfers and status changes of a file (CSV, CSV.gz or Parquet), or nothing of it.
 
+    ``content`` is where its bytes are, where it was taken from ``path`` (`ledger.files.taken_files`).
     With ``quarantine`` the good rows are added and the bad ones kept, raw, with the reason. ``renamed`` maps
     the file's column names to ours, ``ignored`` are columns of it that are left out. ``expected_rows`` and
     ``expected_points`` (the sum over all rows) are what the sender says that the file holds. ``batch_id``
@@ -174,7 +177,7 @@ def import_file(
         report(ImportProgress("reading", 0, None))
         loaded = load_rows(
             database,
-            path,
+            SentFile(path, content or path),
             TRANSFERS_SHAPE,
             renamed,
             ignored,
@@ -239,7 +242,7 @@ def _refuse_bad_rows(
     ).fetchall()
     lines = loaded.lines(row_number for row_number, *_ in rows)
     bad_rows = [BadRow(lines[row_number], *values) for row_number, *values in rows]
-    raise ImportRefused(loaded.path, loaded.row_count, bad_rows, sum(codes.values()), set(codes))
+    raise ImportRefused(loaded.sent.path, loaded.row_count, bad_rows, sum(codes.values()), set(codes))
 
 
 def _check_batch_id(batch_id: str | None, loaded: LoadedFile) -> None:
@@ -388,7 +391,7 @@ def _append(
         Batch(
             batch_id=result.batch_id,
             origin="import",
-            file_name=_printable(loaded.path.name),
+            file_name=_printable(loaded.sent.path.name),
             file_sha256=loaded.sha256,
             last_entry_id=appender.next_entry_id + result.entry_count,
             row_count=result.row_count,

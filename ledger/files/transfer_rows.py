@@ -4,12 +4,14 @@ The models judge the rows, and repetitions among them; a quarantined row names i
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ledger.data_files import connect, read_csv
 from ledger.files.file_rows import RAW_TRANSFERS_SHAPE, LoadedFile, load_rows
-from ledger.files.transfers_file import list_files
+from ledger.files.taken_files import take_file
+from ledger.files.transfers_file import SentFile, list_files, searched_folder, sent_file
 from ledger.sql_text import literal
 
 # What DuckDB may use for a file; the rest goes on in the run's folder.
@@ -26,19 +28,31 @@ def write_transfer_rows(
     begins, and ``line``, of Parquet the row. ``report`` is told each file, its position and their number.
     Raises `TransfersFileRefused` for the first that cannot be read.
     """
-    files = list_files(location)
+    files, searched = list_files(location), searched_folder(location)
     beginning = location if os.path.isdir(location) else os.path.commonpath([file.parent for file in files])
     folder.mkdir()
     for position, file in enumerate(files, start=1):
         name = os.path.relpath(file, beginning)
-        _write(file, name, folder / f"{position:06d}.parquet")
+        with _sent(file, searched, folder / f"{position:06d}.sent") as sent:
+            _write(sent, name, folder / f"{position:06d}.parquet")
         report(name, position, len(files))
 
 
-def _write(file: Path, name: str, target: Path) -> None:
+@contextmanager
+def _sent(file: Path, searched: Path | None, copy: Path) -> Iterator[SentFile]:
+    """The file that somebody named; one that was found is taken out of the folder first (CASES.md, S5)."""
+    if searched is None:
+        yield sent_file(file)
+        return
+    sent, _ = take_file(searched, file.relative_to(searched), copy)
+    yield sent
+    copy.unlink()
+
+
+def _write(sent: SentFile, name: str, target: Path) -> None:
     spilled, lines = target.with_suffix(".spilled"), target.with_suffix(".lines")
     with connect(spill_folder=spilled, memory_limit=_MEMORY_LIMIT) as database:
-        loaded = load_rows(database, file, RAW_TRANSFERS_SHAPE)
+        loaded = load_rows(database, sent, RAW_TRANSFERS_SHAPE)
         rows, line = "sent_rows", f"row_number + {loaded.lines_before_rows}"
         if loaded.lines_before_rows is None:
             _write_lines(loaded, lines)

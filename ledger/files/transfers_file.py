@@ -13,12 +13,15 @@ import stat
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
 from ledger.errors import PointsError
 
-_ENDINGS = (".csv", ".csv.gz", ".parquet")
+# What the names of such files end in, the longer of two first.
+ENDINGS = (".csv.gz", ".csv", ".parquet")
 
 
 class TransfersFileRefused(PointsError):
@@ -30,13 +33,30 @@ class TransfersFileRefused(PointsError):
         self.path = path
 
 
+@dataclass(frozen=True)
+class SentFile:
+    """A file as it was sent: ``path`` is what people know it by and says its kind, ``content`` is where its
+    bytes are read. They differ where it lay in a folder that others write to (`ledger.files.taken_files`)."""
+
+    path: Path
+    content: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def sent_file(path: Path) -> SentFile:
+    """A file that is read where it lies."""
+    return SentFile(path, path)
+
+
 def check_transfers(location: str) -> list[Path]:
     """Return the files that ``location`` (a file, a folder or a glob) names, in order of their names.
 
     Raises `TransfersFileRefused` for the first of them that is not what its name says.
     """
     files = list_files(location)
-    for file in files:
+    for file in map(sent_file, files):
         _check_kind(file)
         if is_parquet(file):
             _check_parquet(file)
@@ -46,12 +66,12 @@ def check_transfers(location: str) -> list[Path]:
     return files
 
 
-def check_file(file: Path) -> None:
+def check_file(file: SentFile) -> None:
     """Raise `TransfersFileRefused` where ``file`` is no file that can be read, or not of the kind that its
     name says. What stands in it is for the reader to judge (`ledger.files.file_rows`)."""
-    if not os.path.lexists(file):
+    if not os.path.lexists(file.content):
         raise TransfersFileRefused("NOT_FOUND", str(file), "is not there", "check its name")
-    if file.is_dir():
+    if file.content.is_dir():
         raise TransfersFileRefused("NOT_READABLE", str(file), "is a folder", "name one of its files")
     _check_kind(file)
     if is_parquet(file):
@@ -60,32 +80,52 @@ def check_file(file: Path) -> None:
         _check_csv_head(file)
 
 
-def is_parquet(file: Path) -> bool:
+def is_parquet(file: SentFile) -> bool:
     """Is the file one of Parquet, by its name?"""
-    return _name(file).endswith(".parquet")
+    return _name(file.path).endswith(".parquet")
 
 
-def is_gzip(file: Path) -> bool:
+def is_gzip(file: SentFile) -> bool:
     """Is the file compressed, by its name?"""
-    return _name(file).endswith(".gz")
+    return _name(file.path).endswith(".gz")
 
 
 def _name(file: Path) -> str:
     return file.name.lower()
 
 
+def searched_folder(location: str) -> Path | None:
+    """The folder in which files are looked for, and others may have put them; None where ``location`` names
+    a file, be it by a link."""
+    path = Path(location)
+    if path.is_dir():
+        return path
+    if os.path.lexists(path):
+        return None
+    return Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
+
+
 def list_files(location: str) -> list[Path]:
     """The files that ``location`` (a file, a folder or a glob) names, in order of their names.
 
-    Raises `TransfersFileRefused` where there are none.
+    Raises `TransfersFileRefused` where there are none, and for a link below the folder that is searched.
     """
-    path = Path(location)
-    if path.is_dir():
-        files = [file for file in sorted(path.rglob("*")) if _name(file).endswith(_ENDINGS)]
-    elif path.exists() or path.is_symlink():
-        files = [path]
+    path, folder = Path(location), searched_folder(location)
+    if folder is None:
+        return [path]
+    if folder == path:
+        # A folder behind a link is not looked into, so it would be left out without a word.
+        files = [
+            file
+            for file in sorted(folder.rglob("*"))
+            if _name(file).endswith(ENDINGS) or (file.is_symlink() and file.is_dir())
+        ]
     else:
         files = [Path(name) for name in sorted(glob.glob(location, recursive=True))]
+    for file in files:
+        for part in (file, *file.parents):
+            if part != folder and part.is_relative_to(folder) and part.is_symlink():
+                raise link_refusal(part)
     if not files:
         raise TransfersFileRefused(
             "NOT_FOUND", location, "holds no CSV, CSV.gz or Parquet file", "check POINTS_TRANSFERS"
@@ -93,8 +133,18 @@ def list_files(location: str) -> list[Path]:
     return files
 
 
-def _check_kind(file: Path) -> None:
-    if not _name(file).endswith(_ENDINGS):
+def link_refusal(path: Path) -> TransfersFileRefused:
+    """What is said of a link where links are not followed."""
+    return TransfersFileRefused(
+        "NOT_READABLE",
+        str(path),
+        "is a link or lies behind one, which is not followed here",
+        "put the file itself there",
+    )
+
+
+def _check_kind(file: SentFile) -> None:
+    if not _name(file.path).endswith(ENDINGS):
         raise TransfersFileRefused(
             "NOT_CSV",
             str(file),
@@ -102,7 +152,7 @@ def _check_kind(file: Path) -> None:
             "rename or convert it",
         )
     try:
-        is_regular = stat.S_ISREG(file.stat().st_mode)
+        is_regular = stat.S_ISREG(file.content.stat().st_mode)
     except OSError:
         raise TransfersFileRefused(
             "NOT_READABLE", str(file), "is a link to nothing", "check where it points"
@@ -115,20 +165,20 @@ def _check_kind(file: Path) -> None:
         raise TransfersFileRefused(
             "NOT_READABLE", str(file), "has a backslash beside *, ? or [ in its path", "rename it"
         )
-    if not os.access(file, os.R_OK):
+    if not os.access(file.content, os.R_OK):
         raise TransfersFileRefused(
             "NOT_READABLE", str(file), "may not be read by this user", "change its permissions"
         )
-    if file.stat().st_size == 0:
+    if file.content.stat().st_size == 0:
         raise TransfersFileRefused(
             "FILE_EMPTY", str(file), "is empty, without even a header", "send it again"
         )
 
 
-def _check_parquet(file: Path) -> None:
-    with open(file, "rb") as stream:
+def _check_parquet(file: SentFile) -> None:
+    with open(file.content, "rb") as stream:
         head = stream.read(4)
-        stream.seek(-min(4, file.stat().st_size), io.SEEK_END)
+        stream.seek(-min(4, file.content.stat().st_size), io.SEEK_END)
         tail = stream.read(4)
     if head != b"PAR1" or tail != b"PAR1":
         raise TransfersFileRefused(
@@ -136,8 +186,8 @@ def _check_parquet(file: Path) -> None:
         )
 
 
-def _check_csv_head(file: Path) -> None:
-    with open(file, "rb") as stream:
+def _check_csv_head(file: SentFile) -> None:
+    with open(file.content, "rb") as stream:
         head = stream.read(4)
     if is_gzip(file) != head.startswith(b"\x1f\x8b") or head.startswith((b"PK\x03\x04", b"PAR1")):
         raise TransfersFileRefused(
@@ -156,19 +206,19 @@ def _check_csv_head(file: Path) -> None:
         raise TransfersFileRefused("ENCODING", str(file), "is not UTF-8 in line 1", "save it as UTF-8")
 
 
-def opened(file: Path) -> BinaryIO:
+def opened(file: SentFile) -> BinaryIO:
     """The bytes of a CSV file, decompressed where its name says that it is compressed."""
-    return gzip.open(file, "rb") if is_gzip(file) else open(file, "rb")
+    return gzip.open(file.content, "rb") if is_gzip(file) else open(file.content, "rb")
 
 
-def blocks(file: Path, size: int = 1 << 22) -> Iterator[bytes]:
+def blocks(file: SentFile, size: int = 1 << 22) -> Iterator[bytes]:
     """The bytes of a CSV file, block by block; raise `TransfersFileRefused` where they break off."""
     with opened(file) as stream:
         while block := _read(file, lambda: stream.read(size)):
             yield block
 
 
-def _read(file: Path, read: Callable[[], bytes]) -> bytes:
+def _read(file: SentFile, read: Callable[[], bytes]) -> bytes:
     try:
         return read()
     except (gzip.BadGzipFile, EOFError, zlib.error):
@@ -177,12 +227,12 @@ def _read(file: Path, read: Callable[[], bytes]) -> bytes:
         ) from None
 
 
-def _check_csv_end(file: Path) -> None:
+def _check_csv_end(file: SentFile) -> None:
     """A file may lack its last line end, but not the rest of its last row (CASES.md, F9)."""
     if is_gzip(file):
         last = deque(blocks(file), maxlen=1).pop()
     else:
-        with open(file, "rb") as stream:
+        with open(file.content, "rb") as stream:
             stream.seek(-1, io.SEEK_END)
             last = stream.read(1)
     if last.endswith((b"\n", b"\r")):
