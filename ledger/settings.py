@@ -150,7 +150,11 @@ def _home(path: str) -> Path:
     home = Path(path).absolute()
     if any(character in str(home) for character in "?\\"):
         raise SettingInvalid(
-            "POINTS_HOME", path, "with ? or \\ in its path DuckDB keeps no database there; name another"
+            "POINTS_HOME", str(home), "with ? or \\ in its path DuckDB keeps no database there; name another"
+        )
+    if str(home).splitlines() != [str(home)]:
+        raise SettingInvalid(
+            "POINTS_HOME", str(home), "dbt cannot work where a line break is in the path; name another"
         )
     return home
 

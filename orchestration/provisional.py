@@ -10,6 +10,7 @@ from ledger.lists.list_exports import harmless_text
 from ledger.sql_text import literal
 from orchestration.descriptions import Description, comment_on
 from orchestration.month_files import PARQUET_FILES, UNPOSTED
+from orchestration.published.layout import point_link
 
 DATABASE_NAME = "provisional.duckdb"
 
@@ -64,8 +65,8 @@ def _text(value: object) -> str:
 
 
 def swap_in(home: Path, folder: Path) -> None:
-    """Let ``provisional`` in ``home`` name ``folder``, in one step: readers see the old or the new, whole."""
-    prepared = home / ".provisional.new"
-    prepared.unlink(missing_ok=True)
-    prepared.symlink_to(os.path.relpath(folder, home), target_is_directory=True)
-    os.replace(prepared, home / "provisional")
+    """Let ``provisional`` in ``home`` name ``folder``, in one step: readers see the old or the new, whole.
+
+    Raises `LinkTaken`.
+    """
+    point_link(home / "provisional", os.path.relpath(folder, home))

@@ -14,7 +14,7 @@ from orchestration.close.recomputing import Recomputation, recompute
 from orchestration.published.database import is_database_whole
 from orchestration.published.layout import database_file, is_database_current, revision_folder
 from orchestration.published.manifests import PublishedDamaged
-from orchestration.published.soundness import find_damage
+from orchestration.published.soundness import find_damage, find_strays
 from orchestration.run_lock import RunInProgress, run_lock
 from orchestration.runs import BuildProgress
 
@@ -100,12 +100,16 @@ def verify_all(
 
 def _look_at_published(home: Path) -> tuple[CloseHistory, list[PublishedDamaged]]:
     history = read_history()
-    return history, [*find_damage(home, history), *_damaged_database(home, history)]
+    return history, [
+        *find_damage(home, history),
+        *find_strays(home, history),
+        *_damaged_database(home, history),
+    ]
 
 
 def _damaged_database(home: Path, history: CloseHistory) -> list[PublishedDamaged]:
     file = database_file(home)
-    if not file.exists():
+    if not file.is_symlink() or not file.exists():
         return []  # one that is missing is made again by the next command
     if not is_database_whole(home):
         return [PublishedDamaged(file, "was altered", "delete it, and the next command makes it again")]

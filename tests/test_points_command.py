@@ -59,10 +59,15 @@ def test_nothing_built_yet_is_nothing_to_show_and_no_failure(points, tmp_path):
         ("POINTS_DEFAULT_CURRENCY", "POINT"),
         ("POINTS_FIRST_MONTH", "2026-13"),
         ("POINTS_HOME", "home?"),
+        ("POINTS_HOME", "back\\slash"),
+        ("POINTS_HOME", "two\nlines"),
+        ("POINTS_HOME", "a line\n"),
+        ("POINTS_HOME", "two\u2028lines"),
         ("POINTS_PROGRAMME_NAME", "two\nlines"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(points, tmp_path, name, value):
+    """CASES.md, S7, of homes."""
     with pytest.raises(SettingInvalid, match=name):
         Settings.from_environment({name: value})
     result = points("months", home=tmp_path / "home", **{name: value})

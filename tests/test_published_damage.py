@@ -20,9 +20,11 @@ from ledger.errors import PointsError
 from orchestration.close.closing import close_months
 from orchestration.close.finishing import ClosedFilesLost
 from orchestration.close.reopening import reopen_months
+from orchestration.provisional import swap_in
 from orchestration.published import manifests
-from orchestration.published.layout import database_file, point_link, published_folder
+from orchestration.published.layout import LinkTaken, database_file, point_link, published_folder
 from orchestration.published.manifests import PublishedDamaged
+from orchestration.published.soundness import check_published
 from orchestration.verification import PublishedUnsound, verify_all
 from tests.closed_programme import (
     CLOSED,
@@ -120,6 +122,106 @@ def test_what_was_never_published_is_named(copied, name):
     path.parent.mkdir(exist_ok=True)
     path.mkdir() if path.name.startswith("r") else path.write_text("checked by nobody")
     assert_named_and_refused(copied, path)
+
+
+@pytest.mark.parametrize("name", ["", "/manifest.json", "/outstanding_points.csv"])
+def test_a_revision_and_its_files_are_no_links(copied, tmp_path, name):
+    """CASES.md, S6: to the byte what it was, but where others may write."""
+    path = published_folder(copied.path) / f"{CLOSED[1]}/r1{name}"
+    path.symlink_to(path.rename(tmp_path / "away"))
+    with pytest.raises(PublishedUnsound) as unsound:
+        verify_all(copied.settings())
+    assert (path, "is a link") in [(damage.path, damage.finding) for damage in unsound.value.damages]
+    with pytest.raises(PublishedDamaged) as refused:
+        close_months(copied.settings(), NEXT)
+    assert refused.value.path == path
+
+
+def test_a_link_to_nothing_is_no_month_to_be_made_again(copied):
+    """CASES.md, S6."""
+    path = published_folder(copied.path) / CLOSED[1] / "r1"
+    shutil.rmtree(path)
+    path.symlink_to("nothing")
+    database_file(copied.path).unlink()
+    assert f"{path} is a link" in copied.points("transfers").stderr
+    assert f"{path} is a link" in refusal(copied.points("verify"))
+
+
+def put_file(path: Path) -> None:
+    path.write_text("kept by nobody", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "put"),
+    [
+        ("notes.csv", put_file),
+        ("2024-12", Path.mkdir),
+        (".hidden", Path.mkdir),
+        (f"{CLOSED[0]}/r2.old", Path.mkdir),
+        (f"{CLOSED[0]}/outstanding_points.csv", put_file),
+        (".databases/outstanding_points.duckdb", put_file),
+    ],
+)
+def test_strays_beside_revisions_are_named_and_stop_no_close(copied, name, put):
+    """CASES.md, S6."""
+    path = published_folder(copied.path) / name
+    put(path)
+    with pytest.raises(PublishedUnsound) as unsound:
+        verify_all(copied.settings())
+    assert [damage.path for damage in unsound.value.damages] == [path]
+    assert "move it to where nothing is published" in unsound.value.sentence
+    check_published(copied.path, copied.history())
+
+
+def test_a_month_and_a_database_behind_links_are_named(copied, tmp_path):
+    """CASES.md, S6."""
+    database = database_file(copied.path).resolve()
+    month = published_folder(copied.path) / CLOSED[0]
+    for path in (month, database):
+        path.symlink_to(path.rename(tmp_path / path.name))
+    with pytest.raises(PublishedUnsound) as unsound:
+        verify_all(copied.settings())
+    assert {month, database} <= {damage.path for damage in unsound.value.damages}
+
+
+def put_folder(path: Path) -> None:
+    path.mkdir()
+    put_file(path / "kept.txt")
+
+
+@pytest.mark.parametrize("put", [put_file, put_folder])
+@pytest.mark.parametrize("name", [f"published/{CLOSED[1]}/current", "published/outstanding_points.duckdb"])
+def test_what_stands_where_a_link_belongs_is_named_and_kept(copied, name, put):
+    """CASES.md, S8."""
+    link = copied.path / name
+    link.unlink()
+    put(link)
+    if name.endswith("current"):
+        with pytest.raises(PublishedDamaged, match=f"{link} is no link"):
+            check_published(copied.path, copied.history())
+        database_file(copied.path).unlink()  # and every command makes the links anew
+    sentence = f"{link} is a {'file' if put is put_file else 'folder'}, but a link belongs there"
+    assert sentence in copied.points("transfers").stderr
+    assert sentence in refusal(copied.points("close", NEXT))
+    told = refusal(copied.points("verify"))
+    assert f"{link} is no link" in told
+    assert "move it away" in told
+    kept = link if put is put_file else link / "kept.txt"
+    assert kept.read_text(encoding="utf-8") == "kept by nobody"
+    link.rename(copied.path.parent / "away")
+    answer(copied.points("months"))
+    assert readers_see(copied) == OLD
+    assert_sound(copied, OLD_REVISIONS)
+
+
+@pytest.mark.parametrize("put", [put_file, put_folder])
+def test_what_stands_where_provisional_belongs_is_named_and_kept(tmp_path, put):
+    """CASES.md, S8."""
+    put(tmp_path / "provisional")
+    with pytest.raises(LinkTaken) as refused:
+        swap_in(tmp_path, tmp_path / "runs" / "000001" / "provisional")
+    assert str(tmp_path / "provisional") in refused.value.sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["provisional"]
 
 
 def test_the_command_says_which_file_it_was(copied):

@@ -141,7 +141,8 @@ def _runs(history: CloseHistory) -> list[list[ClosedMonth]]:
 def _publish(ledger: Ledger, history: CloseHistory, together: Sequence[ClosedMonth], report: Report) -> None:
     """Move the months of one run to readers, as far as they are not there; make again what is lost."""
     home = ledger.settings.home
-    missing = [closed for closed in together if not _folder(home, closed).is_dir()]
+    # What is a link, or no folder, is not lost: it is damage, and named as such.
+    missing = [closed for closed in together if not os.path.lexists(_folder(home, closed))]
     prepared = {closed: _find_prepared(home, closed) for closed in missing}
     if not all(prepared.values()):
         made = _make_again(ledger, history, together, report)

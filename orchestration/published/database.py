@@ -26,8 +26,10 @@ from orchestration.published.layout import (
     DATABASE_FOLDER,
     DATABASE_NAME,
     DATABASES_NAME,
+    LINK_REMEDY,
     database_file,
     database_folder_name,
+    is_taken,
     point_link,
     published_folder,
     revision_folder,
@@ -125,6 +127,8 @@ def list_published(home: Path) -> list[PublishedMonth]:
     file = database_file(home)
     if not file.exists():
         return []
+    if is_taken(file):
+        raise PublishedDamaged(file, "is no link", LINK_REMEDY)
     try:
         with connect(file.resolve(), read_only=True) as connection:
             rows = connection.execute(
@@ -169,7 +173,7 @@ def write_database(home: Path, history: CloseHistory) -> None:
     before = link.resolve().parent if link.is_symlink() else None
     point_link(link, f"{DATABASES_NAME}/{own.name}/{file.name}")
     for earlier in folder.iterdir():
-        if earlier.is_dir() and earlier.resolve() not in (before, own.resolve()):
+        if earlier.is_dir() and not earlier.is_symlink() and earlier.resolve() not in (before, own.resolve()):
             shutil.rmtree(earlier)
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ledger.disk import sync_folder
+from ledger.errors import PointsError
 from orchestration.fail_points import fail_point
 
 DATABASE_NAME = "outstanding_points.duckdb"
@@ -18,6 +19,8 @@ ANNOUNCEMENT_NAME = "unfinished_close.json"
 # The databases that `DATABASE_NAME` has named: a reader may hold an earlier one open. Each has its own folder
 # and is called alike there: DuckDB calls a database by its file's name, and BI tools keep that name.
 DATABASES_NAME = ".databases"
+# What to do about that which stands where a link belongs.
+LINK_REMEDY = "move it away, and the next command makes the link"
 
 
 # Up to which entry about closes a database knows, for which path it was made, and how its own hash begins.
@@ -25,6 +28,20 @@ DATABASE_FOLDER = re.compile(r"(?P<entry_id>[0-9]{12,})-(?P<path>[0-9a-f]{8})-(?
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _REVISION = re.compile(r"r[1-9][0-9]*")
+
+
+class LinkTaken(PointsError):
+    """A folder or a file stands where a link belongs, and may be somebody's only copy."""
+
+    code = "LINK_TAKEN"
+
+    def __init__(self, link: Path) -> None:
+        super().__init__(
+            f"{link} is a {'folder' if link.is_dir() else 'file'}, but a link belongs there that says what"
+            " readers have, so it was left as it is; find out who put it there, move it away and run the same"
+            " again."
+        )
+        self.link = link
 
 
 def published_folder(home: Path) -> Path:
@@ -99,13 +116,23 @@ def needs_finishing(home: Path, is_read: bool = False) -> bool:
 
 
 def point_link(link: Path, target: str) -> None:
-    """Let ``link`` name ``target``, a path relative to its folder, in one step and for good."""
+    """Let ``link`` name ``target``, a path relative to its folder, in one step and for good.
+
+    Raises `LinkTaken`.
+    """
+    if is_taken(link):
+        raise LinkTaken(link)
     prepared = link.with_name(f".{link.name}.new")
     prepared.unlink(missing_ok=True)
     prepared.symlink_to(target)
     fail_point("link prepared")
     os.replace(prepared, link)
     sync_folder(link.parent)
+
+
+def is_taken(link: Path) -> bool:
+    """Whether something else stands where a link belongs (CASES.md, S8)."""
+    return os.path.lexists(link) and not link.is_symlink()
 
 
 def _path_mark(home: Path) -> str:

@@ -111,6 +111,8 @@ def read_manifest(folder: Path, sha256: str | None = None) -> dict:
     Raises `PublishedDamaged` where it is missing or another.
     """
     path = folder / MANIFEST_NAME
+    for part in (folder, path):
+        _refuse_link(part)
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -129,6 +131,7 @@ def check_files(folder: Path, manifest: Mapping, hashed: bool = True) -> None:
     """
     for name, expected in manifest["files"].items():
         path = folder / name
+        _refuse_link(path)
         if not path.is_file():
             raise PublishedDamaged(path, "is missing")
         if path.stat().st_size != expected["bytes"]:
@@ -140,6 +143,12 @@ def check_files(folder: Path, manifest: Mapping, hashed: bool = True) -> None:
     for path in sorted(folder.iterdir()):
         if path.name not in (*manifest["files"], MANIFEST_NAME):
             raise PublishedDamaged(path, "is in no manifest", "move it to where nothing is published")
+
+
+def _refuse_link(path: Path) -> None:
+    """What a link leads to is not what was published, be it the same to the byte (CASES.md, S6)."""
+    if path.is_symlink():
+        raise PublishedDamaged(path, "is a link")
 
 
 def _count_rows(files: Iterable[Path]) -> dict[str, int]:

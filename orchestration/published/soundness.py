@@ -7,6 +7,12 @@ from ledger.closes import ClosedMonth, CloseHistory
 from ledger.models import ChainLink
 from orchestration.published.layout import (
     CURRENT_NAME,
+    DATABASE_FOLDER,
+    DATABASE_NAME,
+    DATABASES_NAME,
+    LINK_REMEDY,
+    database_file,
+    is_taken,
     list_month_folders,
     list_revisions,
     published_folder,
@@ -22,6 +28,8 @@ from orchestration.published.manifests import (
 # What a close hashes before it goes on, newest month first: what takes a second or two. All of it, however
 # much, is for `points verify`.
 _BYTES_HASHED_BY_A_CLOSE = 1024**3
+# What a file system keeps at its root, where published files have one of their own.
+_OF_THE_FILE_SYSTEM = "lost+found"
 
 
 def check_published(home: Path, history: CloseHistory) -> None:
@@ -60,7 +68,9 @@ def find_damage(
     for month, closed in history.issued.items():
         link = published_folder(home) / month / CURRENT_NAME
         issued = revision_folder(home, month, closed.revision)
-        if link.exists() and link.resolve() != issued.resolve():  # one that is missing is made again
+        if is_taken(link):
+            yield PublishedDamaged(link, "is no link", LINK_REMEDY)
+        elif link.exists() and link.resolve() != issued.resolve():  # one that is missing is made again
             yield PublishedDamaged(
                 link,
                 f"does not name {closed.name}, which was issued",
@@ -90,3 +100,43 @@ def find_strangers(home: Path, history: CloseHistory) -> Iterator[PublishedDamag
                 "restore the newest backup of the ledger, for this one is an older copy or another, or set"
                 " POINTS_HOME to the home that belongs to it",
             )
+
+
+def find_strays(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]:
+    """What stands beside the revisions and belongs there neither by its name nor by its kind (CASES.md, S6).
+
+    Revisions that no close entry names are for `find_strangers`.
+    """
+    published = published_folder(home)
+    months = {closed.report_month for closed in history.closes}
+    months |= {month.name for month in list_month_folders(home) if list_revisions(home, month.name)}
+    yield from _strays(published, {*months, DATABASES_NAME, _OF_THE_FILE_SYSTEM}, DATABASE_NAME)
+    for month in sorted(months):
+        yield from _strays(published / month, set(list_revisions(home, month)), CURRENT_NAME)
+    databases = published / DATABASES_NAME
+    made = {path.name for path in _entries(databases) if DATABASE_FOLDER.fullmatch(path.name)}
+    yield from _strays(databases, made)
+    for name in sorted(made):
+        for path in _entries(databases / name):
+            if path.name != DATABASE_NAME or path.is_symlink():
+                yield _stray(path)
+    if is_taken(database_file(home)):
+        yield PublishedDamaged(database_file(home), "is no link", LINK_REMEDY)
+
+
+def _strays(folder: Path, folders: set[str], link: str = "") -> Iterator[PublishedDamaged]:
+    """What is in a folder and is neither one of its ``folders`` nor its ``link``."""
+    for path in _entries(folder):
+        if path.name in folders:
+            if path.is_symlink() or not path.is_dir():
+                yield PublishedDamaged(path, "is a link" if path.is_symlink() else "is no folder")
+        elif path.name != link:
+            yield _stray(path)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _stray(path: Path) -> PublishedDamaged:
+    return PublishedDamaged(path, "is no part of what was published", "move it to where nothing is published")
