@@ -131,7 +131,7 @@ def test_a_revision_and_its_files_are_no_links(copied, tmp_path, name):
     path.symlink_to(path.rename(tmp_path / "away"))
     with pytest.raises(PublishedUnsound) as unsound:
         verify_all(copied.settings())
-    assert (path, "is a link") in [(damage.path, damage.finding) for damage in unsound.value.damages]
+    assert [(damage.path, damage.finding) for damage in unsound.value.damages] == [(path, "is a link")]
     with pytest.raises(PublishedDamaged) as refused:
         close_months(copied.settings(), NEXT)
     assert refused.value.path == path
@@ -194,6 +194,8 @@ def put_folder(path: Path) -> None:
 def test_what_stands_where_a_link_belongs_is_named_and_kept(copied, name, put):
     """CASES.md, S8."""
     link = copied.path / name
+    databases = published_folder(copied.path) / ".databases"
+    made = sorted(databases.iterdir())
     link.unlink()
     put(link)
     if name.endswith("current"):
@@ -206,6 +208,7 @@ def test_what_stands_where_a_link_belongs_is_named_and_kept(copied, name, put):
     told = refusal(copied.points("verify"))
     assert f"{link} is no link" in told
     assert "move it away" in told
+    assert sorted(databases.iterdir()) == made
     kept = link if put is put_file else link / "kept.txt"
     assert kept.read_text(encoding="utf-8") == "kept by nobody"
     link.rename(copied.path.parent / "away")

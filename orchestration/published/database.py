@@ -27,6 +27,7 @@ from orchestration.published.layout import (
     DATABASE_NAME,
     DATABASES_NAME,
     LINK_REMEDY,
+    check_link,
     database_file,
     database_folder_name,
     is_taken,
@@ -150,7 +151,8 @@ def is_database_whole(home: Path) -> bool:
 
 
 def write_database(home: Path, history: CloseHistory) -> None:
-    """Make the database of what ``history`` issued, and let the link name it."""
+    """Make the database of what ``history`` issued, and let the link name it; raise `LinkTaken`."""
+    check_link(database_file(home))
     folder = published_folder(home) / DATABASES_NAME
     folder.mkdir(exist_ok=True)
     unfinished = folder / ".unfinished.duckdb"

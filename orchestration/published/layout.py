@@ -120,14 +120,19 @@ def point_link(link: Path, target: str) -> None:
 
     Raises `LinkTaken`.
     """
-    if is_taken(link):
-        raise LinkTaken(link)
+    check_link(link)
     prepared = link.with_name(f".{link.name}.new")
     prepared.unlink(missing_ok=True)
     prepared.symlink_to(target)
     fail_point("link prepared")
     os.replace(prepared, link)
     sync_folder(link.parent)
+
+
+def check_link(link: Path) -> None:
+    """Raise `LinkTaken` where a link cannot be made because something else stands there."""
+    if is_taken(link):
+        raise LinkTaken(link)
 
 
 def is_taken(link: Path) -> bool:

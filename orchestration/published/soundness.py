@@ -110,33 +110,28 @@ def find_strays(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]
     published = published_folder(home)
     months = {closed.report_month for closed in history.closes}
     months |= {month.name for month in list_month_folders(home) if list_revisions(home, month.name)}
-    yield from _strays(published, {*months, DATABASES_NAME, _OF_THE_FILE_SYSTEM}, DATABASE_NAME)
-    for month in sorted(months):
-        yield from _strays(published / month, set(list_revisions(home, month)), CURRENT_NAME)
     databases = published / DATABASES_NAME
-    made = {path.name for path in _entries(databases) if DATABASE_FOLDER.fullmatch(path.name)}
-    yield from _strays(databases, made)
-    for name in sorted(made):
-        for path in _entries(databases / name):
-            if path.name != DATABASE_NAME or path.is_symlink():
-                yield _stray(path)
+    made = [path for path in _entries(databases) if DATABASE_FOLDER.fullmatch(path.name)]
+    belonging = {
+        published: {*months, DATABASES_NAME, DATABASE_NAME, _OF_THE_FILE_SYSTEM},
+        **{published / month: {*list_revisions(home, month), CURRENT_NAME} for month in sorted(months)},
+        databases: {path.name for path in made},
+        **{path: {DATABASE_NAME} for path in made},
+    }
+    for folder, names in belonging.items():
+        if folder != published and folder.is_symlink():
+            yield PublishedDamaged(folder, "is a link")
+        for path in _entries(folder):
+            if path.name not in names:
+                yield PublishedDamaged(
+                    path, "is no part of what was published", "move it to where nothing is published"
+                )
+    for path in made:
+        if (path / DATABASE_NAME).is_symlink():
+            yield PublishedDamaged(path / DATABASE_NAME, "is a link")
     if is_taken(database_file(home)):
         yield PublishedDamaged(database_file(home), "is no link", LINK_REMEDY)
 
 
-def _strays(folder: Path, folders: set[str], link: str = "") -> Iterator[PublishedDamaged]:
-    """What is in a folder and is neither one of its ``folders`` nor its ``link``."""
-    for path in _entries(folder):
-        if path.name in folders:
-            if path.is_symlink() or not path.is_dir():
-                yield PublishedDamaged(path, "is a link" if path.is_symlink() else "is no folder")
-        elif path.name != link:
-            yield _stray(path)
-
-
 def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _stray(path: Path) -> PublishedDamaged:
-    return PublishedDamaged(path, "is no part of what was published", "move it to where nothing is published")
