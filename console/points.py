@@ -11,7 +11,12 @@ from console.commands import acts, builds, closes, files, lists, upkeep
 from console.tables import error_console
 from ledger.errors import PointsError
 from ledger.settings import SettingInvalid, Settings
-from orchestration.published.layout import needs_finishing
+from orchestration.published.layout import (
+    DATABASE_REMEDY,
+    database_file,
+    database_flaw,
+    needs_finishing,
+)
 from orchestration.run_lock import RunInProgress
 
 app = typer.Typer(
@@ -27,6 +32,8 @@ for commands in (builds, closes, acts, upkeep, files, lists):
 
 
 _SHOW_CLOSED_MONTHS = ("months", "report", "export-database", "verify")
+# They say themselves what is wrong with the database that readers open.
+_LOOK_THEMSELVES = ("verify", "doctor")
 
 
 @app.callback()
@@ -41,6 +48,10 @@ def before_any_command(context: typer.Context) -> None:
             from orchestration.close.finishing import finish_if_needed
 
             finish_if_needed(settings, is_read)
+        if context.invoked_subcommand not in _LOOK_THEMSELVES and (flaw := database_flaw(settings.home)):
+            from orchestration.published.manifests import PublishedDamaged
+
+            raise PublishedDamaged(database_file(settings.home), flaw, DATABASE_REMEDY)
     except SettingInvalid:
         return  # the command itself refuses it; `points doctor` goes on
     except RunInProgress:

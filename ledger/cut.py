@@ -23,7 +23,7 @@ from ledger.anchors import Head, read_anchor, write_anchor
 from ledger.append import ledger_head
 from ledger.data_files import connect, read_csv, read_parquet
 from ledger.database import Ledger, LedgerEmpty, LedgerNotReached, first_line
-from ledger.disk import file_sha256, sync_file, sync_folder
+from ledger.disk import file_sha256, sync_file, sync_folder, why_not_written
 from ledger.errors import PointsError
 from ledger.sql_text import literal
 
@@ -58,8 +58,7 @@ class CutNotWritten(PointsError):
 
     code = "CUT"
 
-    def __init__(self, folder: Path, problem: str) -> None:
-        reason = "the disk is full" if "No space left on device" in problem else problem.rstrip(".")
+    def __init__(self, folder: Path, reason: str) -> None:
         super().__init__(
             f"The ledger could not be frozen to {folder}: {reason}; nothing was lost, so mend that and run"
             " the same again."
@@ -209,7 +208,7 @@ def freeze(ledger: Ledger, report: Report | None = None, check_above: int | None
     except DatabaseError as error:
         raise LedgerNotReached(ledger.place, first_line(error)) from error
     except (duckdb.Error, OSError) as error:
-        raise CutNotWritten(folder, first_line(error)) from error
+        raise CutNotWritten(folder, why_not_written(error)) from error
     return Cut(folder, head)
 
 

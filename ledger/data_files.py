@@ -64,6 +64,11 @@ def connect(
         yield connection
 
 
+def log_of(database: Path) -> Path:
+    """Where DuckDB keeps what it has not written into a file yet, and looks for it as it opens the file."""
+    return database.with_name(f"{database.name}.wal")
+
+
 def read_parquet(files: Path | Iterable[Path], *, row_numbers: bool = False) -> str:
     """A relation of the rows of Parquet files, whose columns are put together by name.
 

@@ -1,8 +1,16 @@
-"""Files that must last: their hashes, and waiting until they are on the disk."""
+"""Files that must last: their hashes, waiting until they are on the disk, and what kept them from it."""
 
 import hashlib
 import os
 from pathlib import Path
+
+# What a system, DuckDB or SQLite says of a file that could not grow, and how people are told.
+_NO_ROOM = {
+    "No space left on device": "the disk is full",
+    "database or disk is full": "the disk is full",
+    "Disk quota exceeded": "the quota of the disk is used up",
+    "File too large": "a file may not grow any more (File too large)",
+}
 
 
 def file_sha256(path: Path) -> str:
@@ -20,6 +28,23 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def drop_from_cache(path: Path) -> None:
+    """Let the next reading of a file come from the disk, where the system can be asked to."""
+    if hasattr(os, "posix_fadvise"):
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the disk."""
     sync_file(folder)
+
+
+def why_not_written(error: Exception) -> str:
+    """What kept something from being written, as a part of a sentence."""
+    text = str(error) or type(error).__name__
+    for sign, reason in _NO_ROOM.items():
+        if sign in text:
+            return reason
+    number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
+    return text.splitlines()[0].removeprefix(number).rstrip(".")

@@ -15,6 +15,7 @@ from ledger.acts.revocations import revocations_of
 from ledger.cut import PARTS, TRANSFERS, Part, segment_files
 from ledger.data_files import connect, read_parquet
 from ledger.database import Ledger, LedgerNotReached, first_line
+from ledger.disk import why_not_written
 from ledger.errors import PointsError
 from ledger.identifiers import known_transfers
 from ledger.models import WAITING, Entry, StatusChange, Transfer
@@ -31,8 +32,7 @@ class RelatedTransfersNotWritten(PointsError):
 
     code = "RELATED_TRANSFERS"
 
-    def __init__(self, file: Path, problem: str) -> None:
-        reason = "the disk is full" if "No space left on device" in problem else problem.rstrip(".")
+    def __init__(self, file: Path, reason: str) -> None:
         super().__init__(
             f"The transfers that this run's revocations hang together with could not be written to {file}:"
             f" {reason}; nothing was lost, so mend that and run the same again."
@@ -85,7 +85,7 @@ def write_related(
     except DatabaseError as error:
         raise LedgerNotReached(ledger.place, first_line(error)) from error
     except (duckdb.Error, OSError) as error:
-        raise RelatedTransfersNotWritten(transfers_file, first_line(error)) from error
+        raise RelatedTransfersNotWritten(transfers_file, why_not_written(error)) from error
 
 
 def _revocations_of_run(

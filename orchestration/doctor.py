@@ -21,7 +21,10 @@ from ledger.locks import LockNotOurs
 from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
 from orchestration.close.due_months import describe_open, due_months
+from orchestration.database_file import is_readable
 from orchestration.inbox import inbox_folder, list_forgotten, received_folder
+from orchestration.provisional import DATABASE_NAME, NAMES
+from orchestration.published.database import find_database_damage
 from orchestration.published.layout import needs_finishing, prepared_folder
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.run_lock import lock_holder
@@ -233,12 +236,7 @@ def _runs(home: Path) -> Iterator[Finding]:
             "Run `points build`; it makes the same months again.",
         )
     elif provisional.is_dir():
-        months = sorted(path.name for path in provisional.glob("????-??"))
-        written_at = datetime.fromtimestamp(provisional.stat().st_mtime, UTC)
-        span = f"{months[0]} to {months[-1]}" if months else "no month"
-        yield Finding(
-            "provisional", OK, f"Readers see {span}, provisional, written {written_at:%Y-%m-%d %H:%M} UTC."
-        )
+        yield _provisional(provisional)
     if not runs:
         yield Finding("runs", OK, "Nothing has been built yet.", "`points build` builds the months.")
         return
@@ -274,6 +272,18 @@ def _inbox(home: Path) -> Iterator[Finding]:
         )
 
 
+def _provisional(folder: Path) -> Finding:
+    database = folder / DATABASE_NAME
+    if not is_readable(database, NAMES):
+        again = "Run `points build`; it makes the same months again."
+        return Finding("provisional", PROBLEM, f"{database} cannot be read.", again)
+    months = sorted(path.name for path in folder.glob("????-??"))
+    written_at = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+    span = f"{months[0]} to {months[-1]}" if months else "no month"
+    told = f"Readers see {span}, provisional, written {written_at:%Y-%m-%d %H:%M} UTC."
+    return Finding("provisional", OK, told)
+
+
 def _closes(settings: Settings) -> Iterator[Finding]:
     """What the ledger, which could be read, says of closes, and what is due by now."""
     try:
@@ -306,6 +316,9 @@ def _due(settings: Settings) -> Iterator[Finding]:
     history = read_history()
     if not needs_finishing(settings.home):
         yield from _changed_zone(settings, history)
+        for damage in find_database_damage(settings.home, history):
+            remedy = damage.remedy[0].upper() + damage.remedy[1:]
+            yield Finding("published", PROBLEM, f"{damage.path} {damage.finding}.", f"{remedy}.")
     reopened = history.reopened
     if reopened:
         yield Finding(

@@ -8,6 +8,7 @@ from pathlib import Path
 from ledger.data_files import connect, read_parquet
 from ledger.lists.list_exports import harmless_text
 from ledger.sql_text import literal
+from orchestration.database_file import new_database
 from orchestration.descriptions import Description, comment_on
 from orchestration.month_files import PARQUET_FILES, UNPOSTED
 from orchestration.published.layout import point_link
@@ -16,6 +17,9 @@ DATABASE_NAME = "provisional.duckdb"
 
 # What is in no file of a month, or not all of it: a transfer dated ahead is a discrepancy of a month to come.
 COPIED = ("report_months", "customer_point_balances", "discrepancies", "quarantined_transfers")
+_VIEWS = tuple(name for name in (*PARQUET_FILES, UNPOSTED) if name not in COPIED)
+# The tables and views.
+NAMES = (*COPIED, *_VIEWS)
 
 
 def write_provisional_database(build: Path, folder: Path, descriptions: Mapping[str, Description]) -> None:
@@ -25,16 +29,14 @@ def write_provisional_database(build: Path, folder: Path, descriptions: Mapping[
     what it opened. What no Parquet file holds whole is copied from ``build``, the DuckDB file of the build.
     ``descriptions`` are by mart.
     """
-    with connect(folder / DATABASE_NAME) as connection:
+    with new_database(folder / DATABASE_NAME) as connection:
         connection.execute(f"attach {literal(build)} as build (read_only)")
         marked = "select 'provisional' as publication_status, *"
         for name in COPIED:
             connection.execute(f"create table {name} as {marked} from build.{name}")
             comment_on(connection, "table", name, descriptions[name])
         connection.execute("detach build")
-        for name in (*PARQUET_FILES, UNPOSTED):
-            if name in COPIED:
-                continue
+        for name in _VIEWS:
             files = sorted(folder.glob(f"*/{name}.parquet"))
             connection.execute(f"create view {name} as {marked} from {read_parquet(files)}")
             comment_on(connection, "view", name, descriptions[name])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from ledger.disk import why_not_written
 from ledger.errors import PointsError
 from ledger.files.transfer_rows import write_transfer_rows
 from ledger.settings import Settings
@@ -35,13 +36,6 @@ class FilesNotWritten(PointsError):
             f"The files of the build could not be written to {home}: {why_not_written(error)}; readers have"
             " what they had, so mend that and run the same again."
         )
-
-
-def why_not_written(error: Exception) -> str:
-    """What kept a file from being written, as a part of a sentence."""
-    if "No space left on device" in str(error):
-        return "the disk is full"
-    return str(error).splitlines()[0].rstrip(".")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from ledger.errors import PointsError
 from ledger.settings import Settings
 from ledger.upkeep.verification import Verification, verify
 from orchestration.close.recomputing import Recomputation, recompute
-from orchestration.published.database import is_database_whole
-from orchestration.published.layout import database_file, is_database_current, revision_folder
+from orchestration.published.database import find_database_damage
+from orchestration.published.layout import revision_folder
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.published.soundness import find_damage, find_strays
 from orchestration.run_lock import RunInProgress, run_lock
@@ -103,16 +103,5 @@ def _look_at_published(home: Path) -> tuple[CloseHistory, list[PublishedDamaged]
     return history, [
         *find_damage(home, history),
         *find_strays(home, history),
-        *_damaged_database(home, history),
+        *find_database_damage(home, history),
     ]
-
-
-def _damaged_database(home: Path, history: CloseHistory) -> list[PublishedDamaged]:
-    file = database_file(home)
-    if not file.is_symlink() or not file.exists():
-        return []  # one that is missing is made again by the next command
-    if not is_database_whole(home):
-        return [PublishedDamaged(file, "was altered", "delete it, and the next command makes it again")]
-    if not is_database_current(home, history.last_entry_id):
-        return [PublishedDamaged(file, "is an older one", "delete it, and the next command makes the newest")]
-    return []

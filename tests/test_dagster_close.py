@@ -18,7 +18,7 @@ from ledger.closes import read_history
 from ledger.database import Ledger
 from ledger.models import Close, Entry
 from ledger.settings import SettingInvalid, Settings
-from orchestration.assets.published_checks import find_broken_links, find_other_months, judge
+from orchestration.assets.published_checks import attribute, find_broken_links, judge
 from orchestration.close.closing import close_months
 from orchestration.close.due_months import (
     close_due_months,
@@ -27,6 +27,7 @@ from orchestration.close.due_months import (
 )
 from orchestration.close.reopening import reopen_months
 from orchestration.definitions import define
+from orchestration.published.database import find_database_damage
 from orchestration.published.layout import database_file
 from orchestration.run_lock import run_lock
 from tests.conftest import PROJECT_ROOT, LedgerHome, ledger_transfer
@@ -467,10 +468,10 @@ def test_a_database_of_other_months_than_were_issued_fails_its_check(caught_up):
     scheduled, _ = caught_up
     LedgerHome(scheduled.settings.home).open()
     history = read_history()
-    assert list(find_other_months(scheduled.settings.home, history)) == []
+    assert list(find_database_damage(scheduled.settings.home, history)) == []
     fewer = replace(history, issued={"2025-07": history.issued["2025-07"]})
-    (found,) = find_other_months(scheduled.settings.home, fewer)
-    failed = [evaluation for evaluation in judge([found], history.closes) if not evaluation.passed]
+    found = attribute(list(find_database_damage(scheduled.settings.home, fewer)))
+    failed = [evaluation for evaluation in judge(found, history.closes) if not evaluation.passed]
     assert [evaluation.check_name for evaluation in failed] == ["holds_the_issued_months"]
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,9 @@ from ledger.anchors import write_anchor
 from ledger.append import appending, ledger_head
 from ledger.models import Close, QuarantineDismissal, QuarantinedRow
 from ledger.upkeep.health import examine_ledger
+from orchestration.database_file import new_database
 from orchestration.doctor import examine
+from orchestration.provisional import DATABASE_NAME, NAMES
 from orchestration.published.layout import ANNOUNCEMENT_NAME
 from orchestration.run_lock import run_lock
 from tests.conftest import ledger_transfer
@@ -244,6 +247,9 @@ def test_runs_and_what_readers_see_of_them_are_told(tmp_path):
     month = home / "runs" / "000001" / "provisional" / "2026-03"
     month.mkdir(parents=True)
     os.symlink("runs/000001/provisional", home / "provisional")
+    with new_database(month.parent / DATABASE_NAME) as connection:
+        for name in NAMES:
+            connection.execute(f"create table {name} (report_month date)")
     examination = examine(environment, {}, "")
     assert examination.verdict == "ok"
     assert "2026-03 to 2026-03" in about(examination.findings, "provisional").sentence
@@ -251,8 +257,14 @@ def test_runs_and_what_readers_see_of_them_are_told(tmp_path):
     (home / "runs" / "000002").mkdir()
     found = about(examine(environment, {}, "").findings, "runs")
     assert (found.verdict, "000002" in found.sentence) == ("warning", True)
-    month.rmdir()
-    month.parent.rmdir()
+    with new_database(month.parent / DATABASE_NAME):
+        pass  # without tables, as a full disk once left it (CASES.md, X25)
+    found = about(examine(environment, {}, "").findings, "provisional")
+    assert (found.verdict, found.sentence) == (
+        "problem",
+        f"{home / 'provisional' / DATABASE_NAME} cannot be read.",
+    )
+    shutil.rmtree(month.parent)
     assert about(examine(environment, {}, "").findings, "provisional").verdict == "problem"
 
 

@@ -16,13 +16,21 @@ from django.db import connection
 from ledger.acts.transfers import give
 from ledger.anchors import LedgerReplaced
 from ledger.database import LedgerMissing, open_ledger
+from ledger.disk import file_sha256
 from ledger.errors import PointsError
 from orchestration.close.closing import close_months
 from orchestration.close.finishing import ClosedFilesLost
 from orchestration.close.reopening import reopen_months
+from orchestration.doctor import examine
 from orchestration.provisional import swap_in
 from orchestration.published import manifests
-from orchestration.published.layout import LinkTaken, database_file, point_link, published_folder
+from orchestration.published.layout import (
+    DATABASES_NAME,
+    LinkTaken,
+    database_file,
+    point_link,
+    published_folder,
+)
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.published.soundness import check_published
 from orchestration.verification import PublishedUnsound, verify_all
@@ -253,6 +261,68 @@ def test_a_damaged_database_is_named_and_made_again_once_it_is_deleted(copied):
     answer(copied.points("months"))
     assert readers_see(copied) == OLD
     assert_sound(copied, OLD_REVISIONS)
+
+
+def test_every_command_says_that_the_database_is_not_what_was_published(copied):
+    """CASES.md, X25: it does its own work, and hides nothing from who is to find out."""
+    file = database_file(copied.path).resolve()
+    flip_a_byte(file)
+    damaged = file.read_bytes()
+    done = copied.points("transfers", "E1-1")
+    assert "E1-1" in answer(done)
+    assert f"{database_file(copied.path)} was altered" in done.stderr
+    assert file.read_bytes() == damaged
+    database_file(copied.path).unlink()
+    done = copied.points("transfers", "E1-1")
+    assert (answer(done).count("E1-1"), done.stderr) == (1, "")
+    assert_sound(copied, OLD_REVISIONS)
+
+
+def test_a_log_beside_the_database_is_named_and_not_played_back_into_the_next_one(copied):
+    """CASES.md, X25: whoever opens a database sees what stands in a log beside it."""
+    file = database_file(copied.path).resolve()
+    log = file.with_name(f"{file.name}.wal")
+    log.write_bytes(b"")
+    with pytest.raises(PublishedUnsound) as unsound:
+        verify_all(copied.settings())
+    assert [damage.path for damage in unsound.value.damages] == [log]
+    database_file(copied.path).unlink()
+    answer(copied.points("transfers"))
+    assert database_file(copied.path).resolve() == file
+    assert_sound(copied, OLD_REVISIONS)
+
+
+def put_hollow_database(home: Home, digits: int) -> None:
+    """Publish a database without tables, as a full disk once did, under a name that vouches for its bytes."""
+    file = database_file(home.path).resolve()
+    hollow = file.with_name("hollow.duckdb")
+    duckdb.connect(str(hollow)).close()
+    known_up_to_and_path = file.parent.name.rpartition("-")[0]
+    folder = file.parent.with_name(f"{known_up_to_and_path}-{file_sha256(hollow)[:digits]}")
+    folder.mkdir()
+    hollow.rename(folder / file.name)
+    point_link(database_file(home.path), f"{DATABASES_NAME}/{folder.name}/{file.name}")
+
+
+def test_a_database_that_nobody_read_back_is_made_again_by_any_command(copied):
+    """CASES.md, X25: earlier releases named it by 16 digits of its hash, whole or not."""
+    put_hollow_database(copied, digits=16)
+    answer(copied.points("transfers"))
+    assert readers_see(copied) == OLD
+    assert_sound(copied, OLD_REVISIONS)
+
+
+def test_a_database_without_its_tables_is_named_whatever_vouches_for_it(copied):
+    """CASES.md, X25."""
+    put_hollow_database(copied, digits=32)
+    file = database_file(copied.path)
+    with pytest.raises(PublishedUnsound) as unsound:
+        verify_all(copied.settings())
+    assert [(damage.path, damage.finding) for damage in unsound.value.damages] == [(file, "cannot be read")]
+    findings = examine({"POINTS_HOME": str(copied.path)}, {}, "").findings
+    assert [finding.sentence for finding in findings if finding.verdict == "problem"] == [
+        f"{file} cannot be read."
+    ]
 
 
 @pytest.mark.parametrize("elsewhere", [".", f"../{CLOSED[0]}/r1"])

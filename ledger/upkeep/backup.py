@@ -15,6 +15,7 @@ from pathlib import Path
 from ledger.anchors import Head, anchored_folders, read_anchor
 from ledger.append import ledger_head
 from ledger.database import Ledger, ledger_place, sqlite_file
+from ledger.disk import why_not_written
 from ledger.errors import PointsError
 from ledger.models import ChainLink
 from ledger.settings import Settings
@@ -135,7 +136,7 @@ def back_up(
     except FileExistsError as error:
         raise BackupExists(file) from error
     except (OSError, sqlite3.Error, _NotWhole) as error:
-        raise BackupNotWritten(file, _reason(error)) from error
+        raise BackupNotWritten(file, why_not_written(error)) from error
     return Backup(file, file.stat().st_size, head)
 
 
@@ -166,7 +167,7 @@ def restore(
             except (sqlite3.DatabaseError, _NotWhole) as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise
-                raise BackupUnsound(file, _reason(error)) from error
+                raise BackupUnsound(file, why_not_written(error)) from error
             _refuse_outdated(settings.home, file, head, copy)
             shutil.copymode(file, copy)
             copy.chmod(copy.stat().st_mode | 0o200)  # a backup kept read-only becomes a ledger
@@ -174,7 +175,7 @@ def restore(
     except FileExistsError as error:
         raise LedgerThere(target) from error
     except (OSError, sqlite3.Error) as error:
-        raise BackupNotWritten(target, _reason(error)) from error
+        raise BackupNotWritten(target, why_not_written(error)) from error
     return Backup(target, target.stat().st_size, head)
 
 
@@ -279,9 +280,3 @@ def _let_appear(copy: Path, file: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _reason(error: Exception) -> str:
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    is_full = "No space left" in text or "disk is full" in text
-    return "the disk is full" if is_full else text.splitlines()[0].rstrip(".")

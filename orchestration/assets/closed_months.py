@@ -17,13 +17,13 @@ from orchestration.assets.published_checks import (
     Finding,
     attribute,
     find_broken_links,
-    find_other_months,
     judge,
     published_check_specs,
 )
 from orchestration.assets.published_files import show_database, show_month, unseen_months
 from orchestration.close.due_months import close_due_months, find_due_months
 from orchestration.close.finishing import finish_if_needed
+from orchestration.published.database import find_database_damage
 from orchestration.published.layout import revision_folder
 from orchestration.published.manifests import PublishedDamaged, checked_manifest
 from orchestration.verification import PublishedUnsound, verify_all
@@ -138,11 +138,8 @@ def _look_at(settings: Settings, history: CloseHistory, closes: list[ClosedMonth
             checked_manifest(closed, revision_folder(settings.home, closed.report_month, closed.revision))
         except PublishedDamaged as damage:
             damages.append(damage)
-    return [
-        *attribute(damages),
-        *find_broken_links(settings.home, history, closes),
-        *find_other_months(settings.home, history),
-    ]
+    damages += find_database_damage(settings.home, history)
+    return [*attribute(damages), *find_broken_links(settings.home, history, closes)]
 
 
 def _verify(settings: Settings) -> tuple[CloseHistory, list[Finding]]:
@@ -154,11 +151,7 @@ def _verify(settings: Settings) -> tuple[CloseHistory, list[Finding]]:
     except PublishedUnsound as error:
         open_ledger(settings)
         history, damages = read_history(), list(error.damages)
-    return history, [
-        *attribute(damages),
-        *find_broken_links(settings.home, history, history.closes),
-        *find_other_months(settings.home, history),
-    ]
+    return history, [*attribute(damages), *find_broken_links(settings.home, history, history.closes)]
 
 
 def _refuse(findings: list[Finding]) -> None:

@@ -18,8 +18,7 @@ from orchestration.assets.published_files import (
     kind_of,
     published_key,
 )
-from orchestration.published.database import is_database_whole, list_published
-from orchestration.published.layout import DATABASE_NAME, MANIFEST_NAME, database_file, revision_folder
+from orchestration.published.layout import DATABASE_NAME, MANIFEST_NAME, revision_folder
 from orchestration.published.manifests import PublishedDamaged, read_manifest
 from orchestration.report_calendar import previous_month
 
@@ -77,23 +76,6 @@ def find_broken_links(home: Path, history: CloseHistory, closes: Sequence[Closed
                 _NAMES_BEFORE,
                 PublishedDamaged(folder / MANIFEST_NAME, "does not name the manifest of the month before"),
             )
-
-
-def find_other_months(home: Path, history: CloseHistory) -> Iterator[Finding]:
-    """Whether the database that readers open holds other months or revisions than were issued.
-
-    One that is damaged cannot be opened; `orchestration.verification` finds that.
-    """
-    if database_file(home).exists() and not is_database_whole(home):
-        return
-    issued = [(closed.report_month, closed.revision) for closed in history.issued.values()]
-    if issued != [(month.report_month, month.revision) for month in list_published(home)]:
-        yield Finding(
-            _HOLDS_ISSUED,
-            PublishedDamaged(
-                database_file(home), "does not hold the months that the ledger says were issued"
-            ),
-        )
 
 
 def judge(findings: Sequence[Finding], closes: Sequence[ClosedMonth]) -> Iterator[dg.AssetCheckEvaluation]:

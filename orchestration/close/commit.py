@@ -13,8 +13,8 @@ from django.db import connection
 
 from ledger.append import Appender, appending
 from ledger.closes import CloseHistory, read_history
-from ledger.database import Ledger, first_line
-from ledger.disk import sync_file, sync_folder
+from ledger.database import Ledger
+from ledger.disk import sync_file, sync_folder, why_not_written
 from ledger.errors import PointsError
 from orchestration.fail_points import fail_point
 from orchestration.published.layout import ANNOUNCEMENT_NAME
@@ -38,12 +38,11 @@ class CommitUnanswered(PointsError):
 
     code = "COMMIT_UNANSWERED"
 
-    def __init__(self, place: str, problem: str) -> None:
-        is_full = "disk is full" in problem or "No space left on device" in problem
+    def __init__(self, place: str, reason: str) -> None:
         super().__init__(
-            f"The ledger in {place} did not confirm what was to be recorded:"
-            f" {'the disk is full' if is_full else problem}; all of it was recorded or nothing, and readers"
-            " have what they had, so mend that, look at `points months`, and repeat it where it is not in."
+            f"The ledger in {place} did not confirm what was to be recorded: {reason}; all of it was recorded"
+            " or nothing, and readers have what they had, so mend that, look at `points months`, and repeat"
+            " it where it is not in."
         )
 
 
@@ -65,7 +64,7 @@ def committing(ledger: Ledger, history: CloseHistory) -> Iterator[Appender]:
             yield appender
             fail_point("appended")
     except DatabaseFault as error:
-        raise CommitUnanswered(ledger.place, first_line(error)) from error
+        raise CommitUnanswered(ledger.place, why_not_written(error)) from error
     fail_point("committed")
 
 

@@ -18,8 +18,8 @@ from ledger.anchors import Head, read_anchor, write_anchor
 from ledger.append import ledger_head
 from ledger.closes import ClosedMonth, CloseHistory, read_history
 from ledger.cut import freeze
-from ledger.database import Ledger, first_line, open_ledger
-from ledger.disk import sync_file, sync_folder
+from ledger.database import Ledger, open_ledger
+from ledger.disk import sync_file, sync_folder, why_not_written
 from ledger.errors import PointsError
 from ledger.models import ChainLink
 from ledger.seals import read_seals
@@ -39,7 +39,7 @@ from orchestration.published.layout import (
 from orchestration.published.manifests import PublishedDamaged, check_files, read_manifest
 from orchestration.published.soundness import find_strangers
 from orchestration.run_lock import run_lock
-from orchestration.runs import BuildProgress, why_not_written
+from orchestration.runs import BuildProgress
 
 Report = Callable[[BuildProgress], None]
 
@@ -115,9 +115,7 @@ def finish_closes(ledger: Ledger, report: Report = lambda progress: None) -> Non
                 fail_point("database swapped")
             _remember_ledger(home, history)
         (home / ANNOUNCEMENT_NAME).unlink(missing_ok=True)
-    except DatabaseFault as error:
-        raise PublishingUnfinished(home, first_line(error)) from error
-    except (duckdb.Error, OSError) as error:
+    except (DatabaseFault, duckdb.Error, OSError) as error:
         raise PublishingUnfinished(home, why_not_written(error)) from error
     fail_point("finished")
 

@@ -15,6 +15,7 @@ import duckdb
 
 from ledger.amounts import points_text
 from ledger.data_files import connect, read_csv, read_parquet
+from ledger.disk import drop_from_cache
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
 from orchestration.month_files import REPORT_COLUMNS, ROLL_FORWARD_COLUMNS
@@ -59,7 +60,7 @@ def find_differences(folder: Path) -> Iterator[str]:
     """What is amiss with the prepared months of ``folder``: one sentence each."""
     for revision in sorted(folder.glob("*/r*")):
         for path in revision.iterdir():
-            _drop_from_cache(path)
+            drop_from_cache(path)
         try:
             manifest = read_manifest(revision)
             check_files(revision, manifest)
@@ -67,13 +68,6 @@ def find_differences(folder: Path) -> Iterator[str]:
             yield f"{error.path} {error.finding}."
             continue
         yield from _differences_of_month(revision, manifest)
-
-
-def _drop_from_cache(path: Path) -> None:
-    """Let the next reading come from the disk, where the system can be asked to."""
-    if hasattr(os, "posix_fadvise"):
-        with open(path, "rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _differences_of_month(folder: Path, manifest: dict) -> Iterator[str]:

@@ -6,7 +6,7 @@ full path, for others follow the reader's folder: in a home that was moved it is
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,22 +14,25 @@ from pathlib import Path
 import duckdb
 
 from ledger.closes import ClosedMonth, CloseHistory
-from ledger.data_files import connect, read_parquet
-from ledger.disk import file_sha256, sync_file, sync_folder
+from ledger.data_files import connect, log_of, read_parquet
+from ledger.disk import file_sha256, sync_folder, why_not_written
 from ledger.errors import PointsError
 from ledger.rules import reasons
 from ledger.sql_text import literal, literals
+from orchestration.database_file import is_readable, new_database, remove_database
 from orchestration.descriptions import Description, comment_on
 from orchestration.fail_points import fail_point
 from orchestration.month_files import PARQUET_FILES, UNPOSTED
 from orchestration.published.layout import (
-    DATABASE_FOLDER,
     DATABASE_NAME,
+    DATABASE_REMEDY,
     DATABASES_NAME,
     LINK_REMEDY,
     check_link,
     database_file,
+    database_flaw,
     database_folder_name,
+    is_database_current,
     is_taken,
     point_link,
     published_folder,
@@ -99,6 +102,15 @@ class ExportFolderMissing(PointsError):
         )
 
 
+class ExportNotWritten(PointsError):
+    """The export could not be written, or does not read back as it should."""
+
+    def __init__(self, file: Path, reason: str) -> None:
+        super().__init__(
+            f"{file} was not written: {reason}; nothing is left of it, so mend that and run the same again."
+        )
+
+
 class NothingPublished(PointsError):
     """No month has been closed yet."""
 
@@ -137,17 +149,39 @@ def list_published(home: Path) -> list[PublishedMonth]:
                 " closed_by from published_months order by report_month"
             ).fetchall()
     except duckdb.Error as error:
-        raise PublishedDamaged(
-            file, "cannot be read", "delete it, and the next command makes it again"
-        ) from error
+        raise PublishedDamaged(file, "cannot be read", DATABASE_REMEDY) from error
     return [PublishedMonth(*row) for row in rows]
 
 
-def is_database_whole(home: Path) -> bool:
-    """Whether the database that the link names is, to the byte, as it was made."""
-    file = database_file(home).resolve()
-    named = DATABASE_FOLDER.fullmatch(file.parent.name)
-    return named is not None and file_sha256(file).startswith(named["sha256"])
+def find_database_damage(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]:
+    """What is wrong with the database that readers open, if anything; one that is missing is made again.
+
+    What stands where its link belongs is for `orchestration.published.soundness`.
+    """
+    file = database_file(home)
+    if is_taken(file) or not file.exists():
+        return
+    if not is_database_current(home, history.last_entry_id):
+        finding = "is an older one"
+    else:
+        finding = database_flaw(home) or _differs(home, history)
+    if finding:
+        yield PublishedDamaged(file, finding, DATABASE_REMEDY)
+
+
+def _differs(home: Path, history: CloseHistory) -> str | None:
+    """In what the database is not what ``history`` issued, whoever made it; None where it is."""
+    if not is_readable(database_file(home).resolve(), NAMES):
+        return "cannot be read"
+    months = [
+        (month.report_month, month.revision, month.status, month.cutoff_entry_id)
+        for month in list_published(home)
+    ]
+    issued = [
+        (closed.report_month, closed.revision, history.status(closed), closed.cutoff_entry_id)
+        for closed in history.issued.values()
+    ]
+    return None if months == issued else "does not hold the months that the ledger says were issued"
 
 
 def write_database(home: Path, history: CloseHistory) -> None:
@@ -156,18 +190,15 @@ def write_database(home: Path, history: CloseHistory) -> None:
     folder = published_folder(home) / DATABASES_NAME
     folder.mkdir(exist_ok=True)
     unfinished = folder / ".unfinished.duckdb"
-    _remove_database(unfinished)
-    try:
-        _create(unfinished, home, history)
-    except Exception:
-        _remove_database(unfinished)
-        raise
+    with new_database(unfinished) as connection:
+        _fill(connection, home, history)
     fail_point("database written")
     own = folder / database_folder_name(home, history.last_entry_id, file_sha256(unfinished))
     own.mkdir(exist_ok=True)
     file = own / DATABASE_NAME
-    sync_file(unfinished)
     unfinished.chmod(0o444)
+    # A log that somebody has left there would be played back into the file that takes its name.
+    log_of(file).unlink(missing_ok=True)
     unfinished.rename(file)
     sync_folder(own)
     sync_folder(folder)
@@ -182,7 +213,7 @@ def write_database(home: Path, history: CloseHistory) -> None:
 def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
     """Write a database with tables instead of views, to carry away; return each table and its rows.
 
-    Raises `NothingPublished` and `ExportTargetTaken`.
+    Raises `NothingPublished`, `ExportTargetTaken`, `ExportFolderMissing` and `ExportNotWritten`.
     """
     source = database_file(home)
     if not source.exists():
@@ -192,62 +223,57 @@ def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
     if not file.absolute().parent.is_dir():
         raise ExportFolderMissing(file)
     unfinished = file.with_name(f".{file.name}.unfinished")
-    _remove_database(unfinished)
     try:
-        with connect(unfinished) as connection:
-            connection.execute(f"attach {literal(source.resolve())} as published (read_only)")
-            tables = [
-                (name, *connection.execute(f"create table {name} as from published.{name}").fetchone())
-                for name in NAMES
-            ]
-            for name in NAMES:
-                comment_on(connection, "table", name, _read_description(connection, name))
-            connection.execute("detach published")
-        sync_file(unfinished)
+        with new_database(unfinished) as connection:
+            tables = _copy_tables(connection, source.resolve())
         # Unlike a rename, a link does not replace what another process has put there meanwhile.
-        try:
-            file.hardlink_to(unfinished)
-        except FileExistsError:
-            raise ExportTargetTaken(file) from None
+        file.hardlink_to(unfinished)
         sync_folder(file.absolute().parent)
+    except FileExistsError:
+        raise ExportTargetTaken(file) from None
+    except (duckdb.Error, OSError) as error:
+        raise ExportNotWritten(file, why_not_written(error)) from error
     finally:
-        _remove_database(unfinished)
+        remove_database(unfinished)
     return tables
 
 
-def _remove_database(file: Path) -> None:
-    """Remove what a writer that was cut off may have left, with its log."""
-    file.unlink(missing_ok=True)
-    file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
+def _copy_tables(connection: duckdb.DuckDBPyConnection, source: Path) -> list[tuple[str, int]]:
+    """Copy what ``source`` shows into tables of ``connection``; return each and its rows."""
+    connection.execute(f"attach {literal(source)} as published (read_only)")
+    tables = [
+        (name, *connection.execute(f"create table {name} as from published.{name}").fetchone())
+        for name in NAMES
+    ]
+    for name in NAMES:
+        comment_on(connection, "table", name, _read_description(connection, name))
+    connection.execute("detach published")
+    return tables
 
 
-def _create(file: Path, home: Path, history: CloseHistory) -> None:
+def _fill(connection: duckdb.DuckDBPyConnection, home: Path, history: CloseHistory) -> None:
     issued = list(history.issued.values())
-    with connect(file) as connection:
-        folders = [
-            revision_folder(home.absolute(), closed.report_month, closed.revision) for closed in issued
-        ]
-        manifests = [
-            read_manifest(folder, closed.manifest_sha256)
-            for closed, folder in zip(issued, folders, strict=True)
-        ]
-        _create_months(connection, history, issued, manifests)
-        comment_on(connection, "table", "published_months", _MONTHS)
-        fail_point("database begun")
-        for name, (month_column, _) in PARQUET_FILES.items():
-            files = list(find_month_files(name, folders, manifests))
-            connection.execute(
-                f"create view {name} as"
-                " select files.*, months.revision, months.period_start_date, months.period_end_date"
-                f" from ({join_months(files)}) as files"
-                f" inner join published_months as months on files.{month_column} = months.report_month"
-            )
-            comment_on(connection, "view", name, describe_months(files, _OF_THE_MONTH))
-        unposted = list(find_month_files(UNPOSTED, folders[-1:], manifests[-1:]))
-        connection.execute(f"create view {UNPOSTED} as {join_months(unposted)}")
-        comment_on(connection, "view", UNPOSTED, describe_months(unposted))
-        connection.execute(_customer_point_balances(folders[-1]))
-        comment_on(connection, "view", "customer_point_balances", _BALANCES)
+    folders = [revision_folder(home.absolute(), closed.report_month, closed.revision) for closed in issued]
+    manifests = [
+        read_manifest(folder, closed.manifest_sha256) for closed, folder in zip(issued, folders, strict=True)
+    ]
+    _create_months(connection, history, issued, manifests)
+    comment_on(connection, "table", "published_months", _MONTHS)
+    fail_point("database begun")
+    for name, (month_column, _) in PARQUET_FILES.items():
+        files = list(find_month_files(name, folders, manifests))
+        connection.execute(
+            f"create view {name} as"
+            " select files.*, months.revision, months.period_start_date, months.period_end_date"
+            f" from ({join_months(files)}) as files"
+            f" inner join published_months as months on files.{month_column} = months.report_month"
+        )
+        comment_on(connection, "view", name, describe_months(files, _OF_THE_MONTH))
+    unposted = list(find_month_files(UNPOSTED, folders[-1:], manifests[-1:]))
+    connection.execute(f"create view {UNPOSTED} as {join_months(unposted)}")
+    comment_on(connection, "view", UNPOSTED, describe_months(unposted))
+    connection.execute(_customer_point_balances(folders[-1]))
+    comment_on(connection, "view", "customer_point_balances", _BALANCES)
 
 
 def _read_description(connection: duckdb.DuckDBPyConnection, name: str) -> Description:

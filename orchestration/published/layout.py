@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from ledger.disk import sync_folder
+from ledger.disk import file_sha256, sync_folder
 from ledger.errors import PointsError
 from orchestration.fail_points import fail_point
 
@@ -21,10 +21,13 @@ ANNOUNCEMENT_NAME = "unfinished_close.json"
 DATABASES_NAME = ".databases"
 # What to do about that which stands where a link belongs.
 LINK_REMEDY = "move it away, and the next command makes the link"
-
+# What to do about one that is not what it should be.
+DATABASE_REMEDY = "delete it, and the next command makes it again"
 
 # Up to which entry about closes a database knows, for which path it was made, and how its own hash begins.
-DATABASE_FOLDER = re.compile(r"(?P<entry_id>[0-9]{12,})-(?P<path>[0-9a-f]{8})-(?P<sha256>[0-9a-f]{16})")
+DATABASE_FOLDER = re.compile(r"(?P<entry_id>[0-9]{12,})-(?P<path>[0-9a-f]{8})-(?P<sha256>[0-9a-f]{16,32})")
+# How many digits of its hash stand there once it was read back; earlier releases did not, and put 16.
+_DIGITS = 32
 
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _REVISION = re.compile(r"r[1-9][0-9]*")
@@ -80,7 +83,7 @@ def database_file(home: Path) -> Path:
 
 def database_folder_name(home: Path, entry_id: int, sha256: str) -> str:
     """Where a database for ``home`` stands that knows the closes up to an entry and has this SHA-256."""
-    return f"{entry_id:012d}-{_path_mark(home)}-{sha256[:16]}"
+    return f"{entry_id:012d}-{_path_mark(home)}-{sha256[:_DIGITS]}"
 
 
 def is_database_current(home: Path, entry_id: int | None = None) -> bool:
@@ -88,15 +91,34 @@ def is_database_current(home: Path, entry_id: int | None = None) -> bool:
 
     ``entry_id`` is the newest entry about closes that it must know; None: whichever it knows.
     """
-    link = database_file(home)
-    named = (
-        DATABASE_FOLDER.fullmatch(link.readlink().parent.name)
-        if link.is_symlink() and link.exists()
-        else None
-    )
+    named = _named_database(home)
     return (
         named is not None and named["path"] == _path_mark(home) and entry_id in (None, int(named["entry_id"]))
     )
+
+
+def database_flaw(home: Path) -> str | None:
+    """In what the database that the link names is not, to the byte, what was read back when it was made.
+
+    None where it is, and where the link names none that was read back.
+    """
+    named = _named_database(home)
+    if named is None:
+        return None
+    try:
+        is_whole = file_sha256(database_file(home).resolve()).startswith(named["sha256"])
+        return None if is_whole else "was altered"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _named_database(home: Path) -> re.Match[str] | None:
+    """What the name of the database's folder says of it; None where the link names none so made."""
+    link = database_file(home)
+    if not link.is_symlink() or not link.exists():
+        return None
+    named = DATABASE_FOLDER.fullmatch(link.readlink().parent.name)
+    return named if named and len(named["sha256"]) == _DIGITS else None
 
 
 def needs_finishing(home: Path, is_read: bool = False) -> bool:
