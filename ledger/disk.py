@@ -40,6 +40,24 @@ def sync_folder(folder: Path) -> None:
     sync_file(folder)
 
 
+def let_appear(copy: Path, file: Path) -> None:
+    """Give ``copy``, in the same folder, its name in one step and for good; it may keep the old one too.
+
+    Raises `FileExistsError` where the name is taken.
+    """
+    sync_file(copy)
+    try:
+        # Unlike a rename, a link does not replace what another process has put there meanwhile.
+        os.link(copy, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(file):
+            raise FileExistsError(file) from None
+        os.rename(copy, file)
+    sync_folder(file.absolute().parent)
+
+
 def why_not_written(error: Exception) -> str:
     """What kept something from being written, as a part of a sentence."""
     text = str(error) or type(error).__name__

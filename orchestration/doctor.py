@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from django.db import DatabaseError
 
 from ledger.closes import CloseHistory, read_history
+from ledger.disk import why_not_written
 from ledger.locks import LockNotOurs
 from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
@@ -25,7 +26,7 @@ from orchestration.database_file import is_readable
 from orchestration.inbox import inbox_folder, list_forgotten, received_folder
 from orchestration.provisional import DATABASE_NAME, NAMES
 from orchestration.published.database import find_database_damage
-from orchestration.published.layout import needs_finishing, prepared_folder
+from orchestration.published.layout import NoLinks, needs_finishing, prepared_folder, try_links
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.run_lock import lock_holder
 from orchestration.zone_data import changed_zone_data, other_zone_data
@@ -204,6 +205,14 @@ def _home(home: Path) -> Iterator[Finding]:
             "Set POINTS_HOME to one, or give the user of this process the right to write there.",
         )
         return
+    try:
+        try_links(home)
+    except NoLinks as error:
+        yield Finding("home", PROBLEM, error.sentence, "Until then, no build and no close begins.")
+    except OSError as error:
+        yield Finding(
+            "home", PROBLEM, f"No link can be made in {home}: {why_not_written(error)}.", "Mend that."
+        )
     usage = shutil.disk_usage(there)
     told = f"{usage.free / 1_000_000_000:,.1f} of {usage.total / 1_000_000_000:,.1f} GB are free for {home}."
     if usage.free < _LITTLE_SPACE:

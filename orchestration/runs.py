@@ -22,7 +22,7 @@ from orchestration.dbt_run import (
     target_folder,
 )
 from orchestration.mart_contract import check_contract
-from orchestration.published.layout import ANNOUNCEMENT_NAME, prepared_folder
+from orchestration.published.layout import ANNOUNCEMENT_NAME, prepared_folder, try_links
 
 # The folder of a run in which its models find the rows of raw files.
 TRANSFER_ROWS_NAME = "transfer_rows"
@@ -54,8 +54,10 @@ class BuildProgress:
 def new_run_folder(home: Path) -> Path:
     """A folder of its own for a run, under the lock of the home.
 
-    Runs are numbered, not dated: their order is what matters, and a clock may be set back.
+    Runs are numbered, not dated: their order is what matters, and a clock may be set back. Raises `NoLinks`
+    where readers could not be given what the run makes.
     """
+    try_links(home)
     runs = home / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     remove_old_runs(home)

@@ -15,7 +15,7 @@ from pathlib import Path
 from ledger.anchors import Head, anchored_folders, read_anchor
 from ledger.append import ledger_head
 from ledger.database import Ledger, ledger_place, sqlite_file
-from ledger.disk import why_not_written
+from ledger.disk import let_appear, why_not_written
 from ledger.errors import PointsError
 from ledger.models import ChainLink
 from ledger.settings import Settings
@@ -132,7 +132,7 @@ def back_up(
             if head.entry_id < before.entry_id:
                 raise BackupNotWritten(file, f"the copy ends at entry {head.entry_id:,}, before the ledger")
             shutil.copymode(source, copy)
-            _let_appear(copy, file)
+            let_appear(copy, file)
     except FileExistsError as error:
         raise BackupExists(file) from error
     except (OSError, sqlite3.Error, _NotWhole) as error:
@@ -171,7 +171,7 @@ def restore(
             _refuse_outdated(settings.home, file, head, copy)
             shutil.copymode(file, copy)
             copy.chmod(copy.stat().st_mode | 0o200)  # a backup kept read-only becomes a ledger
-            _let_appear(copy, target)
+            let_appear(copy, target)
     except FileExistsError as error:
         raise LedgerThere(target) from error
     except (OSError, sqlite3.Error) as error:
@@ -261,22 +261,3 @@ def _refuse_outdated(home: Path, file: Path, head: Head, copy: Path) -> None:
             ).fetchone()
             if found != (anchor.chain_digest,):
                 raise BackupOutdated(file, head, folder, anchor)
-
-
-def _let_appear(copy: Path, file: Path) -> None:
-    """Give ``copy`` its name in one step, on the disk for good; raise `FileExistsError` where it is taken."""
-    with open(copy, "rb") as written:
-        os.fsync(written.fileno())
-    try:
-        os.link(copy, file)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if os.path.lexists(file):
-            raise FileExistsError(file) from None
-        os.rename(copy, file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

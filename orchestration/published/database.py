@@ -15,7 +15,7 @@ import duckdb
 
 from ledger.closes import ClosedMonth, CloseHistory
 from ledger.data_files import connect, log_of, read_parquet
-from ledger.disk import file_sha256, sync_folder, why_not_written
+from ledger.disk import file_sha256, let_appear, sync_folder, why_not_written
 from ledger.errors import PointsError
 from ledger.rules import reasons
 from ledger.sql_text import literal, literals
@@ -226,9 +226,7 @@ def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
     try:
         with new_database(unfinished) as connection:
             tables = _copy_tables(connection, source.resolve())
-        # Unlike a rename, a link does not replace what another process has put there meanwhile.
-        file.hardlink_to(unfinished)
-        sync_folder(file.absolute().parent)
+        let_appear(unfinished, file)
     except FileExistsError:
         raise ExportTargetTaken(file) from None
     except (duckdb.Error, OSError) as error:

@@ -1,5 +1,6 @@
 """Where published files stand in a home, and how names are made to last (DESIGN.md, section 9)."""
 
+import errno
 import hashlib
 import os
 import re
@@ -29,6 +30,9 @@ DATABASE_FOLDER = re.compile(r"(?P<entry_id>[0-9]{12,})-(?P<path>[0-9a-f]{8})-(?
 # How many digits of its hash stand there once it was read back; earlier releases did not, and put 16.
 _DIGITS = 32
 
+# What systems say where there are no symbolic links.
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _REVISION = re.compile(r"r[1-9][0-9]*")
 
@@ -45,6 +49,19 @@ class LinkTaken(PointsError):
             " again."
         )
         self.link = link
+
+
+class NoLinks(PointsError):
+    """The file system makes no symbolic links, through which readers are given what they see."""
+
+    code = "NO_LINKS"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} is on a file system without symbolic links, through which readers are given what they"
+            " see, so nothing was begun; set POINTS_HOME to a folder on another one."
+        )
+        self.folder = folder
 
 
 def published_folder(home: Path) -> Path:
@@ -149,6 +166,21 @@ def point_link(link: Path, target: str) -> None:
     fail_point("link prepared")
     os.replace(prepared, link)
     sync_folder(link.parent)
+
+
+def try_links(home: Path) -> None:
+    """Raise `NoLinks` where what is made in ``home`` could not be given to readers (CASES.md, X27)."""
+    for folder in (home, published_folder(home)):
+        if not folder.is_dir():
+            continue
+        tried = folder / f".link.{os.getpid()}.new"
+        try:
+            tried.symlink_to("nothing")
+            tried.unlink()
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                raise NoLinks(folder) from error
+            raise
 
 
 def check_link(link: Path) -> None:
