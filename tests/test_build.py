@@ -203,6 +203,7 @@ def test_a_span_of_more_than_240_months_is_refused_naming_the_transfer(points, t
     assert within.returncode == 0, within.stderr
 
 
+@pytest.mark.slow
 def test_the_airline_programme_comes_out_as_computed_elsewhere(points, airline, tmp_path):
     home = tmp_path / "home"
     result = points("build", "--through", "2018-12", home=home, transfers=airline / "transfers.csv.gz")

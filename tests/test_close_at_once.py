@@ -65,6 +65,7 @@ def test_two_closes_that_start_together_close_the_month_once(copied):
     assert_sound(copied, NEW_REVISIONS)
 
 
+@pytest.mark.slow
 def test_two_homes_of_one_ledger_close_a_month_once_and_publish_the_same(postgresql_server, tmp_path):
     """CASES.md, X6: no lock of the file system lies between them, only the ledger's own."""
     one = begin_programme(tmp_path / "one", new_postgresql_database(postgresql_server))

@@ -34,7 +34,6 @@ from tests.closed_programme import (
 )
 from tests.conftest import PROJECT_ROOT, new_postgresql_database
 from tests.small_disks import SmallDisk, SmallFiles
-from tests.test_server_faults import Server
 
 
 @pytest.fixture(scope="module")
@@ -199,13 +198,6 @@ def test_a_test_that_fails_stops_a_close_by_name(copied, programme, tmp_path):
     assert_sound(copied, OLD_REVISIONS)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("mortal"))
-    yield server
-    server.server.cleanup()
-
-
 def close_with_server(home: Home, step: str, happens: Callable[[], None]) -> subprocess.CompletedProcess:
     """Close the first month; at ``step`` something happens to the server."""
     process = home.start("close", CLOSED[0], POINTS_FAIL_AT=f"{step}:stop")
@@ -217,6 +209,7 @@ def close_with_server(home: Home, step: str, happens: Callable[[], None]) -> sub
     return subprocess.CompletedProcess(process.args, process.returncode, output, told)
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_before_the_commit_leaves_the_month_open(server, tmp_path):
     """CASES.md, X16."""
     home = begin_programme(tmp_path / "home", new_postgresql_database(server.server.get_uri()))

@@ -78,8 +78,8 @@ def test_random_acts_agree_with_the_rules_in_plain_python(new_home):
     ("new_home", "limit"),
     [
         ("sqlite", LIMITS[0]),
-        ("postgresql", LIMITS[1]),
         # The models know neither a database nor a limit: the acts that do are above.
+        pytest.param("postgresql", LIMITS[1], marks=pytest.mark.slow),
         pytest.param("sqlite", LIMITS[1], marks=pytest.mark.slow),
         pytest.param("postgresql", LIMITS[0], marks=pytest.mark.slow),
     ],

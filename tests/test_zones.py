@@ -313,6 +313,7 @@ def test_the_first_second_at_which_the_machines_zone_data_differ_is_told(monkeyp
     assert "at +00:00 from 2026-09-20 00:50 UTC on, DuckDB at +01:00" in sentence
 
 
+@pytest.mark.slow
 def test_a_month_closes_where_the_machines_zone_data_differ(tmp_path, monkeypatch):
     """CASES.md, X21: models, recount and wall clocks go by DuckDB's; the first close and doctor say so; and a
     list that is another one later is told, and changes no closed month."""
