@@ -1,6 +1,7 @@
 """The inbox: files that are dropped into a folder are imported once, whole, and put away."""
 
 import os
+import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -186,6 +187,18 @@ def test_the_sensor_imports_reports_and_remembers_what_waits(tmp_path):
     assert read_cursor(second.cursor) == {}
     assert known_transfers(home) == ["T1"]
     assert ledger_head().entry_id >= 1
+
+
+def test_the_sensor_says_of_what_was_left_that_it_is_still_there(tmp_path):
+    """CASES.md, S1."""
+    home = LedgerHome(tmp_path / "home")
+    path = drop(home.home, "a.csv", "T1", changed_at=LONG_AGO - 10**9).with_name("b.csv")
+    path.symlink_to("a.csv")
+    os.utime(path, (LONG_AGO - 10**9,) * 2, follow_symlinks=False)
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance)
+        said = define_inbox_sensor(home.settings())(context).skip_reason.skip_message
+    assert said.startswith(f"Imported a.csv. Refused b.csv: NOT_READABLE: {path} is a link")
 
 
 def test_the_sensor_says_who_is_at_the_inbox_and_forgets_nothing(tmp_path):
@@ -382,20 +395,25 @@ def test_a_file_that_cannot_be_removed_is_not_imported_time_and_again(ledger_hom
     assert names(received(ledger_home) / "taken") == []
 
 
+def name_it_longer(path: Path) -> None:
+    path.rename(path.with_name(f"{'n' * 240}.csv"))
+
+
+def make_it_larger(path: Path) -> None:
+    os.truncate(path, 1 << 20)
+
+
 @pytest.mark.parametrize(
-    ("make", "finding"),
-    [
-        (lambda folder: (folder / f"{'n' * 240}.csv").write_text("x;y\n"), "too long a name"),
-        (lambda folder: os.truncate(drop(folder.parent, "huge.csv", "T2"), 1 << 43), "are free on the disk"),
-    ],
-    ids=["a long name", "larger than the disk"],
+    ("change", "finding"), [(name_it_longer, "too long a name"), (make_it_larger, "are free on the disk")]
 )
-def test_what_has_no_room_stops_no_other_file(ledger_home, make, finding):
+def test_what_has_no_room_stops_no_other_file(ledger_home, monkeypatch, change, finding):
     """CASES.md, S1."""
     drop(ledger_home.home, "z.csv", "T1")
-    make(ledger_home.home / "inbox")
+    change(drop(ledger_home.home, "a.csv", "T2"))
     for path in (ledger_home.home / "inbox").iterdir():
         os.utime(path, (LONG_AGO, LONG_AGO))
+    nearly_full = shutil.disk_usage(ledger_home.home)._replace(free=1 << 19)
+    monkeypatch.setattr("ledger.files.taken_files.shutil.disk_usage", lambda folder: nearly_full)
     left, imported = look(ledger_home).files
     assert finding in left.refusal
     assert imported.imported.added == 1
