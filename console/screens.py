@@ -40,7 +40,13 @@ __all__ = [
 @contextmanager
 def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None]]:
     """A progress bar for a build, where standard error is a screen; what it yields takes each step."""
-    titles = {"cut": "Ledger", "reading": "Files sent", "models": "Models and tests", "files": "Files"}
+    titles = {
+        "cut": "Ledger",
+        "entries": "Entries",
+        "reading": "Files sent",
+        "models": "Models and tests",
+        "files": "Files",
+    }
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),

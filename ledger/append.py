@@ -9,20 +9,25 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from weakref import WeakSet
 
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ledger.anchors import Head, read_anchor, write_anchor
 from ledger.bulk_insert import insert_rows
 from ledger.database import Ledger
 from ledger.digests import ENTRIES_PER_LINK, NO_LINK, digest_of, entry_digest, link_digest
 from ledger.fields import to_microseconds
+from ledger.guards import check_guards
 from ledger.models import ChainLink, Entry
 from ledger.writers_queue import writers_queue
 
 # Any number does, so long as no other program takes advisory locks in the ledger's database.
 _WRITERS_LOCK = 7_043_112_020
 _ROWS_PER_INSERT = 10_000
+# Connections whose database was seen to be guarded: once for each, of which a command has one.
+_guarded: WeakSet[BaseDatabaseWrapper] = WeakSet()
 
 
 class Appender:
@@ -96,13 +101,17 @@ class Appender:
 def appending(ledger: Ledger, dry_run: bool = False) -> Iterator[Appender]:
     """One transaction that appends: all of its entries, or none where anything is raised.
 
-    With ``dry_run`` everything is tried and nothing kept. Raises `LedgerBusy`.
+    With ``dry_run`` everything is tried and nothing kept. Raises `LedgerBusy`, and `LedgerUnguarded` where
+    the database would not refuse a change of what is appended.
     """
     with writers_queue(ledger):
         with transaction.atomic(durable=True):
             if connection.vendor == "postgresql":
                 with connection.cursor() as cursor:
                     cursor.execute("select pg_advisory_xact_lock(%s)", [_WRITERS_LOCK])
+            if (connected := connections[DEFAULT_DB_ALIAS]) not in _guarded:
+                check_guards(ledger.place)
+                _guarded.add(connected)
             appender = Appender(ledger, ledger_head())
             yield appender
             appender.write_link()

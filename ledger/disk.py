@@ -41,7 +41,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def let_appear(copy: Path, file: Path) -> None:
-    """Give ``copy``, in the same folder, its name in one step and for good; it may keep the old one too.
+    """Give ``copy``, on the same disk, its name in one step and for good; it may keep the old one too.
 
     Raises `FileExistsError` where the name is taken.
     """

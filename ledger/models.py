@@ -303,3 +303,4 @@ ENTRY_MODELS: tuple[type[Entry], ...] = (
     Close,
     SignOff,
 )
+LEDGER_TABLES = tuple(model._meta.db_table for model in (*ENTRY_MODELS, ChainLink))

@@ -42,7 +42,7 @@ class FilesNotWritten(PointsError):
 class BuildProgress:
     """A step of a build, for a progress bar.
 
-    ``phase`` is 'cut' (in entries), 'reading', 'models' or 'files'.
+    ``phase`` is 'cut', 'entries' (verified; both in entries), 'reading', 'models' or 'files'.
     """
 
     phase: str

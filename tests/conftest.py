@@ -226,6 +226,15 @@ def ledger_home(request, tmp_path) -> LedgerHome:
     return LedgerHome(home, new_postgresql_database(request.getfixturevalue("postgresql_server")))
 
 
+@pytest.fixture
+def bare_home(ledger_home, request) -> LedgerHome:
+    """A home whose database has no tables yet."""
+    if not ledger_home.environment:
+        return ledger_home
+    server = request.getfixturevalue("postgresql_server")
+    return LedgerHome(ledger_home.home, new_postgresql_database(server, "template1"))
+
+
 # For what takes long and hangs on the database little: a build depends on it through the cut alone, of which
 # `test_cut.py` has both.
 postgresql_in_ci = pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_what_pg_dump_wrote_and_pg_restore_read_is_the_ledger_as_of_then(postgre
         check=True,
     )
     give(ledger, "C-1", "5")
-    second = LedgerHome(tmp_path / "second", new_postgresql_database(postgresql_server))
+    second = LedgerHome(tmp_path / "second", new_postgresql_database(postgresql_server, "template1"))
     with pytest.raises(LedgerEmpty):
         open_ledger(second.settings())
     subprocess.run(

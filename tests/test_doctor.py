@@ -65,12 +65,12 @@ def test_what_waited_and_was_decided_waits_no_more(ledger):
     assert about(findings, "waiting").sentence.startswith("Waiting for a decision: transfers 0, ")
 
 
-def test_without_a_ledger_it_says_how_to_begin_one_and_makes_none(ledger_home):
-    facts, findings = examine_ledger(ledger_home.settings())
+def test_without_a_ledger_it_says_how_to_begin_one_and_makes_none(bare_home):
+    facts, findings = examine_ledger(bare_home.settings())
     assert facts is None
     assert verdicts(findings) == {"ledger": "ok"}
     assert "points import FILE" in findings[0].sentence
-    assert not ledger_home.home.exists()
+    assert not bare_home.home.exists()
 
 
 def test_a_missing_ledger_is_a_problem(ledger):

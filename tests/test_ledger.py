@@ -14,16 +14,7 @@ from ledger.append import appending, ledger_head
 from ledger.database import LedgerEmpty, LedgerMissing, LedgerSchemaOutdated, open_ledger
 from ledger.digests import digest_columns, digest_of, digest_sql, entry_digest
 from ledger.models import ENTRY_MODELS, ChainLink, Transfer
-from tests.conftest import PROJECT_ROOT, LedgerHome, ledger_transfer, new_postgresql_database
-
-
-@pytest.fixture
-def bare_home(ledger_home, request) -> LedgerHome:
-    """A home whose database has no tables yet."""
-    if not ledger_home.environment:
-        return ledger_home
-    server = request.getfixturevalue("postgresql_server")
-    return LedgerHome(ledger_home.home, new_postgresql_database(server, "template1"))
+from tests.conftest import PROJECT_ROOT, ledger_transfer
 
 
 def append_all(appender, *transfer_ids: str) -> None:

@@ -15,13 +15,13 @@ from ledger.append import appending, ledger_head
 from ledger.database import LedgerEmpty, LedgerMissing, LedgerNotReached
 from ledger.digests import digest_columns, entry_digest, link_digest
 from ledger.errors import PointsError
+from ledger.guards import LedgerUnguarded
 from ledger.models import AccountEvent, Comment, StatusChange, Transfer
 from ledger.upkeep.verification import (
     EntryAltered,
     EntryRemoved,
     EntrySlippedIn,
     LedgerDamaged,
-    LedgerUnguarded,
     LedgerUnreadable,
     LinkBroken,
     verify,

@@ -70,7 +70,8 @@ def verify(
 
 def _told(error: "PointsError") -> dict[str, object]:
     """What a verification found, for programs."""
-    from ledger.upkeep.verification import LedgerDamaged, LedgerUnguarded
+    from ledger.guards import LedgerUnguarded
+    from ledger.upkeep.verification import LedgerDamaged
     from orchestration.verification import PublishedUnsound, RecomputedOtherwise
 
     told: dict[str, object] = {
@@ -145,8 +146,11 @@ def backup(
     from ledger.upkeep.backup import back_up
 
     ledger = open_ledger(Settings.from_environment())
-    with counting_progress("Pages", quiet=as_json) as report:
-        made = back_up(ledger, file, report)
+    with (
+        counting_progress("Copied", quiet=as_json) as report,
+        counting_progress("Checked", quiet=as_json) as report_check,
+    ):
+        made = back_up(ledger, file, report, report_check)
     if as_json:
         print_json(_facts(made))
     else:
@@ -162,8 +166,11 @@ def restore(
     from console.upkeep_screens import counting_progress, show_backup
     from ledger.upkeep.backup import restore as restore_ledger
 
-    with counting_progress("Pages", quiet=as_json) as report:
-        made = restore_ledger(Settings.from_environment(), file, report)
+    with (
+        counting_progress("Copied", quiet=as_json) as report,
+        counting_progress("Checked", quiet=as_json) as report_check,
+    ):
+        made = restore_ledger(Settings.from_environment(), file, report, report_check)
     if as_json:
         print_json(_facts(made))
     else:

@@ -3,22 +3,24 @@
 PostgreSQL has means of its own for both, pg_dump and pg_restore; docs/operations.md says how.
 """
 
+import fcntl
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ledger.anchors import Head, anchored_folders, read_anchor
 from ledger.append import ledger_head
-from ledger.database import Ledger, ledger_place, sqlite_file
+from ledger.database import Ledger, connect, ledger_place, sqlite_file
 from ledger.disk import let_appear, why_not_written
 from ledger.errors import PointsError
+from ledger.guards import LedgerUnguarded, check_guards
 from ledger.models import ChainLink
 from ledger.settings import Settings
+from ledger.upkeep.verification import LedgerDamaged, verify
 
 # 16 MB with SQLite's usual pages. Between two such pieces writers have their turn.
 _PAGES_PER_PIECE = 4_096
@@ -26,6 +28,8 @@ _PAGES_PER_PIECE = 4_096
 # in one piece, for whose length writers wait.
 _FRESH_STARTS = 5
 _WAIT_SECONDS = 60
+# Where a copy is written and checked before it has its name: a folder beside it, which nobody else may read.
+_UNFINISHED_NAME = ".points-unfinished"
 _LINKS = ChainLink._meta.db_table
 
 
@@ -114,23 +118,32 @@ class Backup:
 
 
 def back_up(
-    ledger: Ledger, file: Path, report: Callable[[int, int], None] = lambda done, total: None
+    ledger: Ledger,
+    file: Path,
+    report: Callable[[int, int], None] = lambda done, total: None,
+    report_check: Callable[[int, int], None] = lambda done, total: None,
 ) -> Backup:
     """Copy ``ledger`` into ``file`` as of one moment, while writers go on.
 
-    ``report`` takes pages done and in all. ``file`` appears whole and checked, or not at all. Raises
-    `BackupExists`, `BackupNotWritten` or `LedgerKeptByServer`.
+    ``report`` takes pages done and in all, ``report_check`` entries of the copy that were looked at. ``file``
+    appears whole and verified, or not at all. Raises `BackupExists`, `BackupNotWritten`,
+    `LedgerKeptByServer`, `LedgerUnguarded`, and `LedgerDamaged` where the ledger was altered (CASES.md, X24).
     """
     source = _sqlite_file(ledger.settings, f"pg_dump --format=custom --file {file}")
     if os.path.lexists(file):
         raise BackupExists(file)
+    check_guards(ledger.place)
     before = ledger_head()
     try:
-        with _unfinished(file) as copy:
+        with _unfinished(file.parent) as copy:
             _copy(source, copy, report)
             head = _checked_head(copy)
             if head.entry_id < before.entry_id:
                 raise BackupNotWritten(file, f"the copy ends at entry {head.entry_id:,}, before the ledger")
+            try:
+                _verify_copy(ledger.settings, copy, report_check)
+            except LedgerDamaged as error:
+                raise error.of(ledger.place) from error
             shutil.copymode(source, copy)
             let_appear(copy, file)
     except FileExistsError as error:
@@ -141,11 +154,15 @@ def back_up(
 
 
 def restore(
-    settings: Settings, file: Path, report: Callable[[int, int], None] = lambda done, total: None
+    settings: Settings,
+    file: Path,
+    report: Callable[[int, int], None] = lambda done, total: None,
+    report_check: Callable[[int, int], None] = lambda done, total: None,
 ) -> Backup:
-    """Make ``file``, a backup, the ledger of a home that has none; ``report`` takes pages done and in all.
+    """Make ``file``, a backup, the ledger of a home that has none.
 
-    The ledger appears whole and checked, or not at all. Raises `LedgerThere`, `BackupUnsound`,
+    ``report`` takes pages done and in all, ``report_check`` entries that were looked at. The ledger appears
+    whole, verified and for its owner alone, or not at all. Raises `LedgerThere`, `BackupUnsound`,
     `BackupOutdated` (CASES.md, X12), `BackupNotWritten` or `LedgerKeptByServer`.
     """
     target = _sqlite_file(settings, f"pg_restore --dbname … {file}")
@@ -160,17 +177,19 @@ def restore(
         raise BackupUnsound(file, "there is no such file")
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
-        with _unfinished(target) as copy:
+        with _unfinished(settings.home) as copy:
             try:
                 _copy(file, copy, report)
                 head = _checked_head(copy)
+                _verify_copy(settings, copy, report_check)
+            except (LedgerDamaged, LedgerUnguarded) as error:
+                raise BackupUnsound(file, error.finding) from error
             except (sqlite3.DatabaseError, _NotWhole) as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise
                 raise BackupUnsound(file, why_not_written(error)) from error
             _refuse_outdated(settings.home, file, head, copy)
-            shutil.copymode(file, copy)
-            copy.chmod(copy.stat().st_mode | 0o200)  # a backup kept read-only becomes a ledger
+            copy.chmod(0o600)
             let_appear(copy, target)
     except FileExistsError as error:
         raise LedgerThere(target) from error
@@ -190,16 +209,35 @@ def _sqlite_file(settings: Settings, command: str) -> Path:
 
 
 @contextmanager
-def _unfinished(file: Path) -> Iterator[Path]:
-    """A new empty file beside ``file``, removed afterwards."""
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    os.close(handle)
-    copy = Path(name)
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """A file in ``folder`` to be written, of a command that is alone there; removed afterwards.
+
+    What a killed command left there is removed (CASES.md, X31). Raises `OSError`.
+    """
+    unfinished = folder / _UNFINISHED_NAME
+    unfinished.mkdir(mode=0o700, exist_ok=True)
+    lock = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        yield copy
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(f"another command is writing a copy in {folder}") from None
+        for left in unfinished.iterdir():
+            left.unlink()
+        try:
+            # Named as in a home, so that it is verified as a ledger is.
+            yield unfinished / "ledger.sqlite3"
+        finally:
+            shutil.rmtree(unfinished)
     finally:
-        for left in (copy, copy.with_name(copy.name + "-journal")):
-            left.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _verify_copy(settings: Settings, copy: Path, report: Callable[[int, int], None]) -> None:
+    try:
+        verify(replace(settings, home=copy.parent, database_url=None, database_owner_url=None), report)
+    finally:
+        connect(settings)
 
 
 def _copy(source: Path, copy: Path, report: Callable[[int, int], None]) -> None:

@@ -14,11 +14,11 @@ from ledger.append import ledger_head
 from ledger.database import Ledger, LedgerEmpty, sqlite_file
 from ledger.errors import PointsError
 from ledger.files.quarantine import open_quarantined_rows
-from ledger.models import ENTRY_MODELS, WAITING, AccountEvent, StatusChange, Transfer
+from ledger.guards import find_unguarded
+from ledger.models import ENTRY_MODELS, LEDGER_TABLES, WAITING, AccountEvent, StatusChange, Transfer
 from ledger.seals import check_seals, read_seals
 from ledger.settings import Settings
-from ledger.upkeep.guards import find_unguarded
-from ledger.upkeep.inspection import LEDGER_TABLES, first_line, open_as_it_stands
+from ledger.upkeep.inspection import first_line, open_as_it_stands
 
 OK = "ok"
 WARNING = "warning"

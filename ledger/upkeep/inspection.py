@@ -12,10 +12,8 @@ from ledger.database import (
     ledger_place,
     sqlite_file,
 )
-from ledger.models import ENTRY_MODELS, ChainLink
+from ledger.models import LEDGER_TABLES
 from ledger.settings import Settings
-
-LEDGER_TABLES = tuple(model._meta.db_table for model in (*ENTRY_MODELS, ChainLink))
 
 
 def open_as_it_stands(settings: Settings) -> tuple[Ledger, frozenset[str]]:

@@ -15,7 +15,7 @@ from django.db import DatabaseError, OperationalError, connection
 from django.db.models import BigIntegerField
 
 from ledger.anchors import Head, anchored_folders, check_anchors
-from ledger.database import LedgerNotReached
+from ledger.database import Ledger, LedgerNotReached
 from ledger.digests import (
     ENTRIES_PER_LINK,
     NO_LINK,
@@ -25,14 +25,17 @@ from ledger.digests import (
     link_digest,
 )
 from ledger.errors import PointsError
-from ledger.models import ENTRY_MODELS, ChainLink, Entry, Transfer
+from ledger.guards import LedgerUnguarded, find_unguarded
+from ledger.models import ENTRY_MODELS, LEDGER_TABLES, ChainLink, Entry, Transfer
 from ledger.settings import Settings
-from ledger.upkeep.guards import GuardFinding, find_unguarded
-from ledger.upkeep.inspection import LEDGER_TABLES, first_line, open_as_it_stands, refuse_as_empty
+from ledger.upkeep.inspection import first_line, open_as_it_stands, refuse_as_empty
 
 _IDS_PER_READ = 10_000
 _LINKS_PER_READ = 10_000
 _LINKS = ChainLink._meta.db_table
+
+# Before the first entry.
+BEGINNING = Head(0, NO_LINK)
 
 # A row as `_Walk` reads it: its entry_id, its digest, then the columns that the digest covers.
 Row = tuple
@@ -66,6 +69,12 @@ class LedgerDamaged(PointsError):
         self.kind = kind
         self.transfer_id = transfer_id
 
+    def of(self, place: str) -> "LedgerDamaged":
+        """The same finding in the ledger of which the one that was looked at is a copy."""
+        return type(self)(
+            place, self.finding, self.first_entry_id, self.last_entry_id, self.kind, self.transfer_id
+        )
+
 
 class EntryAltered(LedgerDamaged):
     """An entry's values are not those it was recorded with."""
@@ -85,22 +94,6 @@ class LinkBroken(LedgerDamaged):
 
 class LedgerUnreadable(LedgerDamaged):
     """The database itself cannot read some of it."""
-
-
-class LedgerUnguarded(PointsError):
-    """Every entry is as it was recorded, but the database would no longer refuse a change."""
-
-    code = "LEDGER_UNGUARDED"
-
-    def __init__(self, place: str, unguarded: Sequence[GuardFinding]) -> None:
-        told = ", ".join(map(str, unguarded[:3])) + (", …" if len(unguarded) > 3 else "")
-        count = "one trigger" if len(unguarded) == 1 else f"{len(unguarded)} triggers"
-        super().__init__(
-            f"The ledger in {place} holds what was recorded, but {count} that guard it are not as they were"
-            f" made ({told}): find out who changed them, and let their owner make them again with the"
-            " statements that `points doctor --json` gives."
-        )
-        self.unguarded = tuple(unguarded)
 
 
 @dataclass(frozen=True)
@@ -140,18 +133,29 @@ def verify(settings: Settings, report: Callable[[int, int], None] = lambda done,
         ) from error
     unguarded = find_unguarded()
     if unguarded:
-        raise LedgerUnguarded(ledger.place, unguarded)
+        raise LedgerUnguarded(ledger.place, unguarded, is_sound=True)
     return Verification(
         ledger.place, head.entry_id, walk.chain.links, head, tuple(anchored_folders(settings.home))
     )
 
 
-class _Walk:
-    """Reads entries in the order of their ids, and stops at the first that is amiss."""
+def verify_above(
+    ledger: Ledger, after: Head, upto: int, report: Callable[[int, int], None] = lambda done, total: None
+) -> None:
+    """Look at the entries above ``after``, where the chain had its digest, up to the entry ``upto``.
 
-    def __init__(self, place: str) -> None:
+    ``report`` takes entries done and in all. Raises `LedgerDamaged` (one of its kinds) or `LedgerNotReached`.
+    """
+    _Walk(ledger.place, after).to(upto, report)
+
+
+class _Walk:
+    """Reads entries in the order of their ids from ``after`` on, and stops at the first that is amiss."""
+
+    def __init__(self, place: str, after: Head = BEGINNING) -> None:
         self.place = place
-        self.chain = _Chain(place)
+        self.chain = _Chain(place, after)
+        self._done = after.entry_id
 
     def to_the_end(self, report: Callable[[int, int], None]) -> Head:
         """Look at every entry up to the end of the chain as it is now, and return that end."""
@@ -159,17 +163,21 @@ class _Walk:
         newest = _fetch(self.place, f"select max(last_entry_id) from {_LINKS}")[0][0] or 0
         if type(newest) is not int:
             raise LinkBroken(self.place, f"a link of the chain ends at {_shown(newest)}")
-        done = 0
-        while done < newest:
-            upto = min(done + _IDS_PER_READ, newest)
-            self._look_at(done, upto)
-            done = upto
-            report(done, newest)
+        self.to(newest, report)
         # In one statement, so that what is appended just now is no finding.
         self._refuse_outside(
             f"entry_id > (select coalesce(max(last_entry_id), 0) from {_LINKS})", "after the end of the chain"
         )
-        return Head(done, self.chain.digest)
+        return Head(self._done, self.chain.digest)
+
+    def to(self, newest: int, report: Callable[[int, int], None]) -> None:
+        """Look at every entry up to ``newest``, which ends a link."""
+        first = self._done
+        while self._done < newest:
+            upto = min(self._done + _IDS_PER_READ, newest)
+            self._look_at(self._done, upto)
+            self._done = upto
+            report(upto - first, newest - first)
 
     def _look_at(self, after: int, upto: int) -> None:
         """Take the entries above ``after`` up to ``upto``: all at once where nothing is amiss."""
@@ -238,12 +246,12 @@ class _Walk:
 class _Chain:
     """Follows the links over the digests of entries, which come in order; ``digest`` is the newest link's."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, after: Head) -> None:
         self.place = place
-        self.digest = NO_LINK
+        self.digest = after.chain_digest
         self.links = 0
-        self._upcoming = self._read_links()
-        self._first_entry_id = 1
+        self._first_entry_id = after.entry_id + 1
+        self._upcoming = self._read_links(after.entry_id)
         self._link: tuple[int, int, bytes] | None = None
         self._digests: list[bytes] = []
 
@@ -300,8 +308,7 @@ class _Chain:
             )
         return first, last, digest
 
-    def _read_links(self) -> Iterator[tuple[object, object, object]]:
-        after = 0
+    def _read_links(self, after: int) -> Iterator[tuple[object, object, object]]:
         while True:
             links = _fetch(
                 self.place,

@@ -15,9 +15,11 @@ from ledger.cut import cut_folder, freeze
 from ledger.database import Ledger, open_ledger
 from ledger.errors import PointsError
 from ledger.files.quarantine import open_quarantined_rows
+from ledger.guards import check_guards
 from ledger.models import Close
 from ledger.seals import SealBroken, read_seals, seals_of
 from ledger.settings import Settings, check_month
+from ledger.upkeep.verification import BEGINNING, verify_above
 from orchestration.close.commit import committing
 from orchestration.close.finishing import finish_closes
 from orchestration.close.months_to_close import (
@@ -28,6 +30,8 @@ from orchestration.close.months_to_close import (
 )
 from orchestration.close.preparing import ClosePlan, PreparedMonth, find_opening, prepare_months
 from orchestration.fail_points import fail_point
+from orchestration.published.layout import revision_folder
+from orchestration.published.manifests import read_manifest
 from orchestration.published.soundness import check_published
 from orchestration.report_calendar import ends_at
 from orchestration.run_lock import run_lock
@@ -113,11 +117,14 @@ def close_months(
             check_published(settings.home, history)
             zone_notes = _zone_notes(settings, history)
             opening = find_opening(history, months[0])
+            head = _freeze(ledger, report, opening.cutoff_entry_id if opening else 0)
+            check_guards(ledger.place)
+            _verify_entries(ledger, opening, head, report)
             plan = ClosePlan(
                 months,
                 {month: history.next_revision(month) for month in months},
                 programmes_first,
-                _freeze(ledger, report, opening.cutoff_entry_id if opening else 0),
+                head,
                 history,
                 settings.programme_name,
             )
@@ -145,6 +152,18 @@ def _zone_notes(settings: Settings, history: CloseHistory) -> list[str]:
 
 def _freeze(ledger: Ledger, report: Report, check_above: int) -> Head:
     return freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)), check_above).head
+
+
+def _verify_entries(ledger: Ledger, opening: ClosedMonth | None, head: Head, report: Report) -> None:
+    """Refuse what was altered since the balances that the months start from; closed, it would be for good."""
+    after = BEGINNING
+    if opening:
+        folder = revision_folder(ledger.settings.home, opening.report_month, opening.revision)
+        manifest = read_manifest(folder, opening.manifest_sha256)
+        after = Head(opening.cutoff_entry_id, bytes.fromhex(manifest["ledger_chain_digest"]))
+    verify_above(
+        ledger, after, head.entry_id, lambda done, total: report(BuildProgress("entries", "", done, total))
+    )
 
 
 def _sealed_first_month(asked: str | None) -> str | None:

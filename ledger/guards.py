@@ -4,12 +4,14 @@ What they must be stands in one place, the migration that makes them.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
 from django.db import connection
 
-from ledger.upkeep.inspection import LEDGER_TABLES
+from ledger.errors import PointsError
+from ledger.models import LEDGER_TABLES
 
 _MAKING_THEM = "ledger.migrations.0002_append_only"
 # PostgreSQL's pg_trigger.tgtype of a trigger before update, delete or truncate, for each statement.
@@ -29,6 +31,33 @@ class GuardFinding:
 
     def __str__(self) -> str:
         return f"{self.name} is {self.problem}"
+
+
+class LedgerUnguarded(PointsError):
+    """The database would no longer refuse a change; ``is_sound`` where every entry was found as recorded."""
+
+    code = "LEDGER_UNGUARDED"
+
+    def __init__(self, place: str, unguarded: Sequence[GuardFinding], is_sound: bool = False) -> None:
+        told = ", ".join(map(str, unguarded[:3])) + (", …" if len(unguarded) > 3 else "")
+        count = "one trigger" if len(unguarded) == 1 else f"{len(unguarded)} triggers"
+        finding = f"{count} that guard it are not as they were made ({told})"
+        owner = "let their owner make them again with the statements that `points doctor --json` gives."
+        super().__init__(
+            f"The ledger in {place} holds what was recorded, but {finding}: find out who changed them, and"
+            f" {owner}"
+            if is_sound
+            else f"The ledger in {place} would not refuse a change any more, for {finding}, so nothing was"
+            f" done: find out who changed them, run `points verify`, and {owner}"
+        )
+        self.finding = finding
+        self.unguarded = tuple(unguarded)
+
+
+def check_guards(place: str) -> None:
+    """Raise `LedgerUnguarded` where the connected ledger, which is in ``place``, has others."""
+    if unguarded := find_unguarded():
+        raise LedgerUnguarded(place, unguarded)
 
 
 def find_unguarded() -> list[GuardFinding]:

@@ -1,0 +1,173 @@
+"""Before what cannot be undone it is looked whether the ledger is guarded, and whether it was altered."""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg
+import pytest
+
+from ledger.acts.transfers import give
+from ledger.append import ledger_head
+from ledger.database import sqlite_file
+from ledger.digests import digest_columns, entry_digest
+from ledger.guards import LedgerUnguarded, check_guards
+from ledger.models import Transfer
+from ledger.upkeep.backup import BackupNotWritten, BackupUnsound, back_up, restore
+from ledger.upkeep.verification import EntryAltered, LinkBroken
+from tests.closed_programme import NEXT, OLD, readers_see, refusal
+from tests.conftest import LedgerHome
+
+
+@pytest.fixture
+def home(tmp_path) -> LedgerHome:
+    """A ledger in SQLite of two transfers, entered one by one."""
+    home = LedgerHome(tmp_path / "home")
+    ledger = home.open()
+    give(ledger, "C-1", "10", new=True, transfer_id="T1")
+    give(ledger, "C-1", "5", transfer_id="T2")
+    return home
+
+
+@contextmanager
+def by_hand(file: os.PathLike) -> Iterator[sqlite3.Connection]:
+    """A ledger in SQLite as whoever may write its file can change it, leaving the guards as they were."""
+    with closing(sqlite3.connect(file)) as connected:
+        guards = connected.execute("select name, sql from sqlite_master where type = 'trigger'").fetchall()
+        for name, _ in guards:
+            connected.execute(f"drop trigger {name}")
+        yield connected
+        for _, statement in guards:
+            connected.execute(statement)
+        connected.commit()
+
+
+def alter(file: os.PathLike, transfer_id: str, is_digest_forged: bool = False) -> None:
+    """Make ten times as much of a transfer; its digest too, where it is forged, but no link."""
+    with by_hand(file) as connected:
+        connected.execute("update transfers set points = points * 10 where transfer_id = ?", [transfer_id])
+        if is_digest_forged:
+            columns = ", ".join(("entry_id", *digest_columns(Transfer)))
+            (row,) = connected.execute(
+                f"select {columns} from transfers where transfer_id = ?", [transfer_id]
+            )
+            digest = entry_digest(Transfer.kind, row[0], row[1:])
+            connected.execute("update transfers set digest = ? where entry_id = ?", [digest, row[0]])
+
+
+def test_a_ledger_that_would_not_refuse_a_change_takes_no_entry(ledger_home):
+    """CASES.md, S9."""
+    give(ledger_home.open(), "C-1", "10", new=True)
+    if ledger_home.environment:
+        with psycopg.connect(ledger_home.environment["POINTS_DATABASE_OWNER_URL"]) as owner:
+            owner.execute("alter table transfers disable trigger all")
+        finding = "transfers_append_only is switched off"
+    else:
+        with closing(sqlite3.connect(ledger_home.home / "ledger.sqlite3")) as connected:
+            connected.execute("drop trigger transfers_no_update")
+        finding = "transfers_no_update is missing"
+    # The next command of another process.
+    ledger = ledger_home.open()
+    with pytest.raises(LedgerUnguarded, match=f"one trigger .*{finding}.*nothing was done.*points verify"):
+        give(ledger, "C-1", "5")
+    assert ledger_head().entry_id == 1
+
+
+def test_what_guards_is_looked_at_once_for_each_connection(home, monkeypatch):
+    looks = []
+    monkeypatch.setattr("ledger.append.check_guards", lambda place: looks.append(check_guards(place)))
+    ledger = home.open()
+    for _ in range(3):
+        give(ledger, "C-1", "1")
+    assert len(looks) == 1
+    give(home.open(), "C-1", "1")
+    assert len(looks) == 2
+
+
+def test_a_ledger_that_would_not_refuse_a_change_is_neither_closed_nor_copied(copied, tmp_path):
+    """CASES.md, S9."""
+    with closing(sqlite3.connect(copied.path / "ledger.sqlite3")) as connected:
+        connected.execute("drop trigger closes_no_delete")
+    for act in (["close", NEXT], ["backup", str(tmp_path / "backup.sqlite3")]):
+        assert "closes_no_delete is missing" in refusal(copied.points(*act))
+    assert readers_see(copied) == OLD
+    assert not (tmp_path / "backup.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    ("is_digest_forged", "finding"),
+    [(False, "its values do not give the digest that it was recorded with"), (True, "the link over ")],
+)
+def test_what_was_altered_since_the_months_opening_is_not_closed(copied, is_digest_forged, finding):
+    """CASES.md, S10."""
+    alter(copied.path / "ledger.sqlite3", "LATE", is_digest_forged)
+    told = refusal(copied.points("close", NEXT))
+    assert finding in told
+    assert is_digest_forged or "(transfer LATE)" in told
+    assert readers_see(copied) == OLD
+    assert len(copied.history().closes) == len(OLD)
+
+
+def test_an_altered_ledger_is_not_backed_up(home, tmp_path):
+    """CASES.md, X24."""
+    ledger = home.open()
+    alter(sqlite_file(home.settings()), "T1")
+    with pytest.raises(EntryAltered, match=r"entry 1 \(transfer T1\) was altered") as raised:
+        back_up(ledger, tmp_path / "backup.sqlite3")
+    assert str(home.home) in str(raised.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    # Other commands of this process have the ledger again, and not the copy.
+    assert give(ledger, "C-1", "1")
+
+
+def test_a_forged_digest_is_not_backed_up(home, tmp_path):
+    """CASES.md, X24."""
+    alter(sqlite_file(home.settings()), "T1", is_digest_forged=True)
+    with pytest.raises(LinkBroken, match="transfer T1"):
+        back_up(home.open(), tmp_path / "backup.sqlite3")
+
+
+@pytest.mark.parametrize("damage", ["altered", "foreign trigger", "no trigger"])
+def test_a_backup_that_was_changed_is_not_restored(home, tmp_path, damage):
+    """CASES.md, S11."""
+    backup = back_up(home.open(), tmp_path / "backup.sqlite3").file
+    if damage == "altered":
+        alter(backup, "T1")
+    with closing(sqlite3.connect(backup)) as connected:
+        if damage == "foreign trigger":
+            connected.execute("create trigger sly after insert on transfers begin select 1; end")
+        elif damage == "no trigger":
+            connected.execute("drop trigger transfers_no_delete")
+    findings = {"altered": "transfer T1", "foreign trigger": "sly is unknown", "no trigger": "is missing"}
+    other = LedgerHome(tmp_path / "other")
+    with pytest.raises(BackupUnsound, match=findings[damage]):
+        restore(other.settings(), backup)
+    assert list(other.home.iterdir()) == []
+
+
+def test_a_restored_ledger_is_for_its_owner_alone(home, tmp_path):
+    """CASES.md, S11."""
+    backup = back_up(home.open(), tmp_path / "backup.sqlite3").file
+    backup.chmod(0o666)
+    restored = restore(LedgerHome(tmp_path / "other").settings(), backup)
+    assert stat.S_IMODE(restored.file.stat().st_mode) == 0o600
+
+
+def test_what_a_killed_backup_left_is_removed_by_the_next(home, tmp_path):
+    """CASES.md, X31."""
+    folder = tmp_path / "backups"
+    left = folder / ".points-unfinished"
+    left.mkdir(parents=True)
+    (left / "ledger.sqlite3").write_bytes(b"half of one")
+    back_up(home.open(), folder / "newer.sqlite3")
+    assert [path.name for path in folder.iterdir()] == ["newer.sqlite3"]
+
+
+def test_of_two_backups_at_once_into_one_folder_the_second_says_so(home, tmp_path):
+    def another(done: int, total: int) -> None:
+        with pytest.raises(BackupNotWritten, match="another command is writing a copy"):
+            back_up(home.open(), tmp_path / "second.sqlite3")
+
+    assert back_up(home.open(), tmp_path / "first.sqlite3", another).head.entry_id == 2
