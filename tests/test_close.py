@@ -282,7 +282,11 @@ def test_a_damaged_database_is_a_sentence_and_made_again(points, small, tmp_path
     file = link.resolve()
     file.chmod(0o644)
     file.write_bytes(b"no database")
-    assert "cannot be read" in refusal(points("months", home=home))
+    told = points("months", home=home)
+    assert told.returncode == 1
+    altered, unreadable = told.stderr.splitlines()
+    assert "outstanding_points.duckdb was altered" in altered
+    assert "outstanding_points.duckdb cannot be read" in unreadable
     file.unlink()
     assert "2026-03" in ok(points("months", home=home))
 
@@ -299,7 +303,8 @@ def test_lost_publications_come_back_before_they_are_shown(points, small, tmp_pa
     assert not revision(home, "2026-04").exists()
 
 
-def test_what_somebody_put_beside_a_revision_disturbs_nobody(points, small, tmp_path):
+def test_what_somebody_put_beside_a_revision_is_no_revision_and_is_named(points, small, tmp_path):
+    """CASES.md, S6."""
     home = tmp_path / "home"
     shutil.copytree(small, home, symlinks=True)
     shutil.copytree(revision(home, "2026-01/r1"), revision(home, "2026-01/r1.bak"))
@@ -307,7 +312,9 @@ def test_what_somebody_put_beside_a_revision_disturbs_nobody(points, small, tmp_
     assert "There is no revision 7 of 2026-01: it has r1" in refusal(
         points("report", "2026-01", "--revision", "7", home=home)
     )
-    assert "what was published: 3 revisions" in ok(points("verify", home=home))
+    told = refusal(points("verify", home=home))
+    assert "published/2026 board pack is no part" in told
+    assert "published/2026-01/r1.bak is no part" in told
 
 
 def with_manifest_of(folder: Path, name: str) -> None:
