@@ -2,15 +2,16 @@
 
 import errno
 import sys
+from pathlib import Path
 
 import typer
 from django.db import DatabaseError
-from dotenv import find_dotenv, load_dotenv
 
 from console.commands import acts, builds, closes, files, lists, upkeep
 from console.tables import error_console
 from ledger.errors import PointsError
 from ledger.settings import SettingInvalid, Settings
+from ledger.settings_file import take_settings_file
 from orchestration.published.layout import (
     DATABASE_REMEDY,
     database_file,
@@ -63,11 +64,11 @@ def before_any_command(context: typer.Context) -> None:
 
 def main() -> None:
     """Run the command; a refusal is one sentence and exit status 1."""
-    load_dotenv(find_dotenv(usecwd=True))
     for stream in (sys.stdout, sys.stderr):
         # Whatever the machine's locale: an answer must not be lost after the work is done.
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
+        take_settings_file(Path.cwd())
         app()
     except PointsError as error:
         error_console().print(error.sentence, style="red", markup=False, highlight=False)

@@ -6,5 +6,6 @@ import django
 from django.apps import apps
 
 if not (apps.ready or apps.loading):
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ledger.django_settings")
+    # Whatever project of Django's the environment names, it is not the ledger's.
+    os.environ["DJANGO_SETTINGS_MODULE"] = "ledger.django_settings"
     django.setup()

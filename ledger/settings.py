@@ -18,6 +18,10 @@ from ledger.errors import PointsError
 from ledger.zones import Zone, is_zone_name, read_zone, similar_zone_name
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+# user:password@host:port/database?parameters, of which each part ends where it seems to end.
+_CLEAR_URL = re.compile(
+    r"postgres(ql)?://([^@:/?#\s]*(:[^@:/?#\s]*)?@)?[^@/?#\s]*(/[^@:/?#\s]*)?(\?[^@#\s]*)?"
+)
 
 
 class SettingInvalid(PointsError):
@@ -96,8 +100,8 @@ class Settings:
     month_start_day: int
     default_currency: str
     first_month: str | None
-    database_url: str | None
-    database_owner_url: str | None
+    database_url: str | None = field(repr=False)
+    database_owner_url: str | None = field(repr=False)
     approval_above: Decimal | None
     user: str
     close_after_days: int
@@ -221,14 +225,18 @@ def _database_url(name: str, text: str | None) -> str | None:
     from psycopg import Error, conninfo
 
     try:
+        # A password with an @ or a / in it would be taken for a part of the host or the database, and shown.
+        is_clear = bool(_CLEAR_URL.fullmatch(text))
         conninfo.conninfo_to_dict(text)
     except Error:
+        is_clear = False
+    if not is_clear:
         raise SettingInvalid(
             name,
             "…",
             "it must be postgresql://user:password@host:port/database, with what is special in the password"
-            " percent-encoded",
-        ) from None
+            " percent-encoded (@ is %40, / is %2F)",
+        )
     return text
 
 

@@ -20,6 +20,7 @@ from ledger.closes import CloseHistory, read_history
 from ledger.disk import why_not_written
 from ledger.locks import LockNotOurs
 from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings
+from ledger.settings_file import PREFIX
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
 from orchestration.close.due_months import describe_open, due_months
 from orchestration.database_file import is_readable
@@ -59,7 +60,7 @@ class Examination:
         return next((verdict for verdict in (PROBLEM, WARNING) if verdict in verdicts), OK)
 
 
-def examine(environment: Mapping[str, str], from_file: Mapping[str, str | None], file: str) -> Examination:
+def examine(environment: Mapping[str, str], from_file: Mapping[str, str], file: Path) -> Examination:
     """Look at the settings in ``environment``, and at what they lead to; raise nothing for what is amiss.
 
     ``from_file`` is what the .env ``file`` says, whose values stand in ``environment`` too.
@@ -67,6 +68,7 @@ def examine(environment: Mapping[str, str], from_file: Mapping[str, str | None],
     settings, findings = _checked_settings(environment)
     shown = list(_shown_settings(environment, from_file, file, settings))
     findings += _unknown_settings(environment)
+    findings += _other_variables(from_file, file)
     findings += _versions()
     findings += _zone(settings)
     findings += _home(settings.home)
@@ -102,7 +104,7 @@ def _known_settings() -> dict[str, str]:
 
 
 def _shown_settings(
-    environment: Mapping[str, str], from_file: Mapping[str, str | None], file: str, settings: Settings
+    environment: Mapping[str, str], from_file: Mapping[str, str], file: Path, settings: Settings
 ) -> Iterator[SettingShown]:
     for name, default in _known_settings().items():
         value = environment.get(name)
@@ -111,7 +113,7 @@ def _shown_settings(
             counting = getattr(settings, attribute, None)
             yield SettingShown(name, default if counting is None else str(counting), "default")
             continue
-        source = file if from_file.get(name) == value else "environment"
+        source = str(file) if from_file.get(name) == value else "environment"
         if attribute == "alert_webhook_url":
             value = (
                 f"{urlsplit(value).scheme}://{urlsplit(value).hostname}/…"
@@ -121,7 +123,7 @@ def _shown_settings(
         elif attribute.endswith("_password"):
             value = "…"
         elif attribute.endswith("_url"):
-            value = _without_password(value)
+            value = _without_password(value) if getattr(settings, attribute) else "… (cannot be read)"
         elif attribute == "home":
             value = str(settings.home)
         yield SettingShown(name, value, source)
@@ -129,13 +131,9 @@ def _shown_settings(
 
 def _without_password(url: str) -> str:
     """A database URL by its user, host and database alone: a password can stand in many of its places."""
-    from psycopg import Error
     from psycopg.conninfo import conninfo_to_dict
 
-    try:
-        parts = conninfo_to_dict(url)
-    except Error:
-        return "… (cannot be read)"
+    parts = conninfo_to_dict(url)
     user = f"{parts['user']}@" if parts.get("user") else ""
     port = f":{parts['port']}" if parts.get("port") else ""
     return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"
@@ -151,6 +149,17 @@ def _unknown_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
                 f"{name} is set, but there is no such setting.",
                 "Compare it with the names in .env.example.",
             )
+
+
+def _other_variables(from_file: Mapping[str, str], file: Path) -> Iterator[Finding]:
+    if others := sorted(name for name in from_file if not name.startswith(PREFIX)):
+        yield Finding(
+            "settings",
+            WARNING,
+            f"{file} also names {', '.join(others)}, of which nothing is taken: only names that begin with"
+            f" {PREFIX} are settings.",
+            "Export them where they are needed, and take them out of it.",
+        )
 
 
 def _versions() -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """POINTS_APPROVAL_ABOVE: what a person enters above it waits for another person (CASES.md, C11)."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -59,6 +60,14 @@ def test_what_is_above_the_limit_waits_for_another_person(ada, bob):
     assert approved_points("C-1") == Decimal("2000.0001")
     again = give(ada, "C-1", "1000.0001", transfer_id="T-1")
     assert (again.status, again.was_known) == ("approved", True)
+
+
+@pytest.mark.parametrize("name", ["ada ", " Ada", "ADA"])
+def test_who_writes_his_name_otherwise_is_the_same_person(ada, name):
+    """CASES.md, S14."""
+    give(ada, "C-1", "1000.0001", new=True, transfer_id="T-1")
+    with pytest.raises(ApprovalByItsAuthor):
+        approve(replace(ada, user=name), ["T-1"])
 
 
 def test_what_was_to_be_held_stays_on_hold(ada):

@@ -204,6 +204,11 @@ def test_a_file_that_is_no_ledger_is_a_finding_and_no_traceback(points, tmp_path
         "postgresql://ada@localhost:1/points?password=open-sesame",
         "postgresql://ada:open-sesame@[localhost/points",
         "mysql://ada:open-sesame@localhost/points",
+        # What looks like a host or a database is a part of the password.
+        "postgresql://ada:pa@open-sesame@localhost:1/points",
+        "postgresql://ada:1/open-sesame@localhost:1/points",
+        "postgresql://ada:1?open-sesame@localhost:1/points",
+        "postgresql://ada:1#open-sesame@localhost:1/points",
     ],
 )
 def test_a_database_that_cannot_be_reached_is_a_problem_and_no_password_is_shown(points, tmp_path, url):

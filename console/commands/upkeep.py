@@ -113,13 +113,12 @@ def _told(error: "PointsError") -> dict[str, object]:
 @app.command(epilog="Example: points doctor")
 def doctor(as_json: AsJson = False) -> None:
     """Say what is wrong with the settings, the ledger, the disk and the last runs, and what to do."""
-    from dotenv import dotenv_values, find_dotenv
-
     from console.upkeep_screens import show_examination
+    from ledger.settings_file import read_settings_file, settings_file
     from orchestration.doctor import examine
 
-    file = find_dotenv(usecwd=True)
-    examination = examine(os.environ, dotenv_values(file) if file else {}, file)
+    folder = Path.cwd()
+    examination = examine(os.environ, read_settings_file(folder), settings_file(folder))
     if as_json:
         print_json(
             {

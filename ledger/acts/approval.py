@@ -47,10 +47,15 @@ def hold_back(ledger: Ledger, transfers: Iterable[Transfer]) -> None:
 def check_approver(ledger: Ledger, entry: Transfer | AccountEvent, identifier: str) -> None:
     """Raise `ApprovalByItsAuthor` where who acts entered ``entry`` by a command.
 
-    What came in by a file was decided elsewhere, so whoever imported it may approve it.
+    What came in by a file was decided elsewhere, so whoever imported it may approve it. A name is the same
+    in other letters ('Alice' and 'alice') and with spaces around it.
     """
-    if entry.recorded_by == ledger.user and not _came_by_file(entry):
+    if _plain(entry.recorded_by) == _plain(ledger.user) and not _came_by_file(entry):
         raise ApprovalByItsAuthor(identifier, entry.recorded_by)
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold()
 
 
 def _came_by_file(entry: Transfer | AccountEvent) -> bool:

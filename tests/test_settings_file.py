@@ -1,0 +1,115 @@
+"""`.env`: only of the folder that a command is started in, only of its user, and only what is a setting."""
+
+import json
+import os
+
+import pytest
+
+from ledger.settings import SettingInvalid, Settings
+from ledger.settings_file import SettingsFileRefused, read_settings_file, take_settings_file
+
+
+@pytest.fixture
+def file(tmp_path):
+    file = tmp_path / ".env"
+    file.write_text(
+        'POINTS_PROGRAMME_NAME="Miles & Moor"\nLD_PRELOAD=/tmp/sly.so\nPOINTS_USER\n', encoding="utf-8"
+    )
+    file.chmod(0o644)
+    return file
+
+
+def test_only_settings_are_taken_and_the_environment_goes_first(file, monkeypatch):
+    """CASES.md, S12."""
+    monkeypatch.setattr(os, "environ", {"POINTS_USER": "ada"})
+    take_settings_file(file.parent)
+    assert os.environ == {"POINTS_USER": "ada", "POINTS_PROGRAMME_NAME": "Miles & Moor"}
+
+
+def test_a_file_above_the_folder_is_not_looked_at(file):
+    """CASES.md, S12."""
+    below = file.parent / "below"
+    below.mkdir()
+    assert read_settings_file(below) == {}
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o664])
+def test_a_file_that_others_may_change_is_refused(file, points, mode):
+    """CASES.md, S12."""
+    file.chmod(mode)
+    told = points("months", home=file.parent / "home")
+    assert (told.returncode, len(told.stderr.splitlines())) == (1, 1)
+    assert f"{file} may be changed by other users" in told.stderr
+    assert f"chmod go-w {file}" in told.stderr
+
+
+def test_a_file_of_another_user_a_link_and_a_pipe_are_refused(file, monkeypatch, tmp_path):
+    """CASES.md, S12."""
+    if file.stat().st_uid == 0:
+        os.chown(file, 54321, -1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: 12345)
+        with pytest.raises(SettingsFileRefused, match="belongs to another user"):
+            read_settings_file(file.parent)
+    file.unlink()
+    file.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SettingsFileRefused, match="is a link"):
+        read_settings_file(file.parent)
+    file.unlink()
+    os.mkfifo(file, 0o600)
+    with pytest.raises(SettingsFileRefused, match="is no file"):
+        read_settings_file(file.parent)
+
+
+def test_a_file_that_is_not_utf_8_is_a_sentence(file):
+    file.write_bytes("POINTS_PROGRAMME_NAME=Münzen".encode("cp1252"))
+    with pytest.raises(SettingsFileRefused, match="is not UTF-8"):
+        read_settings_file(file.parent)
+
+
+def test_doctor_names_the_file_and_what_it_does_not_take(file, points):
+    """CASES.md, S12."""
+    found = json.loads(points("doctor", "--json", home=file.parent / "home").stdout)
+    (told,) = [finding for finding in found["findings"] if "LD_PRELOAD" in finding["sentence"]]
+    assert told["verdict"] == "warning"
+    assert str(file) in told["sentence"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:pass@word@host/points",
+        "postgresql://ada:pass/word@host/points",
+        "postgresql://ada:pass?word@host/points",
+        "postgresql://ada:pass#word@host/points",
+        "postgresql://ada@corp:password@host/points",
+    ],
+)
+def test_a_url_whose_password_may_end_elsewhere_is_refused_and_not_shown(url):
+    """CASES.md, S13."""
+    with pytest.raises(SettingInvalid, match="percent-encoded") as refused:
+        Settings.from_environment({"POINTS_DATABASE_URL": url})
+    assert "word" not in str(refused.value).replace("password@host", "").replace("in the password", "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:pass%40word@host:5432/points",
+        "postgresql://ada@[::1]:5432/points?sslmode=require",
+        "postgres:///points?host=/var/run/postgresql",
+        "postgresql://ada:pa%2Fss@one:1,two:2/points",
+        "postgresql://postgres:@/points?host=/tmp/x",
+    ],
+)
+def test_a_url_that_can_be_read_in_one_way_is_taken_and_stands_in_no_repr(url):
+    """CASES.md, S13."""
+    settings = Settings.from_environment({"POINTS_DATABASE_URL": url, "POINTS_DATABASE_OWNER_URL": url})
+    assert settings.database_url == url
+    assert url not in repr(settings)
+
+
+def test_a_project_of_djangos_in_the_environment_is_not_the_ledgers(points, tmp_path):
+    """CASES.md, S12."""
+    told = points("doctor", home=tmp_path / "home", DJANGO_SETTINGS_MODULE="somebody.elses")
+    assert told.returncode == 0, told.stderr
