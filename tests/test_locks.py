@@ -96,7 +96,7 @@ def test_a_lock_that_others_may_read_alone_is_looked_at(tmp_path):
 
 
 def test_every_lock_is_opened_by_the_one_place_that_follows_nothing():
-    """CASES.md, S2. A folder that is its own lock can be neither shortened nor, without following, another."""
+    """CASES.md, S2. A folder that is its own lock cannot be shortened, nor be another if not followed."""
     rooms = ("ledger", "orchestration", "console")
     files = [file for room in rooms for file in (PROJECT_ROOT / room).rglob("*.py")]
     locking = {file: ast.parse(file.read_text(encoding="utf-8")) for file in files}
