@@ -20,18 +20,15 @@ class LedgerReplaced(PointsError):
 
     code = "LEDGER_REPLACED"
 
-    def __init__(self, place: str, anchor_file: Path, entry_id: int, head_entry_id: int) -> None:
+    def __init__(self, place: str, made: str, entry_id: int, head_entry_id: int) -> None:
         if head_entry_id < entry_id:
-            finding = (
-                f"ends at entry {head_entry_id:,}, but {anchor_file.parent} was made from entry {entry_id:,}"
-            )
+            finding = f"ends at entry {head_entry_id:,}, but {made} was made from entry {entry_id:,}"
         else:
-            finding = f"holds other entries up to {entry_id:,} than {anchor_file.parent} was made from"
+            finding = f"holds other entries up to {entry_id:,} than {made} was made from"
         super().__init__(
             f"The ledger in {place} {finding}: it is an older copy or another ledger; restore the newest"
             " backup, or set POINTS_HOME to the home that belongs to it."
         )
-        self.anchor_file = anchor_file
         self.entry_id = entry_id
         self.head_entry_id = head_entry_id
 
@@ -81,7 +78,7 @@ def read_anchor(folder: Path) -> Head | None:
 
 def anchored_folders(home: Path) -> list[Path]:
     """The folders of ``home`` that remember a ledger."""
-    folders = (home / "cut", home / "provisional", home)
+    folders = (home / "cut", home / "provisional", home / "published", home)
     return [folder for folder in folders if (folder / ANCHOR_NAME).exists()]
 
 
@@ -95,11 +92,13 @@ def first_trace(home: Path) -> Path | None:
 def check_anchors(home: Path, place: str) -> None:
     """Raise `LedgerReplaced` where the ledger does not go on from what ``home`` was built on."""
     for folder in anchored_folders(home):
-        anchor = read_anchor(folder)
-        if not anchor or not anchor.entry_id:
-            continue
-        link = ChainLink.objects.filter(last_entry_id=anchor.entry_id).first()
-        if link is None or bytes(link.digest) != anchor.chain_digest:
-            newest = ChainLink.objects.order_by("-last_entry_id").first()
-            head_entry_id = newest.last_entry_id if newest else 0
-            raise LedgerReplaced(place, folder / ANCHOR_NAME, anchor.entry_id, head_entry_id)
+        if anchor := read_anchor(folder):
+            check_head(anchor, place, str(folder))
+
+
+def check_head(head: Head, place: str, made: str) -> None:
+    """Raise `LedgerReplaced` where the ledger does not go on from ``head``, from which ``made`` was made."""
+    link = ChainLink.objects.filter(last_entry_id=head.entry_id).first()
+    if head.entry_id and (link is None or bytes(link.digest) != head.chain_digest):
+        newest = ChainLink.objects.order_by("-last_entry_id").first()
+        raise LedgerReplaced(place, made, head.entry_id, newest.last_entry_id if newest else 0)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ledger.anchors import Head, check_head
 from ledger.closes import CloseHistory, read_history
 from ledger.database import open_ledger
 from ledger.errors import PointsError
@@ -71,16 +72,20 @@ class Soundness:
 def verify_all(
     settings: Settings,
     full: bool = False,
+    head: Head | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
     report_build: Callable[[BuildProgress], None] = lambda progress: None,
 ) -> Soundness:
     """Look at every entry, every published file and, with ``full``, at every number once more.
 
-    ``report`` is told entries done and in all. Raises what `ledger.upkeep.verification.verify` does,
-    `PublishedUnsound` and `RecomputedOtherwise`.
+    ``head`` is one that the ledger had and somebody kept elsewhere. ``report`` is told entries done and in
+    all. Raises what `ledger.upkeep.verification.verify` does, `LedgerReplaced`, `PublishedUnsound` and
+    `RecomputedOtherwise`.
     """
     verified = verify(settings, report)
     ledger = open_ledger(settings)
+    if head:
+        check_head(head, ledger.place, "what was kept elsewhere")
     history, damages = _look_at_published(settings.home)
     if damages:
         # A close that is being published just now looks like damage.

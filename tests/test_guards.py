@@ -1,6 +1,8 @@
 """Before what cannot be undone it is looked whether the ledger is guarded, and whether it was altered."""
 
+import json
 import os
+import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ import psycopg
 import pytest
 
 from ledger.acts.transfers import give
+from ledger.anchors import ANCHOR_NAME
 from ledger.append import ledger_head
 from ledger.database import sqlite_file
 from ledger.digests import digest_columns, entry_digest
@@ -17,7 +20,7 @@ from ledger.guards import LedgerUnguarded, check_guards
 from ledger.models import Transfer
 from ledger.upkeep.backup import BackupNotWritten, BackupUnsound, back_up, restore
 from ledger.upkeep.verification import EntryAltered, LinkBroken
-from tests.closed_programme import NEXT, OLD, readers_see, refusal
+from tests.closed_programme import NEXT, OLD, Home, readers_see, refusal
 from tests.conftest import LedgerHome
 
 
@@ -171,3 +174,50 @@ def test_of_two_backups_at_once_into_one_folder_the_second_says_so(home, tmp_pat
             back_up(home.open(), tmp_path / "second.sqlite3")
 
     assert back_up(home.open(), tmp_path / "first.sqlite3", another).head.entry_id == 2
+
+
+def test_published_months_refuse_a_ledger_that_lacks_them(copied, programme, tmp_path):
+    """CASES.md, X30: whatever else of the home is gone, by a restore, by hand and by every act."""
+    home = Home(tmp_path / "moved")
+    shutil.copytree(copied.path / "published", home.path / "published", symlinks=True)
+    older = programme.path.parent / "older.sqlite3"
+    assert "ends at entry" in refusal(home.points("restore", str(older)))
+    assert not (home.path / "ledger.sqlite3").exists()
+    shutil.copyfile(older, home.path / "ledger.sqlite3")
+    for act in (["give", "C-1", "5"], ["transfers"], ["verify"]):
+        assert f"but {home.path}/published was made from entry" in refusal(home.points(*act))
+
+
+def test_a_restored_ledger_goes_on_with_the_months_that_it_knows(copied, tmp_path):
+    """CASES.md, X30."""
+    home = Home(tmp_path / "moved")
+    shutil.copytree(copied.path / "published", home.path / "published", symlinks=True)
+    assert copied.points("backup", str(tmp_path / "backup.sqlite3")).returncode == 0
+    assert home.points("restore", str(tmp_path / "backup.sqlite3")).returncode == 0
+    for act in (["verify"], ["give", "C-1", "5"]):
+        told = home.points(*act)
+        assert told.returncode == 0, told.stderr
+
+
+def test_closes_that_no_anchor_remembers_are_a_finding(copied):
+    """CASES.md, S15."""
+    for anchor in copied.path.rglob(ANCHOR_NAME):
+        anchor.unlink()
+    told = refusal(copied.points("verify"))
+    assert "ledger_head.json is missing, though months are closed" in told
+    assert "points verify --head ENTRY:DIGEST" in told
+
+
+def test_a_head_that_was_kept_elsewhere_is_asked_for(copied):
+    """CASES.md, S15."""
+    sound = json.loads(copied.points("verify", "--json").stdout)
+    entry_id, digest = sound["head_entry_id"], sound["chain_digest"]
+    assert copied.points("give", "C-1", "5").returncode == 0
+    assert copied.points("verify", "--head", f"{entry_id}:{digest}").returncode == 0
+    other = ("0" if digest[0] != "0" else "1") + digest[1:]
+    assert f"holds other entries up to {entry_id}" in refusal(
+        copied.points("verify", "--head", f"{entry_id}:{other}")
+    )
+    assert "ends at entry" in refusal(copied.points("verify", "--head", f"{entry_id + 9}:{digest}"))
+    for no_head in (str(entry_id), f"0:{digest}", f"{entry_id}:{digest.upper()}x", "x:y"):
+        assert copied.points("verify", "--head", no_head).returncode == 2

@@ -445,7 +445,7 @@ def forget(home: Home, names: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("harm", [delete_ledger, restore_older_copy, put_another_there])
 def test_closed_months_alone_tell_that_the_ledger_is_not_theirs(copied, programme, harm):
     """CASES.md, X12: also where everything that remembers the ledger was deleted with it."""
-    forget(copied, (*MADE_FROM_IT, "ledger_head.json"))
+    forget(copied, (*MADE_FROM_IT, "ledger_head.json", "published/ledger_head.json"))
     harm(copied, programme)
     for command in (["close"], ["reopen", CLOSED[1], "--reason", "Sent anew"], ["verify"]):
         told = refusal(copied.points(*command))
@@ -462,7 +462,7 @@ def test_a_ledger_that_lacks_only_the_newest_close_takes_no_reader_back(copied, 
     shutil.copyfile(copied.path / "ledger.sqlite3", copied.path.parent / "backup.sqlite3")
     answer(copied.points("close", NEXT))
     shutil.copyfile(copied.path.parent / "backup.sqlite3", copied.path / "ledger.sqlite3")
-    forget(copied, (*MADE_FROM_IT, "ledger_head.json"))
+    forget(copied, (*MADE_FROM_IT, "ledger_head.json", "published/ledger_head.json"))
     # Nor is anything given to readers on the way of another command.
     database_file(copied.path).unlink()
     assert "is in no close entry of the ledger" in copied.points("transfers").stderr

@@ -1,6 +1,7 @@
 """``points verify``, ``doctor``, ``backup`` and ``restore``: is everything what it was, and will it be."""
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from ledger.amounts import points_text
 from ledger.settings import Settings
 
 if TYPE_CHECKING:
+    from ledger.anchors import Head
     from ledger.errors import PointsError
     from ledger.upkeep.backup import Backup
 
@@ -25,6 +27,13 @@ def verify(
             "--full", help="Also compute every closed month again from the first entry, and compare."
         ),
     ] = False,
+    head: Annotated[
+        str,
+        typer.Option(
+            metavar="ENTRY:DIGEST",
+            help="Also ask whether the ledger goes on from this head, which `points verify` showed once.",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Look at every entry of the ledger and every byte that was published: name what is not as it was."""
@@ -39,7 +48,7 @@ def verify(
             counting_progress("Entries", quiet=as_json) as report,
             build_progress(quiet=as_json or not full) as report_build,
         ):
-            found = verify_all(settings, full, report, report_build)
+            found = verify_all(settings, full, _head(head) if head else None, report, report_build)
     except PointsError as error:
         if as_json:
             print_json(_told(error))
@@ -66,6 +75,19 @@ def verify(
             "notes": [vars(note) for note in found.recomputation.notes] if found.recomputation else [],
         }
     )
+
+
+def _head(text: str) -> "Head":
+    from ledger.anchors import Head
+
+    entry_id, _, digest = text.partition(":")
+    if not re.fullmatch("[1-9][0-9]{0,17}", entry_id) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise typer.BadParameter(
+            f"{text!r} is no head; write it as ENTRY:DIGEST, like 1042:{'0a' * 32}, as `points verify --json`"
+            " gives head_entry_id and chain_digest.",
+            param_hint="--head",
+        )
+    return Head(int(entry_id), bytes.fromhex(digest))
 
 
 def _told(error: "PointsError") -> dict[str, object]:

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ledger.anchors import Head, anchored_folders, read_anchor
+from ledger.anchors import Head, anchored_folders, read_anchor, write_anchor
 from ledger.append import ledger_head
 from ledger.database import Ledger, connect, ledger_place, sqlite_file
 from ledger.disk import let_appear, why_not_written
@@ -191,6 +191,8 @@ def restore(
             _refuse_outdated(settings.home, file, head, copy)
             copy.chmod(0o600)
             let_appear(copy, target)
+        if read_anchor(settings.home) is None:
+            write_anchor(settings.home, head)
     except FileExistsError as error:
         raise LedgerThere(target) from error
     except (OSError, sqlite3.Error) as error:

@@ -20,7 +20,7 @@ from orchestration.assets.published_files import (
 )
 from orchestration.published.layout import DATABASE_NAME, MANIFEST_NAME, revision_folder
 from orchestration.published.manifests import PublishedDamaged, read_manifest
-from orchestration.report_calendar import previous_month
+from orchestration.published.soundness import names_month_before
 
 _AS_PUBLISHED = "is_as_published"
 _NAMED_BY_LEDGER = dg.AssetCheckKey(published_key(MANIFEST), "is_the_one_that_the_ledger_names")
@@ -66,12 +66,11 @@ def find_broken_links(home: Path, history: CloseHistory, closes: Sequence[Closed
     """Those of the closes whose manifest names another than that of the month before, as it was then."""
     for closed in closes:
         folder = revision_folder(home, closed.report_month, closed.revision)
-        before = history.before(closed.entry_id).in_force.get(previous_month(closed.report_month))
         try:
-            named = read_manifest(folder, closed.manifest_sha256)["previous_manifest_sha256"]
+            manifest = read_manifest(folder, closed.manifest_sha256)
         except PublishedDamaged:
             continue  # another check's finding
-        if named != (before.manifest_sha256 if before else None):
+        if not names_month_before(history, closed, manifest):
             yield Finding(
                 _NAMES_BEFORE,
                 PublishedDamaged(folder / MANIFEST_NAME, "does not name the manifest of the month before"),

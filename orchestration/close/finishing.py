@@ -122,10 +122,11 @@ def finish_closes(ledger: Ledger, report: Report = lambda progress: None) -> Non
 
 def _remember_ledger(home: Path, history: CloseHistory) -> None:
     """From here on an older copy of the ledger is refused, whatever else is deleted (CASES.md, X12)."""
-    anchor = read_anchor(home)
-    if anchor is None or anchor.entry_id < history.last_entry_id:
-        write_anchor(home, ledger_head())
-        fail_point("anchored")
+    for folder in (published_folder(home), home):
+        anchor = read_anchor(folder)
+        if anchor is None or anchor.entry_id < history.last_entry_id:
+            write_anchor(folder, ledger_head())
+            fail_point("anchored")
 
 
 def _runs(history: CloseHistory) -> list[list[ClosedMonth]]:

@@ -1,8 +1,9 @@
 """Are the published files what the ledger says was published? (CASES.md, X10 and X12)"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from ledger.anchors import ANCHOR_NAME
 from ledger.closes import ClosedMonth, CloseHistory
 from ledger.models import ChainLink
 from orchestration.published.layout import (
@@ -11,6 +12,7 @@ from orchestration.published.layout import (
     DATABASE_NAME,
     DATABASES_NAME,
     LINK_REMEDY,
+    MANIFEST_NAME,
     database_file,
     is_taken,
     list_month_folders,
@@ -24,10 +26,15 @@ from orchestration.published.manifests import (
     check_files,
     read_manifest,
 )
+from orchestration.report_calendar import previous_month
 
 # What a close hashes before it goes on, newest month first: what takes a second or two. All of it, however
 # much, is for `points verify`.
 _BYTES_HASHED_BY_A_CLOSE = 1024**3
+_ANCHOR_REMEDY = (
+    "compare the head of the ledger with one that was kept elsewhere (`points verify --head ENTRY:DIGEST`),"
+    " and the next close remembers it again"
+)
 # What a file system keeps at its root, where published files have one of their own.
 _OF_THE_FILE_SYSTEM = "lost+found"
 
@@ -61,10 +68,16 @@ def find_damage(
             check_files(folder, manifest, is_hashed)
             hashed += bytes_of_files(manifest) if is_hashed else 0
             _check_against_ledger(folder, manifest, closed)
+            if not names_month_before(history, closed, manifest):
+                yield PublishedDamaged(
+                    folder / MANIFEST_NAME, "does not name the manifest of the month before"
+                )
         except PublishedDamaged as damage:
             yield damage
         report(position, len(history.closes))
     yield from find_strangers(home, history)
+    if history.closes and not (home / ANCHOR_NAME).exists():
+        yield PublishedDamaged(home / ANCHOR_NAME, "is missing, though months are closed", _ANCHOR_REMEDY)
     for month, closed in history.issued.items():
         link = published_folder(home) / month / CURRENT_NAME
         issued = revision_folder(home, month, closed.revision)
@@ -85,6 +98,14 @@ def _check_against_ledger(folder: Path, manifest: dict, closed: ClosedMonth) -> 
         raise PublishedDamaged(
             folder, f"was made from other entries up to {closed.cutoff_entry_id:,} than the ledger holds"
         )
+    if manifest["control_totals"] != closed.control_totals:
+        raise PublishedDamaged(folder, "has other control totals than the ledger's close entry")
+
+
+def names_month_before(history: CloseHistory, closed: ClosedMonth, manifest: Mapping) -> bool:
+    """Whether a close's manifest names, by its hash, that of the month before, as it was in force then."""
+    before = history.before(closed.entry_id).in_force.get(previous_month(closed.report_month))
+    return manifest["previous_manifest_sha256"] == (before.manifest_sha256 if before else None)
 
 
 def find_strangers(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]:
@@ -113,7 +134,7 @@ def find_strays(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]
     databases = published / DATABASES_NAME
     made = [path for path in _entries(databases) if DATABASE_FOLDER.fullmatch(path.name)]
     belonging = {
-        published: {*months, DATABASES_NAME, DATABASE_NAME, _OF_THE_FILE_SYSTEM},
+        published: {*months, DATABASES_NAME, DATABASE_NAME, ANCHOR_NAME, _OF_THE_FILE_SYSTEM},
         **{published / month: {*list_revisions(home, month), CURRENT_NAME} for month in sorted(months)},
         databases: {path.name for path in made},
         **{path: {DATABASE_NAME} for path in made},
