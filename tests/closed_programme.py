@@ -242,10 +242,9 @@ def readers_see(home: Home) -> dict[str, tuple[int, str]]:
 
 
 def current_links(home: Home) -> dict[str, str]:
-    """What ``current`` of each month names."""
-    return {
-        link.parent.name: os.readlink(link) for link in sorted(published_folder(home.path).glob("*/current"))
-    }
+    """The revision to which ``current`` of each month leads, where it leads to one."""
+    links = sorted(published_folder(home.path).glob("*/current"))
+    return {link.parent.name: link.resolve().name for link in links if link.exists()}
 
 
 def leftovers(home: Home) -> list[str]:

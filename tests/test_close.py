@@ -168,7 +168,7 @@ def test_a_month_is_published_whole(small):
     }
     # What a run left over is written for its last month.
     assert (revision(small, "2026-02/r1") / "unposted_transfers.parquet").exists()
-    assert revision(small, "2026-01/current").readlink() == Path("r1")
+    assert revision(small, "2026-01/current").resolve() == revision(small, "2026-01/r1").resolve()
     assert not (small / "unfinished_close.json").exists()
     for path in revision(small, "2026-01/r1").iterdir():
         assert path.stat().st_mode & 0o777 == 0o444, path
@@ -450,11 +450,11 @@ def test_what_comes_late_posts_to_the_first_open_month_and_is_marked(points, sma
     ok(points("close", home=home))
     # One of three is closed again: readers keep the whole set that they had.
     assert months()[1:] == [("02", 1, "reopened"), ("03", 1, "reopened"), ("04", 1, "reopened")]
-    assert revision(home, "2026-02/current").readlink() == Path("r1")
+    assert revision(home, "2026-02/current").resolve().name == "r1"
     again = points("close", "--through", "2026-04", home=home)
     assert "Closed 2 months, 2026-03/r2 to 2026-04/r2" in ok(again)
     assert months()[1:] == [("02", 2, "issued"), ("03", 2, "issued"), ("04", 2, "issued")]
-    assert revision(home, "2026-02/current").readlink() == Path("r2")
+    assert revision(home, "2026-02/current").resolve().name == "r2"
     late = duckdb.sql(
         f"select is_late from '{revision(home, '2026-02/r2')}/posted_transfers.parquet'"
         " where transfer_id = 'L2'"

@@ -14,7 +14,7 @@ from orchestration.close.finishing import PublishingUnfinished, finish_if_needed
 from orchestration.dbt_run import read_statuses, target_folder
 from orchestration.provisional import DATABASE_NAME, NAMES
 from orchestration.published.database import ExportNotWritten, export_database, find_database_damage
-from orchestration.published.layout import database_file, point_link
+from orchestration.published.layout import database_file, point_link, set_link
 from orchestration.runs import FilesNotWritten
 from tests.closed_programme import OLD, Home, leftovers, readers_see
 from tests.small_disks import SmallDisk, SmallFiles
@@ -65,7 +65,7 @@ def home(programme, disk, tmp_path) -> Iterator[Home]:
 @at_every(64, in_ci=8)
 def test_the_readers_database_is_whole_or_refused(home, disk, step):
     """Refused, readers have the one that they had."""
-    had = os.readlink(database_file(home.path))
+    had = os.readlink(set_link(home.path))
 
     def publish() -> bool:
         finish_if_needed(home.settings())
@@ -74,12 +74,12 @@ def test_the_readers_database_is_whole_or_refused(home, disk, step):
     for room, is_whole in try_with_little_room(disk, step, publish, PublishingUnfinished):
         assert not leftovers(home), room
         if not is_whole:
-            assert os.readlink(database_file(home.path)) == had, room
+            assert os.readlink(set_link(home.path)) == had, room
             continue
         assert readers_see(home) == OLD, room
         assert not list(find_database_damage(home.path, home.history())), room
         shutil.rmtree(database_file(home.path).resolve().parent)
-        point_link(database_file(home.path), had)
+        point_link(set_link(home.path), had)
 
 
 @at_every(512, in_ci=64)

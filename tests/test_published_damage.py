@@ -30,6 +30,7 @@ from orchestration.published.layout import (
     database_file,
     point_link,
     published_folder,
+    set_link,
 )
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.published.soundness import check_published
@@ -299,16 +300,26 @@ def put_hollow_database(home: Home, digits: int) -> None:
     duckdb.connect(str(hollow)).close()
     known_up_to_and_path = file.parent.name.rpartition("-")[0]
     folder = file.parent.with_name(f"{known_up_to_and_path}-{file_sha256(hollow)[:digits]}")
-    folder.mkdir()
-    hollow.rename(folder / file.name)
-    point_link(database_file(home.path), f"{DATABASES_NAME}/{folder.name}/{file.name}")
+    file.parent.rename(folder)
+    (folder / hollow.name).rename(folder / file.name)
+    point_link(set_link(home.path), f"{DATABASES_NAME}/{folder.name}")
 
 
-def test_a_database_that_nobody_read_back_is_made_again_by_any_command(copied):
-    """CASES.md, X25: earlier releases named it by 16 digits of its hash, whole or not."""
+def test_a_database_that_nobody_read_back_is_made_again_by_any_command(copied, programme):
+    """CASES.md, X25 and X26: earlier releases put 16 digits of its hash, and had no link to the set."""
     put_hollow_database(copied, digits=16)
+    published = published_folder(copied.path)
+    point_link(database_file(copied.path), str(database_file(copied.path).resolve().relative_to(published)))
+    for month in CLOSED:
+        point_link(published / month / "current", "r1")
+    set_link(copied.path).unlink()
     answer(copied.points("transfers"))
     assert readers_see(copied) == OLD
+    assert {os.readlink(link) for link in published.glob("*/current")} == {
+        f"../.current/{month}" for month in CLOSED
+    }
+    assert current_links(copied) == dict.fromkeys(CLOSED, "r1")
+    assert published_bytes(copied) == published_bytes(programme)
     assert_sound(copied, OLD_REVISIONS)
 
 
@@ -337,10 +348,10 @@ def test_a_link_that_leads_readers_elsewhere_is_named(copied, elsewhere):
 
 def test_a_database_that_is_older_than_what_was_issued_is_named(copied):
     """CASES.md, X10: it is whole, and says nothing of the reopening."""
-    before = os.readlink(database_file(copied.path))
+    before = os.readlink(set_link(copied.path))
     reopen_months(copied.settings(), CLOSED[1], "Sent anew")
     assert readers_see(copied)[CLOSED[1]] == (1, "reopened")
-    point_link(database_file(copied.path), before)
+    point_link(set_link(copied.path), before)
     with pytest.raises(PublishedUnsound) as unsound:
         verify_all(copied.settings())
     assert [damage.path for damage in unsound.value.damages] == [database_file(copied.path)]
@@ -515,12 +526,12 @@ def test_a_home_that_was_moved_has_its_database_mended_and_nothing_else(copied, 
 
 
 def all_bytes(home: Home) -> dict[str, bytes | str]:
-    """Every file of a home and every link, but for the readers' database and the note of who ran last."""
+    """Every file of a home and every link, but for the readers' set and the note of who ran last."""
     return {
         str(path.relative_to(home.path)): os.readlink(path) if path.is_symlink() else path.read_bytes()
         for path in sorted(home.path.rglob("*"))
         if (path.is_symlink() or path.is_file())
         and ".databases" not in path.parts
-        and path != database_file(home.path)
+        and path != set_link(home.path)
         and path.name != "run.lock"
     }

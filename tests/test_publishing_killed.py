@@ -121,6 +121,37 @@ def test_readers_never_learn_of_a_month_before_all_of_its_files_are_there(commit
     assert months == set(NEW_REVISIONS)
 
 
+@pytest.fixture(scope="module")
+def killed_at_restatement(programme, tmp_path_factory) -> Home:
+    """A home whose close of two reopened months and a new one was killed right after its commit."""
+    home = programme.working_copy(tmp_path_factory.mktemp("restated") / "home")
+    for month in reversed(CLOSED):
+        answer(home.points("reopen", month, "--reason", "Sent anew"))
+    home.kill_at("committed", "close", "--through", NEXT)
+    home.copy(home.path.parent / "snapshot")
+    return home
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["months moved", "link prepared", "current swapped", "database written", "database swapped", "anchored"],
+)
+def test_killed_between_links_readers_have_the_old_set_or_the_new_one(killed_at_restatement, step):
+    """CASES.md, X26: months closed again together, with a new one, and the database over them."""
+    home = killed_at_restatement
+    shutil.rmtree(home.path)
+    Home(home.path.parent / "snapshot").copy(home.path)
+    home.kill_at(step, "transfers")
+    is_new = AFTER_COMMIT.index(step) >= AFTER_COMMIT.index("database swapped")
+    new = {**dict.fromkeys(CLOSED, "r2"), NEXT: "r1"}
+    assert current_links(home) == (new if is_new else dict.fromkeys(CLOSED, "r1"))
+    shown = {month: f"r{revision}" for month, (revision, _) in readers_see(home).items()}
+    assert shown == current_links(home)
+    answer(home.points("transfers"))
+    assert current_links(home) == new
+    assert_sound(home, {**dict.fromkeys(CLOSED, 2), NEXT: 1})
+
+
 def test_readers_folder_may_lie_on_another_file_system(committed, undisturbed, monkeypatch):
     """CASES.md, X19: a rename is refused there, and the month is committed already."""
     rename = os.rename

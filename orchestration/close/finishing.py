@@ -8,7 +8,7 @@ entry, and where they are lost they are made again from the same cutoff.
 import errno
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -26,15 +26,17 @@ from ledger.seals import read_seals
 from ledger.settings import Settings
 from orchestration.close.preparing import ClosePlan, prepare_months
 from orchestration.fail_points import fail_point
-from orchestration.published.database import write_database
+from orchestration.published.database import is_set_made, write_set
 from orchestration.published.layout import (
     ANNOUNCEMENT_NAME,
-    CURRENT_NAME,
-    is_database_current,
+    check_link,
+    does_name,
     needs_finishing,
     point_link,
     published_folder,
+    reader_links,
     revision_folder,
+    set_link,
 )
 from orchestration.published.manifests import PublishedDamaged, check_files, read_manifest
 from orchestration.published.soundness import find_strangers
@@ -109,10 +111,7 @@ def finish_closes(ledger: Ledger, report: Report = lambda progress: None) -> Non
             for together in _runs(history):
                 _publish(ledger, history, together, report)
             fail_point("months moved")
-            _swap_links(home, history)
-            if not is_database_current(home, history.last_entry_id):
-                write_database(home, history)
-                fail_point("database swapped")
+            _give_readers(home, history)
             _remember_ledger(home, history)
         (home / ANNOUNCEMENT_NAME).unlink(missing_ok=True)
     except (DatabaseFault, duckdb.Error, OSError) as error:
@@ -209,10 +208,23 @@ def _make_again(
     return {closed: month.folder for closed, month in zip(together, prepared, strict=True)}
 
 
-def _swap_links(home: Path, history: CloseHistory) -> None:
-    """Let ``current`` of each month name the revision that readers have."""
-    for month, closed in history.issued.items():
-        link = published_folder(home) / month / CURRENT_NAME
-        if not link.is_symlink() or os.readlink(link) != f"r{closed.revision}":
-            point_link(link, f"r{closed.revision}")
+def _give_readers(home: Path, history: CloseHistory) -> None:
+    """Let readers have the set that ``history`` issued: all months and the database, by one link (X26)."""
+    links = reader_links(home, history.issued)
+    for link in (set_link(home), *links):
+        check_link(link)
+    # Of a database whose link somebody has deleted, the set is made anew.
+    is_made = is_set_made(home, history)
+    # New links first: they lead to what they name once the set is there.
+    _make_links({link: target for link, target in links.items() if not link.is_symlink()})
+    if not is_made:
+        write_set(home, history)
+        fail_point("database swapped")
+    _make_links(links)
+
+
+def _make_links(links: Mapping[Path, str]) -> None:
+    for link, target in links.items():
+        if not does_name(link, target):
+            point_link(link, target)
             fail_point("current swapped")

@@ -28,15 +28,16 @@ from orchestration.published.layout import (
     DATABASE_REMEDY,
     DATABASES_NAME,
     LINK_REMEDY,
-    check_link,
     database_file,
     database_flaw,
     database_folder_name,
+    does_name,
     is_database_current,
     is_taken,
     point_link,
     published_folder,
     revision_folder,
+    set_link,
 )
 from orchestration.published.manifests import PublishedDamaged, read_manifest
 from orchestration.published.month_views import describe_months, find_month_files, join_months
@@ -184,9 +185,15 @@ def _differs(home: Path, history: CloseHistory) -> str | None:
     return None if months == issued else "does not hold the months that the ledger says were issued"
 
 
-def write_database(home: Path, history: CloseHistory) -> None:
-    """Make the database of what ``history`` issued, and let the link name it; raise `LinkTaken`."""
-    check_link(database_file(home))
+def is_set_made(home: Path, history: CloseHistory) -> bool:
+    """Whether the set that readers have is that of what ``history`` issued."""
+    return is_database_current(home, history.last_entry_id) and all(
+        does_name(set_link(home) / month, target) for month, target in _month_links(history).items()
+    )
+
+
+def write_set(home: Path, history: CloseHistory) -> None:
+    """Make the set of what ``history`` issued, its database first, and let the link to it go over."""
     folder = published_folder(home) / DATABASES_NAME
     folder.mkdir(exist_ok=True)
     unfinished = folder / ".unfinished.duckdb"
@@ -200,14 +207,22 @@ def write_database(home: Path, history: CloseHistory) -> None:
     # A log that somebody has left there would be played back into the file that takes its name.
     log_of(file).unlink(missing_ok=True)
     unfinished.rename(file)
+    for month, target in _month_links(history).items():
+        if not does_name(own / month, target):
+            (own / month).unlink(missing_ok=True)
+            (own / month).symlink_to(target)
     sync_folder(own)
     sync_folder(folder)
-    link = database_file(home)
-    before = link.resolve().parent if link.is_symlink() else None
-    point_link(link, f"{DATABASES_NAME}/{own.name}/{file.name}")
+    before = database_file(home).resolve().parent
+    point_link(set_link(home), f"{DATABASES_NAME}/{own.name}")
     for earlier in folder.iterdir():
         if earlier.is_dir() and not earlier.is_symlink() and earlier.resolve() not in (before, own.resolve()):
             shutil.rmtree(earlier)
+
+
+def _month_links(history: CloseHistory) -> dict[str, str]:
+    """By its name in a set's folder, what the link of each month names."""
+    return {month: f"../../{month}/r{closed.revision}" for month, closed in history.issued.items()}
 
 
 def export_database(home: Path, file: Path) -> list[tuple[str, int]]:

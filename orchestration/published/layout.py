@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from ledger.disk import file_sha256, sync_folder
@@ -12,13 +13,15 @@ from orchestration.fail_points import fail_point
 
 DATABASE_NAME = "outstanding_points.duckdb"
 MANIFEST_NAME = "manifest.json"
-# In the folder of a month: a link to the revision that readers have.
+# In the folder of a month: a link to the revision that readers have, through `SET_NAME`.
 CURRENT_NAME = "current"
+# The one link that goes over to another set: the database over the months, and a link to a revision of each.
+SET_NAME = ".current"
 # A close that may be committed and not yet published leaves this in the home
 # (`orchestration.close.finishing`).
 ANNOUNCEMENT_NAME = "unfinished_close.json"
-# The databases that `DATABASE_NAME` has named: a reader may hold an earlier one open. Each has its own folder
-# and is called alike there: DuckDB calls a database by its file's name, and BI tools keep that name.
+# The sets that `SET_NAME` has named: a reader may hold an earlier database open. Each has its own folder, and
+# the database in it is called alike: DuckDB calls it by its file's name, and BI tools keep that name.
 DATABASES_NAME = ".databases"
 # What to do about that which stands where a link belongs.
 LINK_REMEDY = "move it away, and the next command makes the link"
@@ -98,13 +101,27 @@ def database_file(home: Path) -> Path:
     return published_folder(home) / DATABASE_NAME
 
 
+def set_link(home: Path) -> Path:
+    """The link to the set that readers have, through which all other links lead (CASES.md, X26)."""
+    return published_folder(home) / SET_NAME
+
+
+def reader_links(home: Path, months: Iterable[str]) -> dict[Path, str]:
+    """What readers follow, each with what it names whichever set they have."""
+    published = published_folder(home)
+    return {
+        database_file(home): f"{SET_NAME}/{DATABASE_NAME}",
+        **{published / month / CURRENT_NAME: f"../{SET_NAME}/{month}" for month in months},
+    }
+
+
 def database_folder_name(home: Path, entry_id: int, sha256: str) -> str:
     """Where a database for ``home`` stands that knows the closes up to an entry and has this SHA-256."""
     return f"{entry_id:012d}-{_path_mark(home)}-{sha256[:_DIGITS]}"
 
 
 def is_database_current(home: Path, entry_id: int | None = None) -> bool:
-    """Whether the link names a database that is there and was made for this very path.
+    """Whether readers have a database that is there and was made for this very path.
 
     ``entry_id`` is the newest entry about closes that it must know; None: whichever it knows.
     """
@@ -130,12 +147,17 @@ def database_flaw(home: Path) -> str | None:
 
 
 def _named_database(home: Path) -> re.Match[str] | None:
-    """What the name of the database's folder says of it; None where the link names none so made."""
-    link = database_file(home)
-    if not link.is_symlink() or not link.exists():
+    """What the name of the database's folder says of it; None where the links lead to none so made."""
+    file, link = database_file(home), set_link(home)
+    if not does_name(file, reader_links(home, ())[file]) or not link.is_symlink() or not file.exists():
         return None
-    named = DATABASE_FOLDER.fullmatch(link.readlink().parent.name)
+    named = DATABASE_FOLDER.fullmatch(link.readlink().name)
     return named if named and len(named["sha256"]) == _DIGITS else None
+
+
+def does_name(link: Path, target: str) -> bool:
+    """Whether there is a link that names ``target``."""
+    return link.is_symlink() and os.readlink(link) == target
 
 
 def needs_finishing(home: Path, is_read: bool = False) -> bool:
@@ -149,9 +171,8 @@ def needs_finishing(home: Path, is_read: bool = False) -> bool:
         return True
     if not published.is_dir():
         return is_read and home.is_dir()
-    return not is_database_current(home) or any(
-        not (month / CURRENT_NAME).exists() for month in list_month_folders(home)
-    )
+    months = [month.name for month in list_month_folders(home)]
+    return not is_database_current(home) or not all(link.exists() for link in reader_links(home, months))
 
 
 def point_link(link: Path, target: str) -> None:

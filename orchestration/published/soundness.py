@@ -13,12 +13,14 @@ from orchestration.published.layout import (
     DATABASES_NAME,
     LINK_REMEDY,
     MANIFEST_NAME,
+    SET_NAME,
     database_file,
     is_taken,
     list_month_folders,
     list_revisions,
     published_folder,
     revision_folder,
+    set_link,
 )
 from orchestration.published.manifests import (
     PublishedDamaged,
@@ -134,10 +136,10 @@ def find_strays(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]
     databases = published / DATABASES_NAME
     made = [path for path in _entries(databases) if DATABASE_FOLDER.fullmatch(path.name)]
     belonging = {
-        published: {*months, DATABASES_NAME, DATABASE_NAME, ANCHOR_NAME, _OF_THE_FILE_SYSTEM},
+        published: {*months, DATABASES_NAME, DATABASE_NAME, SET_NAME, ANCHOR_NAME, _OF_THE_FILE_SYSTEM},
         **{published / month: {*list_revisions(home, month), CURRENT_NAME} for month in sorted(months)},
         databases: {path.name for path in made},
-        **{path: {DATABASE_NAME} for path in made},
+        **{path: {DATABASE_NAME, *months} for path in made},
     }
     for folder, names in belonging.items():
         if folder != published and folder.is_symlink():
@@ -150,8 +152,9 @@ def find_strays(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]
     for path in made:
         if (path / DATABASE_NAME).is_symlink():
             yield PublishedDamaged(path / DATABASE_NAME, "is a link")
-    if is_taken(database_file(home)):
-        yield PublishedDamaged(database_file(home), "is no link", LINK_REMEDY)
+    for link in (database_file(home), set_link(home)):
+        if is_taken(link):
+            yield PublishedDamaged(link, "is no link", LINK_REMEDY)
 
 
 def _entries(folder: Path) -> list[Path]:
