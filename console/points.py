@@ -34,7 +34,7 @@ for commands in (builds, closes, acts, upkeep, files, lists):
 
 _SHOW_CLOSED_MONTHS = ("months", "report", "export-database", "verify")
 # They say themselves what is wrong with the database that readers open.
-_LOOK_THEMSELVES = ("verify", "doctor")
+_LOOK_THEMSELVES = (*_SHOW_CLOSED_MONTHS, "doctor")
 
 
 @app.callback()

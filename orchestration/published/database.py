@@ -28,6 +28,7 @@ from orchestration.published.layout import (
     DATABASE_REMEDY,
     DATABASES_NAME,
     LINK_REMEDY,
+    check_link,
     database_file,
     database_flaw,
     database_folder_name,
@@ -136,13 +137,12 @@ class PublishedMonth:
 def list_published(home: Path) -> list[PublishedMonth]:
     """The months that readers have, in order; none where no month has been closed.
 
-    Raises `PublishedDamaged` where the database cannot be read.
+    Raises `PublishedDamaged` where the database was altered or cannot be read.
     """
     file = database_file(home)
     if not file.exists():
         return []
-    if is_taken(file):
-        raise PublishedDamaged(file, "is no link", LINK_REMEDY)
+    _refuse_altered(home)
     try:
         with connect(file.resolve(), read_only=True) as connection:
             rows = connection.execute(
@@ -152,6 +152,13 @@ def list_published(home: Path) -> list[PublishedMonth]:
     except duckdb.Error as error:
         raise PublishedDamaged(file, "cannot be read", DATABASE_REMEDY) from error
     return [PublishedMonth(*row) for row in rows]
+
+
+def _refuse_altered(home: Path) -> None:
+    if is_taken(database_file(home)):
+        raise PublishedDamaged(database_file(home), "is no link", LINK_REMEDY)
+    if flaw := database_flaw(home):
+        raise PublishedDamaged(database_file(home), flaw, DATABASE_REMEDY)
 
 
 def find_database_damage(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]:
@@ -193,7 +200,10 @@ def is_set_made(home: Path, history: CloseHistory) -> bool:
 
 
 def write_set(home: Path, history: CloseHistory) -> None:
-    """Make the set of what ``history`` issued, its database first, and let the link to it go over."""
+    """Make the set of what ``history`` issued, its database first, and let the link to it go over.
+
+    Raises `LinkTaken`.
+    """
     folder = published_folder(home) / DATABASES_NAME
     folder.mkdir(exist_ok=True)
     unfinished = folder / ".unfinished.duckdb"
@@ -209,6 +219,7 @@ def write_set(home: Path, history: CloseHistory) -> None:
     unfinished.rename(file)
     for month, target in _month_links(history).items():
         if not does_name(own / month, target):
+            check_link(own / month)
             (own / month).unlink(missing_ok=True)
             (own / month).symlink_to(target)
     sync_folder(own)
@@ -228,11 +239,13 @@ def _month_links(history: CloseHistory) -> dict[str, str]:
 def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
     """Write a database with tables instead of views, to carry away; return each table and its rows.
 
-    Raises `NothingPublished`, `ExportTargetTaken`, `ExportFolderMissing` and `ExportNotWritten`.
+    Raises `NothingPublished`, `PublishedDamaged`, `ExportTargetTaken`, `ExportFolderMissing` and
+    `ExportNotWritten`.
     """
     source = database_file(home)
     if not source.exists():
         raise NothingPublished(home)
+    _refuse_altered(home)
     if file.exists():
         raise ExportTargetTaken(file)
     if not file.absolute().parent.is_dir():
