@@ -1,8 +1,8 @@
 # Everything is installed into .venv and nothing outside it. A bare `make` explains the targets.
 
 PYTHON ?= python3.11
-# Test files that run at a time.
-JOBS ?= 2
+# Test files that run at a time: one more than two cores, for one of them often waits for another process.
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_HOME := var/demo

@@ -395,6 +395,7 @@ def test_reports_of_closed_months_are_the_published_ones(points, small):
     )
 
 
+@pytest.mark.slow
 def test_the_first_close_may_say_that_the_programme_begins_later(points, tmp_path):
     """DESIGN.md, section 6: what is earlier posts to the first month."""
     home = tmp_path / "home"
@@ -462,6 +463,7 @@ def test_what_comes_late_posts_to_the_first_open_month_and_is_marked(points, sma
     assert "all 7 come out the same" in ok(points("verify", "--full", home=home))
 
 
+@pytest.mark.slow
 def test_a_rule_changed_for_months_gone_by_shows_and_changes_nothing(small, tmp_path):
     """CASES.md, X14: in a copy of the project whose seeds say otherwise."""
     project, home = tmp_path / "project", tmp_path / "home"

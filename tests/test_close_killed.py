@@ -111,6 +111,7 @@ def test_the_close_after_all_that_killing_gives_the_same_bytes(often_killed, und
     assert len(list((often_killed.path / "runs").iterdir())) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["appended", "committed"])
 def test_on_postgresql_a_killed_close_has_happened_or_not(postgresql_server, tmp_path, step):
     """CASES.md, X4 and X19: the server itself takes back what was not committed."""

@@ -415,6 +415,7 @@ def test_the_ledger_holds_every_good_row_once_and_keeps_the_bad_ones(demo: Demo,
     assert not Transfer.objects.exclude(recorded_at=DEMO_RECORDED_AT, recorded_by="demo").exists()
 
 
+@pytest.mark.slow
 def test_the_ledger_has_the_same_entries_everywhere_and_is_made_once(points: Points, tmp_path: Path) -> None:
     heads = []
     for name, environment in (("a", {"TZ": "Pacific/Auckland", "LC_ALL": "C"}), ("b", {})):

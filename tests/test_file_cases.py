@@ -167,6 +167,7 @@ def test_a_build_reads_the_same_rows_each_with_its_file_and_line(sent, tmp_path,
     assert {file for (file,) in read.select("file").fetchall()} <= {name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_dbt_by_hand_reads_the_same_rows_or_refuses_the_file_too(sent, said_by_hand, name):
     """CASES.md, F1 to F20."""

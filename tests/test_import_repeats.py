@@ -383,6 +383,7 @@ def write_many(path: Path, first: int, last: int) -> Path:
     return write_transfers(path, rows, columns)
 
 
+@postgresql_in_ci
 def test_an_import_of_many_chunks_is_chained_and_in_file_order(ledger_home, tmp_path):
     """Repeated and bad rows among them, at the seams of the chunks too."""
     path = write_many(tmp_path / "many.csv", 0, MANY)
@@ -495,7 +496,7 @@ def test_overlapping_files_imported_at_once_add_each_transfer_once(ledger_home, 
     verify(ledger.settings)
 
 
-@postgresql_in_ci
+@pytest.mark.slow
 def test_the_airline_programme_imported_twice_is_there_once(airline, ledger_home):
     """CASES.md, F10, with real input: 288,336 transfers, 57 closures that give among them."""
     ledger = ledger_home.open()

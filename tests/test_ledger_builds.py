@@ -211,6 +211,7 @@ def test_a_ledger_with_other_entries_than_the_cut_is_refused(ledger_home, keep_c
         build_months(older.settings())
 
 
+@pytest.mark.slow
 def test_a_build_says_up_to_which_entry_the_ledger_is_in_it_and_one_of_files_remembers_none(tmp_path, points):
     home = LedgerHome(tmp_path / "home")
     record(home.open(), ledger_transfer("T1", "3"))

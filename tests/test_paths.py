@@ -124,6 +124,7 @@ def test_a_backup_below_such_folders_restores_the_same_ledger(closed, tmp_path):
     assert [balance.spendable_points for balance in page.rows] == [70]
 
 
+@pytest.mark.slow
 def test_a_build_reads_a_tree_of_files_by_what_is_in_them(points, tmp_path):
     """CASES.md, F18. What was listed and checked is what is read: `a[1].csv` is no pattern for `a1.csv`."""
     lake = tmp_path / "env=prod" / "year=2026" / "month=08"

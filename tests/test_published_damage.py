@@ -379,6 +379,7 @@ def test_a_link_that_is_lost_alone_is_made_again(copied):
     assert current_links(copied) == dict.fromkeys(CLOSED, "r1")
 
 
+@pytest.mark.slow
 def test_all_that_can_be_made_again_is_made_again_with_the_same_bytes(copied, undisturbed):
     """CASES.md, X9: nothing is left but the ledger, whose entries name the hash of every manifest."""
     for name in ("published", "runs", "cut"):

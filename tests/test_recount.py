@@ -360,6 +360,7 @@ def test_the_demo_is_built_as_it_is_recounted(points, tmp_path):
     assert find_differences(recount_of(ledger, months), database, months) == []
 
 
+@pytest.mark.slow
 def test_a_random_history_with_closes_is_built_as_it_is_recounted(tmp_path):
     random = Random(os.environ.get("POINTS_TEST_SEED", "2026"))
     home = LedgerHome(tmp_path / "home")

@@ -26,6 +26,8 @@ from ledger.models import AccountEvent, Close, StatusChange, Transfer
 from ledger.related_transfers import write_related
 from tests.conftest import PROJECT_ROOT, LedgerHome, run_dbt
 
+pytestmark = pytest.mark.slow
+
 SEEDS = [int(seed) for seed in os.environ.get("POINTS_TEST_SEED", "8 7").split()]
 CALENDARS = [("UTC", 1), ("America/New_York", 15), ("Europe/Berlin", 28)]
 MONTHS = ["2026-01", "2026-02", "2026-03", "2026-04", "2026-05", "2026-06"]
@@ -350,9 +352,7 @@ class Builder:
         )
 
 
-@pytest.fixture(
-    scope="module", params=[SEEDS[0], *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[1:])]
-)
+@pytest.fixture(scope="module", params=SEEDS)
 def builds(request, tmp_path_factory) -> Builds:
     folder = tmp_path_factory.mktemp("split")
     zone, start_day = CALENDARS[request.param % len(CALENDARS)]

@@ -389,7 +389,7 @@ def test_the_command_lists_shows_and_says_as_of_which_entry(ledger_home, points)
     assert transfers("T1", "--status", "approved").returncode == 2
 
 
-@postgresql_in_ci
+@pytest.mark.slow
 def test_a_real_build_answers_for_bucket_and_month(ledger_home, points):
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, *FIRST_ENTRIES, *LATER_ENTRIES)

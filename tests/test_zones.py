@@ -293,6 +293,7 @@ def of_machine(monkeypatch, zone: Zone) -> None:
     monkeypatch.setattr(zone_data, "_zones_of_machine", lambda name: [("/usr/share/zone", zone.offset_at)])
 
 
+@pytest.mark.slow
 def test_the_first_second_at_which_the_machines_zone_data_differ_is_told(monkeypatch):
     """CASES.md, X21."""
     casablanca = read_zone("Africa/Casablanca")
