@@ -288,6 +288,7 @@ def test_a_damaged_database_is_a_sentence_and_made_again(points, small, tmp_path
     assert "2026-03" in ok(points("months", home=home))
 
 
+@pytest.mark.slow
 def test_lost_publications_come_back_before_they_are_shown(points, small, tmp_path):
     """CASES.md, X9: the ledger knows them by their hash, and nothing more is closed for it."""
     home = tmp_path / "home"

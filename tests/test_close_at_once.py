@@ -54,6 +54,7 @@ def test_while_one_close_goes_on_another_is_told_who_it_is(copied):
     assert_sound(copied, NEW_REVISIONS)
 
 
+@pytest.mark.slow
 def test_two_closes_that_start_together_close_the_month_once(copied):
     """CASES.md, X6."""
     both = [copied.start("close", NEXT) for _ in range(2)]

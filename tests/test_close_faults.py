@@ -32,7 +32,7 @@ from tests.closed_programme import (
     refusal,
     wait_until_stopped,
 )
-from tests.conftest import PROJECT_ROOT, new_postgresql_database
+from tests.conftest import PROJECT_ROOT, in_ci_but, new_postgresql_database
 from tests.small_disks import SmallDisk, SmallFiles
 
 
@@ -65,13 +65,9 @@ SENTENCES = {
     "read back": "readers have what they had",
     "announced": "readers have what they had",
 }
-# The last before the commit.
-QUICK = ("announced",)
 
 
-@pytest.mark.parametrize(
-    "step", [pytest.param(step, marks=[] if step in QUICK else pytest.mark.slow) for step in SENTENCES]
-)
+@pytest.mark.parametrize("step", in_ci_but(["announced"], SENTENCES))
 def test_on_a_full_disk_a_close_has_not_happened_and_says_why(home_on_disk, disk, programme, step):
     """CASES.md, X5."""
     assert SENTENCES[step] in close_on_full_disk(home_on_disk, disk, step)

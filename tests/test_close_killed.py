@@ -30,7 +30,7 @@ from tests.closed_programme import (
     readers_see,
     wait_until_stopped,
 )
-from tests.conftest import new_postgresql_database
+from tests.conftest import in_ci_but, new_postgresql_database
 from tests.kept_build import KEPT_BUILD, keep_build
 
 
@@ -47,7 +47,7 @@ def build_of_next(often_killed, tmp_path_factory) -> Path:
     return keep_build(often_killed.path, tmp_path_factory.mktemp("build_of_next"))
 
 
-@pytest.mark.parametrize("step", BEFORE_COMMIT)
+@pytest.mark.parametrize("step", in_ci_but(["opened", "models built", "appended"], BEFORE_COMMIT))
 def test_killed_before_the_commit_a_close_has_not_happened(request, often_killed, programme, step):
     """CASES.md, X2 and X4. After the models, each takes the build that the first of them made."""
     home = often_killed

@@ -109,7 +109,7 @@ def without_ledger(request) -> Callable[[LedgerHome], LedgerHome]:
     return lose
 
 
-@postgresql_in_ci
+@pytest.mark.slow
 def test_a_build_is_of_the_ledger_as_it_was_frozen_and_anew_of_all_that_came(ledger_home):
     """CASES.md, X7 and X9, as far as a build goes."""
     ledger = ledger_home.open(clock=lambda: at(4, 2))

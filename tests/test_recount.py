@@ -871,6 +871,7 @@ def test_other_months_than_those_asked_for_are_passed_over(split, tmp_path):
     assert find_differences(split.whole_recount, database, MONTHS) != []
 
 
+@pytest.mark.slow
 def test_a_build_of_half_of_the_transfers_is_not_as_it_is_recounted(split):
     """Every test of dbt passes on it, for nothing contradicts anything."""
     half = split.builder.folder / "half"
