@@ -90,7 +90,10 @@ def test_parquet_and_a_chain_of_110_revocations_give_the_same_rows_on_spark(tmp_
 
     assert_same_rows(on_duckdb, on_spark)
     history = {row["transfer_id"]: row for row in on_spark["transfer_history"]}
-    assert len(history) == 115
+    assert len(history) == 117
+    (quarantined,) = on_spark["quarantined_transfers"]
+    assert (quarantined["transfer_id"], quarantined["rejection_code"]) == ("LINKED", "REVERSES")
+    assert history["AHEAD"]["unrevoked_points"] == "0.0000"
     assert {history[f"R-{step:03}"]["bucket"] for step in range(1, 111)} == {"reversal"}
     assert history["G-0"]["unrevoked_points"] == "100.0000"
     assert history["WAITED"]["status"] == "approved"
@@ -114,7 +117,8 @@ def write_relations(folder: Path, revocations: int) -> dict[str, str]:
     """Write one Parquet file for each relation that a setting can name; the settings that name them.
 
     G-0 is revoked, its revocation is revoked, and so on. LATE comes after the close of its month, in its last
-    second; GAP and FOLD occurred at a wall clock that Berlin skips, and one that it has twice.
+    second; GAP and FOLD occurred at a wall clock that Berlin skips, and one that it has twice. LINKED has a
+    link though it revokes nothing (CASES.md, R24); AHEAD is dated ahead, and UNDONE undoes it then (R26).
     """
     transfers = [
         ("G-0", "C-1", "give", "100", "rule_credit", "2026-01-20T12:00:00Z", "", "", "1"),
@@ -122,6 +126,9 @@ def write_relations(folder: Path, revocations: int) -> dict[str, str]:
         ("LATE", "C-2", "give", "12345678901234.5678", "rule_credit", "2026-02-14T22:59:59Z", "", "", "900"),
         ("GAP", "C-3", "give", "1", "rule_credit", "2026-03-29 02:30:00.25", "", "", "901"),
         ("FOLD", "C-3", "give", "1", "rule_credit", "2026-10-25 02:30:00", "", "", "902"),
+        ("LINKED", "C-3", "give", "1", "rule_credit", "2026-03-02T08:00:00Z", "", "G-0", "903"),
+        ("AHEAD", "C-4", "give", "5", "rule_credit", "2026-12-02T08:00:00Z", "", "", "904"),
+        ("UNDONE", "C-4", "deduct", "5", "revocation", "2026-12-02T08:00:00Z", "", "AHEAD", "905"),
     ]
     original = "G-0"
     for step in range(1, revocations + 1):
@@ -169,7 +176,8 @@ def write_relations(folder: Path, revocations: int) -> dict[str, str]:
             database.executemany(f"insert into {name} values ({', '.join('?' * len(rows[0]))})", rows)
             file = folder / f"{name}.parquet"
             if name == "transfers":
-                file = file / "style=give" / "rows.parquet"
+                # Named as the folder, which is all that Spark knows of it.
+                file = file / "style=give" / "transfers.parquet"
                 file.parent.mkdir(parents=True)
             database.execute(f"copy {name} to '{file}'")
     return {f"POINTS_{name.upper()}": f"{folder / name}.parquet" for name in relations}
