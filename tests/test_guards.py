@@ -7,6 +7,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -20,6 +21,7 @@ from ledger.guards import LedgerUnguarded, check_guards
 from ledger.models import Transfer
 from ledger.upkeep.backup import BackupNotWritten, BackupUnsound, back_up, restore
 from ledger.upkeep.verification import EntryAltered, LinkBroken
+from orchestration.published.soundness import find_damage
 from tests.closed_programme import NEXT, OLD, Home, readers_see, refusal
 from tests.conftest import LedgerHome
 
@@ -221,3 +223,18 @@ def test_a_head_that_was_kept_elsewhere_is_asked_for(copied):
     assert "ends at entry" in refusal(copied.points("verify", "--head", f"{entry_id + 9}:{digest}"))
     for no_head in (str(entry_id), f"0:{digest}", f"{entry_id}:{digest.upper()}x", "x:y"):
         assert copied.points("verify", "--head", no_head).returncode == 2
+
+
+def test_a_manifest_is_held_against_its_close_and_the_month_before(copied):
+    """CASES.md, S15."""
+    history = copied.history()
+    assert list(find_damage(copied.path, history)) == []
+    first, second = history.closes
+    totals = replace(history, closes=(first, replace(second, control_totals={})))
+    assert [damage.finding for damage in find_damage(copied.path, totals)] == [
+        "has other control totals than the ledger's close entry"
+    ]
+    before = replace(history, closes=(replace(first, manifest_sha256="0" * 64), second))
+    assert "does not name the manifest of the month before" in [
+        damage.finding for damage in find_damage(copied.path, before)
+    ]
