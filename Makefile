@@ -10,14 +10,16 @@ DEMO_HOME := var/demo
 DEMO := POINTS_HOME=$(DEMO_HOME) POINTS_TRANSFERS= POINTS_DATABASE_URL= POINTS_PROGRAMME_NAME="Demo programme"
 # The home that `make dev` works in: what the environment or .env says, else the demo's.
 DEV_HOME := $(or $(POINTS_HOME),$(shell sed -n 's/^POINTS_HOME=//p' .env 2>/dev/null))
+RESOLVE := uv pip compile pyproject.toml --python-version 3.11 --universal --no-strip-extras --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
 DAGSTER_HOME ?= $(abspath $(or $(DEV_HOME),$(DEMO_HOME)))/dagster
 
-.PHONY: help setup report test lint dev bench lock required-tests spark
+.PHONY: help setup setup-dev report test lint dev bench lock required-tests spark
 
 help:  ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(VENV)/installed  ## install what is needed into .venv; does nothing where it is there
+setup: $(VENV)/installed  ## install what runs it into .venv; does nothing where it is there
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; name it with: make PYTHON=/path/to/python3.11 setup"; exit 1; }
@@ -26,15 +28,21 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+setup-dev: $(VENV)/installed-dev  ## add what `make test` and `make lint` need
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
 report: setup  ## make the demo programme, close its months, show the newest report and where its files are
 	@$(DEMO) $(BIN)/points demo
 	@$(DEMO) $(BIN)/points close --through 2026-10
 	@$(DEMO) $(BIN)/points report 2026-10
 
-test: setup  ## run the tests; slow ones only in CI
+test: setup-dev  ## run the tests; slow ones only in CI
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(CI),,-m "not slow") $(TESTS)
 
-lint: setup  ## check Python and SQL
+lint: setup-dev  ## check Python and SQL
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint dbt_project tests/data
@@ -45,7 +53,7 @@ dev: setup  ## start Dagster on localhost, over the demo unless POINTS_HOME says
 	@$(BIN)/python -m orchestration.dbt_manifest
 	$(if $(DEV_HOME),,$(DEMO)) DAGSTER_HOME=$(DAGSTER_HOME) $(BIN)/dagster dev --host 127.0.0.1
 
-bench: setup  ## measure against plain DuckDB SQL in the same run
+bench: setup-dev  ## measure against plain DuckDB SQL in the same run
 	$(BIN)/python -m benchmarks
 
 required-tests: setup  ## rewrite the list of tests that no build may miss (a reviewed change)
@@ -55,6 +63,7 @@ required-tests: setup  ## rewrite the list of tests that no build may miss (a re
 spark: setup  ## add the optional dependencies for the Spark target
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-spark.lock
 
-lock:  ## resolve the dependencies anew into requirements.lock and requirements-spark.lock (needs uv)
-	uv pip compile pyproject.toml --extra dev --python-version 3.11 --universal --no-strip-extras --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
-	uv pip compile pyproject.toml --extra spark --python-version 3.11 --universal --no-strip-extras --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command "make lock" --constraint requirements.lock --output-file requirements-spark.lock
+lock:  ## resolve the dependencies anew into requirements.lock, requirements-dev.lock and requirements-spark.lock (needs uv)
+	$(RESOLVE) --extra build --output-file requirements.lock
+	$(RESOLVE) --extra build --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	$(RESOLVE) --extra spark --constraint requirements-dev.lock --output-file requirements-spark.lock
