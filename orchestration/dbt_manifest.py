@@ -20,7 +20,7 @@ BUILD_DATABASE_NAME = "build.duckdb"
 
 
 def definitions_folder() -> Path:
-    """Where this checkout's parse is kept, for Dagster's definitions and for the first run of a home.
+    """Where this checkout's manifest is kept for Dagster's definitions.
 
     It is apart from that of a ``dbt build`` by hand, which rewrites its own while it runs.
     """

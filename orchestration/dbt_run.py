@@ -3,16 +3,14 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
-from orchestration.dbt_project import is_parse_of, mark_parse, parse_sha256
 
 
 @dataclass(frozen=True)
@@ -43,22 +41,6 @@ class DbtFailed(PointsError):
 def target_folder(folder: Path) -> Path:
     """Where dbt leaves its artifacts when it runs with ``folder``."""
     return folder / "target"
-
-
-def hand_on_parse(earlier: Iterable[Path], folder: Path) -> None:
-    """Give a run the first of dbt's ``earlier`` parses that is of the very same project, if any.
-
-    Of another, dbt would parse anew only what changed, and it trusts its memory too far: after a mart had
-    lost a column, it held the mart to the contract that named it (CASES.md, X23).
-    """
-    project = parse_sha256()
-    mark_parse(folder, project)
-    for parse in earlier:
-        parsed = target_folder(parse) / "partial_parse.msgpack"
-        if is_parse_of(parse, project) and parsed.exists():
-            target_folder(folder).mkdir()
-            shutil.copyfile(parsed, target_folder(folder) / parsed.name)
-            return
 
 
 def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[NodeProgress]:

@@ -12,11 +12,12 @@ from ledger.disk import why_not_written
 from ledger.errors import PointsError
 from ledger.files.transfer_rows import write_transfer_rows
 from ledger.settings import Settings
-from orchestration.dbt_manifest import BUILD_DATABASE_NAME, definitions_folder
+from orchestration.dbt_manifest import BUILD_DATABASE_NAME
+from orchestration.dbt_parse import hand_on_parse, keep_parse
+from orchestration.dbt_project import parse_sha256
 from orchestration.dbt_run import (
     DbtFailed,
     NodeProgress,
-    hand_on_parse,
     read_statuses,
     stream_dbt,
     target_folder,
@@ -64,7 +65,8 @@ def new_run_folder(home: Path) -> Path:
     earlier = sorted(path for path in runs.iterdir() if path.name.isdigit())
     folder = runs / f"{int(earlier[-1].name) + 1 if earlier else 1:06d}"
     folder.mkdir()
-    hand_on_parse([*earlier[-1:], definitions_folder()], folder)
+    # For this user alone, so that nobody else says what dbt has parsed.
+    target_folder(folder).mkdir(mode=0o700)
     return folder
 
 
@@ -101,14 +103,22 @@ def dbt_environment(settings: Settings, through: str | None, run_folder: Path) -
     }
 
 
-def stream_build(environment: Mapping[str, str], run_folder: Path) -> Iterator[NodeProgress]:
+def stream_build(
+    environment: Mapping[str, str], run_folder: Path, parses_anew: bool = False
+) -> Iterator[NodeProgress]:
     """Build and test all models in a run's folder; yield each as dbt finishes it.
 
-    Raises `DbtFailed`, and `ContractBroken` where a mart is not what its readers are promised.
+    With ``parses_anew``, for what is final, nothing but the project's own files says what is run: no earlier
+    parse is taken (CASES.md, S21). Raises `DbtFailed`, and `ContractBroken` where a mart is not what its
+    readers are promised.
     """
     database = build_database(run_folder)
+    project = parse_sha256()
+    parsing = ["--no-partial-parse"] if parses_anew else []
+    if not parses_anew:
+        hand_on_parse(target_folder(run_folder))
     try:
-        yield from stream_dbt(dbt_arguments(), environment, run_folder)
+        yield from stream_dbt([*dbt_arguments(), *parsing], environment, run_folder)
     except DbtFailed:
         # Where a mart lost a column, what reads it fails; the mart is what is to be mended. A database that
         # dbt was killed over says nothing.
@@ -116,13 +126,17 @@ def stream_build(environment: Mapping[str, str], run_folder: Path) -> Iterator[N
             check_contract(database, is_finished=False)
         raise
     check_contract(database)
+    keep_parse(target_folder(run_folder), project)
 
 
 def run_build(
-    environment: Mapping[str, str], run_folder: Path, report: Callable[[NodeProgress], None]
+    environment: Mapping[str, str],
+    run_folder: Path,
+    report: Callable[[NodeProgress], None],
+    parses_anew: bool = False,
 ) -> dict[str, str]:
     """Build and test all models (`stream_build`); return what came of each, by unique id."""
-    for step in stream_build(environment, run_folder):
+    for step in stream_build(environment, run_folder, parses_anew):
         report(step)
     return read_statuses(target_folder(run_folder))
 

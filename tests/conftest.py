@@ -25,7 +25,6 @@ from django.db import connection, connections
 from ledger.database import Ledger, open_ledger
 from ledger.models import LEDGER_TABLES, Transfer
 from ledger.settings import Settings
-from orchestration.dbt_manifest import read_manifest
 from tests.ready_command import ForkedDbt, ReadyCommand, fork_dbt
 from tests.small_disks import DISKS, SmallDisk, SmallFiles
 
@@ -50,8 +49,8 @@ LONGEST = [
         "test_dagster_close",
     ),
 ]
-# Commands that let dbt build.
-_BUILDS = {"build", "close", "verify"}
+# Parses of dbt that the tests keep, and none of whoever runs them.
+os.environ["XDG_CACHE_HOME"] = str(PROJECT_ROOT / "target" / "test_cache")
 POINTS = Path(sys.executable).with_name("points")
 Points = Callable[..., subprocess.CompletedProcess]
 
@@ -84,8 +83,6 @@ def run_points(
     """Run ``points`` in ``folder``, with this process's environment and no ``POINTS_`` settings but these."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
     arguments = [os.fsdecode(argument) for argument in arguments]
-    if _BUILDS.intersection(arguments):
-        _parse_once()
     if all(name.startswith("POINTS_") for name in settings):
         return ready_command().run(arguments, {**environment, **settings}, folder)
     # Of a zone, a language or a path, Python makes something when it starts.
@@ -98,12 +95,6 @@ def run_points(
         encoding="utf-8",
         check=False,
     )
-
-
-@cache
-def _parse_once() -> None:
-    """Let dbt parse the project before the first run of a home, once for all homes of all test processes."""
-    read_manifest()
 
 
 @cache

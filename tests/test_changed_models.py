@@ -4,9 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -15,9 +17,9 @@ import yaml
 
 from ledger.closes import ClosedMonth
 from orchestration import dbt_project, runs
+from orchestration.build import build_months
 from orchestration.close.closing import close_months
 from orchestration.close.comparison import compare_files
-from orchestration.dbt_manifest import definitions_folder
 from orchestration.dbt_project import mark_parse, models_sha256, parse_sha256
 from orchestration.dbt_run import DbtFailed, stream_dbt
 from orchestration.descriptions import comment_on
@@ -60,33 +62,118 @@ def project(tmp_path, monkeypatch) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     monkeypatch.setattr(dbt_project, "PROJECT_ROOT", root)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(runs, "stream_dbt", leave_parse)
+    monkeypatch.setattr(runs, "check_contract", lambda database: None)
     return root
 
 
-def begin_run(home: Path) -> bytes | None:
-    """Begin a run and leave a parse in it; return the one that it was given, if any."""
-    parsed = new_run_folder(home) / "target/partial_parse.msgpack"
-    given = parsed.read_bytes() if parsed.exists() else None
-    parsed.parent.mkdir(exist_ok=True)
-    parsed.write_bytes(parsed.parent.parent.name.encode())
-    return given
+def run_once(home: Path, parses_anew: bool = False) -> bytes | None:
+    """Let a run build and leave a parse, its name, behind; return the one that dbt was given, if any."""
+    run_folder = new_run_folder(home)
+    given = list(stream_build({}, run_folder, parses_anew))
+    return given[0] if given else None
+
+
+def leave_parse(arguments: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[bytes]:
+    """In place of dbt: yield the parse that it would take, and leave one as it does."""
+    parsed = folder / "target/partial_parse.msgpack"
+    if parsed.exists() and "--no-partial-parse" not in arguments:
+        yield parsed.read_bytes()
+    parsed.write_bytes(folder.name.encode())
 
 
 def test_a_parse_is_handed_on_while_the_project_stays_the_same(project, tmp_path):
-    """CASES.md, X23."""
-    assert [begin_run(tmp_path / "home") for _ in range(3)] == [None, b"000001", b"000002"]
+    """CASES.md, X23: to other homes too."""
+    assert [run_once(tmp_path / "home") for _ in range(3)] == [None, b"000001", b"000002"]
+    assert run_once(tmp_path / "another") == b"000003"
 
 
-def test_a_homes_first_run_takes_the_parse_of_its_checkout(project, tmp_path, monkeypatch):
-    """CASES.md, X23: as `make dev` left it, and that of no other project."""
-    monkeypatch.setenv("DBT_TARGET_PATH", str(tmp_path / "target"))
-    parse = definitions_folder()
-    (parse / "target").mkdir(parents=True)
-    (parse / "target/partial_parse.msgpack").write_bytes(b"definitions")
-    mark_parse(parse, parse_sha256())
-    assert [begin_run(tmp_path / "home") for _ in range(2)] == [b"definitions", b"000001"]
-    change_a_model(project)
-    assert begin_run(tmp_path / "another") is None
+def test_what_is_final_takes_no_parse(project, tmp_path):
+    """CASES.md, S21: it leaves one to builds."""
+    run_once(tmp_path / "home")
+    assert run_once(tmp_path / "home", parses_anew=True) is None
+    assert run_once(tmp_path / "home") == b"000002"
+
+
+def test_a_close_and_a_full_verification_are_what_is_final(copied, monkeypatch):
+    """CASES.md, S21: a build may take a parse."""
+    settings, asked = copied.settings(), []
+
+    def fail(arguments, environment, folder):
+        asked.append("--no-partial-parse" in arguments)
+        raise DbtFailed("stopped")
+
+    monkeypatch.setattr(runs, "stream_dbt", fail)
+    for act in (close_months, partial(verify_all, full=True), build_months):
+        with pytest.raises(DbtFailed, match="stopped"):
+            act(settings)
+    assert asked == [True, True, False]
+
+
+def make_a_parse_of_a_home(kept: Path, home: Path) -> None:
+    """What earlier releases took, mark and all."""
+    parsed = home / "runs/000001/target/partial_parse.msgpack"
+    parsed.write_bytes(b"theirs")
+    mark_parse(parsed.parent.parent, parse_sha256())
+    kept.unlink()
+
+
+def alter_the_kept_parse(kept: Path, home: Path) -> None:
+    kept.write_bytes(kept.read_bytes() + b"more")
+
+
+def let_others_write_it(kept: Path, home: Path) -> None:
+    kept.parent.chmod(0o770)
+
+
+def give_it_to_another_user(kept: Path, home: Path) -> None:
+    os.chown(kept.parent, 12345, -1)
+
+
+def make_it_a_link(kept: Path, home: Path) -> None:
+    kept.rename(home / "theirs")
+    kept.symlink_to(home / "theirs")
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        make_a_parse_of_a_home,
+        alter_the_kept_parse,
+        let_others_write_it,
+        pytest.param(
+            give_it_to_another_user,
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="Only root may give a folder away."),
+        ),
+        make_it_a_link,
+    ],
+)
+def test_a_parse_that_others_could_have_written_is_not_taken(project, tmp_path, attack):
+    """CASES.md, S21."""
+    home = tmp_path / "home"
+    run_once(home)
+    (kept,) = (tmp_path / "cache/outstanding-points/parses").iterdir()
+    attack(kept, home)
+    assert run_once(home) is None
+
+
+def test_a_parse_in_a_folder_that_others_may_write_to_is_not_kept(project, tmp_path, monkeypatch):
+    """CASES.md, S21."""
+
+    def open_to_others(arguments, environment, folder):
+        yield from leave_parse(arguments, environment, folder)
+        (folder / "target").chmod(0o777)
+
+    monkeypatch.setattr(runs, "stream_dbt", open_to_others)
+    assert [run_once(tmp_path / "home") for _ in range(2)] == [None, None]
+
+
+def test_of_parses_the_newest_few_are_kept(project, tmp_path):
+    for number in range(12):
+        (project / "dbt_project/models/marts/balances.sql").write_text(f"select {number} as points")
+        run_once(tmp_path / "home")
+    assert len(list((tmp_path / "cache/outstanding-points/parses").iterdir())) == 8
 
 
 def change_a_model(project: Path) -> None:
@@ -113,29 +200,28 @@ def change_the_profile(project: Path) -> None:
     "change", [change_a_model, add_a_test, drop_a_description, rename_a_seed, change_the_profile]
 )
 def test_a_parse_of_other_files_is_never_handed_on(project, tmp_path, change):
-    """CASES.md, X23: nor is that of the first project once more, after a run of the other."""
-    begin_run(tmp_path / "home")
+    """CASES.md, X23: that of the first project is, once more, and none of the other's."""
+    run_once(tmp_path / "home")
     first = tmp_path / "first"
     shutil.copytree(project, first)
     change(project)
-    assert begin_run(tmp_path / "home") is None
+    assert run_once(tmp_path / "home") is None
     shutil.rmtree(project)
     first.rename(project)
-    assert begin_run(tmp_path / "home") is None
-    assert begin_run(tmp_path / "home") == b"000003"
+    assert run_once(tmp_path / "home") == b"000001"
 
 
 def test_a_parse_of_the_same_files_elsewhere_or_by_another_dbt_is_not_handed_on(
     project, tmp_path, monkeypatch
 ):
     """CASES.md, X23: dbt remembers paths, and another version parses otherwise."""
-    begin_run(tmp_path / "home")
+    run_once(tmp_path / "home")
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(project, elsewhere)
     monkeypatch.setattr(dbt_project, "PROJECT_ROOT", elsewhere)
-    assert begin_run(tmp_path / "home") is None
+    assert run_once(tmp_path / "home") is None
     monkeypatch.setattr(dbt_project, "version", lambda name: "1.11.99")
-    assert begin_run(tmp_path / "home") is None
+    assert run_once(tmp_path / "home") is None
 
 
 def test_the_hash_of_the_models_changes_with_models_alone(project):

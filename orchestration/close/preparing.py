@@ -194,7 +194,7 @@ def _run_dbt(
         report(BuildProgress("models", step.name, step.position, step.total))
         fail_point("test passed" if step.resource_type == "test" else "model built")
 
-    return run_build(environment, run_folder, follow)
+    return run_build(environment, run_folder, follow, parses_anew=True)
 
 
 def _recount(

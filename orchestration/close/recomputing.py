@@ -114,6 +114,7 @@ def _compute(
         environment,
         run_folder,
         lambda step: report(BuildProgress("models", step.name, step.position, step.total)),
+        parses_anew=True,
     )
     folders = {closed.report_month: prepared_folder(run_folder) / closed.name for closed in closes}
     try:
