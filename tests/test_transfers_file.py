@@ -3,12 +3,14 @@
 import gzip
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from ledger.files import transfer_rows
+from ledger.files.file_rows import LONGEST_ROW
 from ledger.files.transfer_rows import write_transfer_rows
 from ledger.files.transfers_file import TransfersFileRefused, check_transfers, list_files
 from tests.conftest import NEEDED, read_rows, transfer, write_transfers
@@ -17,11 +19,16 @@ HEADER = ",".join(NEEDED)
 ROW = "T-1,C-1,give,100,rule_credit,2026-03-10T12:00:00Z"
 
 
-def refusal(location: Path) -> TransfersFileRefused:
+def refusal(location: Path, look: Callable[[str], object] = check_transfers) -> TransfersFileRefused:
     with pytest.raises(TransfersFileRefused) as caught:
-        check_transfers(str(location))
+        look(str(location))
     assert str(location) in caught.value.sentence
     return caught.value
+
+
+def refusal_in_a_build(location: Path) -> TransfersFileRefused:
+    """What shows only when the file is read."""
+    return refusal(location, lambda name: write_transfer_rows(name, location.with_suffix(".rows")))
 
 
 def test_an_empty_file_is_refused(tmp_path):
@@ -41,29 +48,56 @@ def test_utf_16_is_refused(tmp_path, encoding):
 def test_a_file_that_ends_inside_a_row_is_refused(tmp_path, ending):
     """CASES.md, F9."""
     (tmp_path / "a.csv").write_text(f"{HEADER}\n{ROW}\n{ending}", encoding="utf-8")
-    assert refusal(tmp_path / "a.csv").code == "TRUNCATED"
+    assert refusal_in_a_build(tmp_path / "a.csv").code == "TRUNCATED"
     with gzip.open(tmp_path / "b.csv.gz", "wt", encoding="utf-8") as file:
         file.write(f"{HEADER}\n{ROW}\n{ending}")
-    assert refusal(tmp_path / "b.csv.gz").code == "TRUNCATED"
+    assert refusal_in_a_build(tmp_path / "b.csv.gz").code == "TRUNCATED"
 
 
 def test_a_compressed_file_that_breaks_off_is_refused(tmp_path):
     """CASES.md, F9."""
     whole = gzip.compress(f"{HEADER}\n{ROW}\n".encode() * 1000)
     (tmp_path / "a.csv.gz").write_bytes(whole[: len(whole) // 2])
-    assert refusal(tmp_path / "a.csv.gz").code == "TRUNCATED"
+    assert refusal_in_a_build(tmp_path / "a.csv.gz").code == "TRUNCATED"
 
 
 def test_a_last_row_without_a_line_end_is_whole_when_its_fields_are(tmp_path):
     """CASES.md, F9."""
     (tmp_path / "a.csv").write_text(f"{HEADER}\n{ROW}", encoding="utf-8")
-    assert check_transfers(str(tmp_path / "a.csv")) == [tmp_path / "a.csv"]
+    write_transfer_rows(str(tmp_path / "a.csv"), tmp_path / "rows")
+    assert duckdb.read_parquet(str(tmp_path / "rows" / "000001.parquet")).shape[0] == 1
 
 
-def test_an_open_quote_at_the_end_of_a_long_file_is_refused(tmp_path):
+@pytest.mark.parametrize("length", [200_000, 1_500_000])
+def test_an_open_quote_at_the_end_of_a_long_file_is_refused(tmp_path, length):
     """CASES.md, F8 and F9."""
-    (tmp_path / "a.csv").write_text(f'{HEADER}\n"T-1,{"x" * 200_000}', encoding="utf-8")
-    assert refusal(tmp_path / "a.csv").code == "QUOTE"
+    (tmp_path / "a.csv").write_text(f'{HEADER}\n"T-1,{"x" * length}', encoding="utf-8")
+    assert refusal_in_a_build(tmp_path / "a.csv").code == "TRUNCATED"
+    (tmp_path / "b.csv").write_text(f'"{"x" * length}', encoding="utf-8")
+    assert refusal_in_a_build(tmp_path / "b.csv").code == "HEADER"
+
+
+def test_a_row_of_any_kind_that_is_too_long_is_refused_before_it_is_held_in_memory(tmp_path):
+    """CASES.md, S32: one field, one of many lines, and a value of Parquet; at the limit it is read."""
+    start = f"{HEADER},comment\n{ROW},"
+    room = LONGEST_ROW - len(f"{ROW},\n")
+    texts = {
+        "one field": "x" * (room + 1),
+        "many lines": '"' + ("x" * 1022 + "\n") * (room // 1023 + 1) + '"',
+        "the limit": "x" * room,
+    }
+    for name, text in texts.items():
+        with gzip.open(tmp_path / f"{name}.csv.gz", "wt", encoding="utf-8", newline="") as file:
+            file.write(f"{start}{text}\n{ROW.replace('T-1', 'T-2')},\n")
+    columns = ", ".join(f"'{value}' as {name}" for name, value in zip(NEEDED, ROW.split(","), strict=True))
+    for name, length in {"one field": room + 1_000, "the limit": LONGEST_ROW // 2}.items():
+        duckdb.sql(f"select {columns}, repeat('x', {length}) as comment").write_parquet(
+            str(tmp_path / f"{name}.parquet")
+        )
+    for name in ("one field.csv.gz", "many lines.csv.gz", "one field.parquet"):
+        assert refusal_in_a_build(tmp_path / name).code == "ROW_LENGTH"
+    for number, name in enumerate(("the limit.csv.gz", "the limit.parquet")):
+        write_transfer_rows(str(tmp_path / name), tmp_path / f"rows {number}")
 
 
 @pytest.mark.parametrize(

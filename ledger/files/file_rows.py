@@ -8,7 +8,6 @@ told apart later. The import reads by it, and a build of raw files; for a `dbt b
 import csv
 import hashlib
 import io
-import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +31,12 @@ from ledger.files.transfers_file import (
 
 # Fields beyond the header's that DuckDB is told of; rows with more are rewritten first.
 _SURPLUS_FIELDS = 4
+# How long a row may be, its line ends included, in bytes. No row of transfers comes near it, and a file of
+# 1.5 MB may unpack to one field of 1.5 GB. A freeze reads comments back, each quote of them doubled, with
+# lines of up to 32 MiB, so 8 MiB at most may stand in a row.
+LONGEST_ROW = 8 * 1024 * 1024
+# Python's reader takes fields of 131,072 characters unless it is told otherwise, once for the process.
+csv.field_size_limit(LONGEST_ROW)
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _INTEGERS = (
     *("tinyint", "smallint", "integer", "bigint", "hugeint"),
@@ -258,8 +263,9 @@ class _Text:
 
 
 def _scan(sent: SentFile, column_count: int) -> _Text:
-    """Look at every byte of a CSV file; raise where they are no UTF-8 (F3) or a quote never closes (F8)."""
-    line_ends = quotes = 0
+    """Look at every byte of a CSV file; raise where they are no UTF-8 (F3), a line is longer than a row may
+    be, or a quote never closes (F8)."""
+    line_ends = quotes = line_length = 0
     ends_with_return = False
     rest = block = b""
     for block in blocks(sent):
@@ -268,6 +274,15 @@ def _scan(sent: SentFile, column_count: int) -> _Text:
         block = rest + block
         rest = _undecoded_end(sent, block, line_ends)
         block = block[: len(block) - len(rest)]
+        # A block is shorter than a row may be, so of its lines only the first can be too long.
+        first_end = min((end for end in map(block.find, (b"\n", b"\r")) if end >= 0), default=len(block))
+        if line_length + first_end > LONGEST_ROW:
+            raise _too_long(sent, f"line {line_ends + 1:,}")
+        line_length = (
+            line_length + len(block)
+            if first_end == len(block)
+            else len(block) - 1 - max(map(block.rfind, (b"\n", b"\r")))
+        )
         line_ends += _count_line_ends(block)
         ends_with_return = block.endswith(b"\r")
         quotes += block.count(b'"')
@@ -293,6 +308,15 @@ def _undecoded_end(sent: SentFile, block: bytes, line_ends: int) -> bytes:
             raise _not_utf_8(sent, line_ends + _count_line_ends(block[: error.start]) + 1) from None
         return block[error.start :]
     return b""
+
+
+def _too_long(sent: SentFile, where: str) -> TransfersFileRefused:
+    return TransfersFileRefused(
+        "ROW_LENGTH",
+        str(sent),
+        f"has a row of more than {LONGEST_ROW:,} bytes in {where}",
+        "shorten its values, or look for a quote before it that does not close where it should",
+    )
 
 
 def _not_utf_8(sent: SentFile, line: int) -> TransfersFileRefused:
@@ -339,22 +363,12 @@ def _lines(sent: SentFile) -> Iterator[str]:
 
 def _row_starts(sent: SentFile) -> Iterator[int]:
     """The line at which the header begins, and then each row; blank lines are none."""
-    with _fields_of_any_size():
-        rows = csv.reader(_lines(sent))
-        end_of_last = 0
-        for row in rows:
-            if row:
-                yield end_of_last + 1
-            end_of_last = rows.line_num
-
-
-@contextmanager
-def _fields_of_any_size() -> Iterator[None]:
-    limit = csv.field_size_limit(sys.maxsize)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)
+    rows = csv.reader(_lines(sent))
+    end_of_last = 0
+    for row in rows:
+        if row:
+            yield end_of_last + 1
+        end_of_last = rows.line_num
 
 
 def _read_csv(
@@ -405,32 +419,53 @@ def _rewritten(sent: SentFile, column_count: int) -> Iterator[tuple[Path, int]]:
     """The same rows in a file that DuckDB's strict reader takes, with one kind of line end and few surplus
     fields; and how many bytes its longest row may take, which holds a field of any size (F16, F20).
 
-    Raises `TransfersFileRefused` where a quoted field goes on behind its closing quote.
+    Raises `TransfersFileRefused` where a quoted field goes on behind its closing quote, and for a row that is
+    too long.
     """
     most = column_count + _SURPLUS_FIELDS
     longest_line = LONGEST_LINE
-    with tempfile.TemporaryDirectory(prefix="points_") as folder, _fields_of_any_size():
+    with tempfile.TemporaryDirectory(prefix="points_") as folder:
         plain_file = Path(folder) / "rows.csv"
-        try:
-            with open(plain_file, "w", encoding="utf-8", newline="") as written:
-                writer = csv.writer(written)
-                rows = csv.reader(_lines(sent), strict=True)
-                for row in filter(None, rows):
-                    kept = row[: most - 1]
-                    if len(row) >= most:
-                        kept.append(",".join(row[most - 1 :]))
-                    writer.writerow(kept)
-                    # Each quote is doubled, and each field may have two around it and a comma behind it.
-                    size = sum(len(field.encode()) + field.count('"') + 3 for field in kept)
-                    longest_line = max(longest_line, size)
-        except csv.Error:
-            raise TransfersFileRefused(
-                "QUOTE",
-                str(sent),
-                f"has a field in line {rows.line_num:,} that goes on behind its closing quote",
-                "double the quotes within it",
-            ) from None
+        with open(plain_file, "w", encoding="utf-8", newline="") as written:
+            writer = csv.writer(written)
+            for row in filter(None, _rows(sent)):
+                kept = row[: most - 1]
+                if len(row) >= most:
+                    kept.append(",".join(row[most - 1 :]))
+                writer.writerow(kept)
+                # Each quote is doubled, and each field may have two around it and a comma behind it.
+                size = sum(len(field.encode()) + field.count('"') + 3 for field in kept)
+                longest_line = max(longest_line, size)
         yield plain_file, longest_line
+
+
+def _rows(sent: SentFile) -> Iterator[list[str]]:
+    """The rows of a CSV file, the header too, as Python's strict reader finds them; blank lines are empty.
+
+    Raises `TransfersFileRefused` before a row longer than `LONGEST_ROW` is held in memory.
+    """
+    first_line, length = 1, 0
+
+    def lines() -> Iterator[str]:
+        nonlocal length
+        for line in _lines(sent):
+            length += len(line.encode())
+            if length > LONGEST_ROW:
+                raise _too_long(sent, f"the lines from {first_line:,} on")
+            yield line
+
+    rows = csv.reader(lines(), strict=True)
+    try:
+        for row in rows:
+            yield row
+            first_line, length = rows.line_num + 1, 0
+    except csv.Error:
+        raise TransfersFileRefused(
+            "QUOTE",
+            str(sent),
+            f"has a field in line {rows.line_num:,} that goes on behind its closing quote",
+            "double the quotes within it",
+        ) from None
 
 
 def _check_last_row(database: duckdb.DuckDBPyConnection, sent: SentFile, column_count: int) -> None:
@@ -484,9 +519,17 @@ def _load_parquet(
             from {read_parquet(sent.content, row_numbers=True)}
             """
         )
+        _check_row_lengths(database, sent, shape)
+    except duckdb.OutOfMemoryException as error:
+        raise TransfersFileRefused(
+            "ROW_LENGTH",
+            str(sent),
+            "has values, or groups of rows, that take more memory than a file may",
+            "shorten its values, or write it in smaller groups of rows",
+        ) from error
     except (duckdb.Error, UnicodeDecodeError) as error:
         # What is damaged shows as errors of any kind, a column's name that is no text among them.
-        if "No space left" in str(error) or isinstance(error, duckdb.OutOfMemoryException):
+        if "No space left" in str(error):
             raise
         raise TransfersFileRefused(
             "PARQUET",
@@ -495,6 +538,16 @@ def _load_parquet(
             "write or transfer it again",
         ) from error
     return tuple(filter(None, ours))
+
+
+def _check_row_lengths(database: duckdb.DuckDBPyConnection, sent: SentFile, shape: FileShape) -> None:
+    """Refuse a Parquet file with a row longer than a CSV file's may be."""
+    length = " + ".join(f"coalesce(strlen({name}), 0)" for name in shape.columns)
+    (row,) = database.execute(
+        f"select min(row_number) from sent_rows where {length} > {LONGEST_ROW}"
+    ).fetchone()
+    if row is not None:
+        raise _too_long(sent, f"row {row:,}")
 
 
 def _count_values(database: duckdb.DuckDBPyConnection, sent: SentFile) -> tuple[int, dict[str, int]]:

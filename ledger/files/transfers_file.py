@@ -1,17 +1,15 @@
 """Looks at files of raw transfers before anything is built from them: are they what their names say?
 
-Only what shows at a file's ends is looked at here, so that it costs the same for any size. Rows are judged by
-the staging models, and a file that falls apart within is refused by the reader (CASES.md, F1 to F14).
+Only what shows at a file's ends is looked at here, so that it costs the same for any size. What stands in it
+is for the reader to refuse (`ledger.files.file_rows`; CASES.md, F1 to F14), and rows are for the models.
 """
 
-import csv
 import glob
 import gzip
 import io
 import os
 import stat
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
@@ -57,12 +55,7 @@ def check_transfers(location: str) -> list[Path]:
     """
     files = list_files(location)
     for file in map(sent_file, files):
-        _check_kind(file)
-        if is_parquet(file):
-            _check_parquet(file)
-        else:
-            _check_csv_head(file)
-            _check_csv_end(file)
+        check_file(file)
     return files
 
 
@@ -225,31 +218,3 @@ def _read(file: SentFile, read: Callable[[], bytes]) -> bytes:
         raise TransfersFileRefused(
             "TRUNCATED", str(file), "breaks off before its end or is damaged", "transfer it again"
         ) from None
-
-
-def _check_csv_end(file: SentFile) -> None:
-    """A file may lack its last line end, but not the rest of its last row (CASES.md, F9)."""
-    if is_gzip(file):
-        last = deque(blocks(file), maxlen=1).pop()
-    else:
-        with open(file.content, "rb") as stream:
-            stream.seek(-1, io.SEEK_END)
-            last = stream.read(1)
-    if last.endswith((b"\n", b"\r")):
-        return
-    with io.TextIOWrapper(opened(file), encoding="utf-8-sig", errors="replace", newline="") as stream:
-        rows = csv.reader(stream)
-        header = next(rows)
-        try:
-            (last_row,) = deque(rows, maxlen=1) or [header]
-        except csv.Error:
-            raise TransfersFileRefused(
-                "QUOTE", str(file), "has a quote that opens and never closes", "close it or double it"
-            ) from None
-    if len(last_row) < len(header):
-        raise TransfersFileRefused(
-            "TRUNCATED",
-            str(file),
-            f"ends inside its last row, after {len(last_row)} of {len(header)} fields",
-            "send it again, whole",
-        )
