@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from console.tables import Screen
 from ledger.files.imports import ImportProgress, ImportRefused, ImportResult
 from ledger.files.quarantine import OpenRow
+from ledger.shown_text import shown
 
 _BAD_ROWS_SHOWN = 20
 _VALUE_LENGTH = 40
@@ -19,7 +20,7 @@ _TITLES = {"reading": "Reading", "comparing": "Comparing", "adding": "Adding"}
 @contextmanager
 def import_progress(quiet: bool) -> Iterator[Callable[[ImportProgress], None]]:
     """A progress bar on a screen, one line a phase; what it yields takes each step."""
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -41,9 +42,9 @@ def import_progress(quiet: bool) -> Iterator[Callable[[ImportProgress], None]]:
 
 def show_import(result: ImportResult) -> None:
     """What an import did, or would do."""
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Screen(soft_wrap=True, highlight=False, markup=False)
     if not result.row_count:
-        console.print(f"{result.path} has no rows, so nothing was added.")
+        console.print(f"{shown(str(result.path))} has no rows, so nothing was added.")
         return
     table = Table("Rows", "Added", "Duplicates", "Status changes", "Quarantined", "Rows a second")
     for column in table.columns:
@@ -62,7 +63,7 @@ def show_import(result: ImportResult) -> None:
     if result.dry_run:
         console.print("This was a dry run: nothing was recorded.")
     elif not result.entry_count:
-        console.print(f"Nothing was added: the ledger has every row of {result.path} already.")
+        console.print(f"Nothing was added: the ledger has every row of {shown(str(result.path))} already.")
     else:
         console.print(f"Batch: {result.batch_id}")
     if result.quarantined:
@@ -75,7 +76,7 @@ def show_import(result: ImportResult) -> None:
 
 def show_bad_rows(refused: ImportRefused) -> None:
     """The first of the rows that refuse a file, on standard error as the refusal itself."""
-    console = Console(stderr=True, soft_wrap=True)
+    console = Screen(stderr=True, soft_wrap=True)
     table = Table("Line", "Transfer", "Code", "Column", "Value", "Expected")
     table.columns[0].justify = "right"
     for row in refused.bad_rows[:_BAD_ROWS_SHOWN]:
@@ -90,7 +91,7 @@ def show_bad_rows(refused: ImportRefused) -> None:
 
 def show_open_rows(rows: list[OpenRow]) -> None:
     """The open quarantined rows, each with the reason."""
-    console = Console(soft_wrap=True)
+    console = Screen(soft_wrap=True)
     if not rows:
         console.print("No quarantined row is open.")
         return
@@ -118,5 +119,4 @@ def show_open_rows(rows: list[OpenRow]) -> None:
 
 def _plain(value: str) -> Text:
     """A value in one line of a table, whatever was sent."""
-    shown = value if len(value) <= _VALUE_LENGTH else f"{value[:_VALUE_LENGTH]}…"
-    return Text("".join(character if character.isprintable() else "·" for character in shown))
+    return Text(shown(value if len(value) <= _VALUE_LENGTH else f"{value[:_VALUE_LENGTH]}…"))

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from console.tables import print_whole
+from console.tables import Screen, print_whole
 from ledger.amounts import points_text
 from ledger.lists.customer_balances import CustomerBalance
 from ledger.lists.transfer_details import TransferDetails
@@ -18,7 +17,7 @@ from ledger.zones import Zone
 
 def show_balances(balances: Sequence[CustomerBalance], next_cursor: str | None) -> None:
     """A page of balances; what nobody has waiting gets no column."""
-    console = Console()
+    console = Screen()
     if not balances:
         console.print("No balance matches.")
         return
@@ -51,7 +50,7 @@ def show_transfers(
     transfers: Sequence[ListedTransfer], zone: Zone, next_cursor: str | None, as_of: int | None
 ) -> None:
     """A page of transfers; ``as_of`` is up to which entry a build, if one was asked too, read the ledger."""
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     if transfers:
         print_whole(console, _transfers_table(transfers, zone))
     else:
@@ -63,7 +62,7 @@ def show_transfers(
 
 def show_transfer(details: TransferDetails, zone: Zone) -> None:
     """One transfer whole."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(highlight=False, soft_wrap=True)
     transfer = details.transfer
     sign = "+" if transfer.style == "give" else "−"
     told = {
@@ -165,7 +164,7 @@ def _in_short(transfer: ListedTransfer) -> str:
     )
 
 
-def _show_way_on(console: Console, next_cursor: str | None) -> None:
+def _show_way_on(console: Screen, next_cursor: str | None) -> None:
     if next_cursor:
         console.print(
             f"More: the same with --after {next_cursor}", soft_wrap=True, markup=False, highlight=False

@@ -18,8 +18,18 @@ AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
 def print_json(value: object) -> None:
     """Print ``value`` as JSON; exact numbers are text in it already."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # Within its strings JSON has written line breaks as \\n already.
+    sys.stdout.write("\n".join(map(_seen, text.split("\n"))) + "\n")
+
+
+def _seen(line: str) -> str:
+    """A line of JSON, with what is not to be seen in its strings (CASES.md, S33) as JSON escapes it."""
+    if line.isprintable():
+        return line
+    return "".join(
+        character if character.isprintable() else json.dumps(character)[1:-1] for character in line
+    )
 
 
 def print_csv(rows: list[dict]) -> None:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from console.tables import error_console, print_whole
+from console.tables import Screen, error_console, print_whole
 from ledger.amounts import points_text
 from ledger.settings import Settings
 
@@ -47,7 +46,7 @@ def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None]]:
         "models": "Models and tests",
         "files": "Files",
     }
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -70,7 +69,7 @@ def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None]]:
 
 def show_report(settings: Settings, report: Report, limit: int = 10) -> None:
     """A month's report: the programme's roll-forward, then the first ``limit`` customers."""
-    console = Console()
+    console = Screen()
     summary = report.summary
     console.print(
         f"\n[bold]{escape(settings.programme_name)}[/bold], {summary.report_month},"
@@ -110,7 +109,7 @@ def _customers(report: Report, limit: int) -> Table:
 
 def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:
     """The months, one line a currency."""
-    console = Console()
+    console = Screen()
     if not summaries:
         console.print(
             f"No month has been built or closed in {settings.home}; run `points build`.",
@@ -156,7 +155,7 @@ def _described(summary: MonthSummary) -> str:
 
 def show_closing(settings: Settings, closing: Closing) -> None:
     """Which months were closed and where their files are, or why there was nothing to do."""
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Screen(soft_wrap=True, highlight=False, markup=False)
     following = (
         f"Next is {closing.next_month}, which can be closed from"
         f" {closing.next_ends_at:%Y-%m-%d %H:%M} UTC on."
@@ -184,7 +183,7 @@ def show_closing(settings: Settings, closing: Closing) -> None:
 def show_reopening(reopened: Sequence[ClosedMonth]) -> None:
     """Which months are open again, and what readers have meanwhile."""
     names = ", ".join(closed.name for closed in reopened)
-    Console(soft_wrap=True, highlight=False, markup=False).print(
+    Screen(soft_wrap=True, highlight=False, markup=False).print(
         f"Reopened {names}. Readers keep what was issued, flagged as reopened, until every month that was"
         " closed is closed again: `points months` shows which, and `points close --through MONTH` does it."
     )
@@ -192,7 +191,7 @@ def show_reopening(reopened: Sequence[ClosedMonth]) -> None:
 
 def show_export(file: Path, tables: list[tuple[str, int]]) -> None:
     """The tables of an exported database, and where it is."""
-    console = Console()
+    console = Screen()
     table = Table("Table", "Rows")
     table.columns[1].justify = "right"
     for name, rows in tables:
@@ -203,7 +202,7 @@ def show_export(file: Path, tables: list[tuple[str, int]]) -> None:
 
 def show_build(build: Build) -> None:
     """What a build did, and where its files stand."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Screen(soft_wrap=True, highlight=False)
     first, last = build.months[0].report_month, build.months[-1].report_month
     console.print(
         f"\nBuilt {len(build.months)} months, {first} to {last}; {build.test_count} tests passed.",
@@ -219,7 +218,7 @@ def show_build(build: Build) -> None:
     _show_quarantine(console, build.quarantined_in_ledger)
 
 
-def _show_quarantine(console: Console, rows: int) -> None:
+def _show_quarantine(console: Screen, rows: int) -> None:
     """That rows of imported files wait, where some do."""
     if rows:
         console.print(
@@ -232,7 +231,7 @@ def _show_quarantine(console: Console, rows: int) -> None:
 
 def show_cut(cut: Cut, rows: dict[str, int]) -> None:
     """Up to which entry the ledger is frozen, and the rows of each part."""
-    console = Console()
+    console = Screen()
     table = Table("Part", "Rows")
     table.columns[1].justify = "right"
     for part, count in rows.items():

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from console.tables import print_whole
+from console.tables import Screen, print_whole
 from ledger.amounts import points_text
+from ledger.shown_text import shown
 from ledger.upkeep.backup import Backup
 from orchestration.close.comparison import FileDifference
 from orchestration.close.recomputing import Recomputation
@@ -22,7 +22,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 @contextmanager
 def counting_progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a screen; what it yields takes how much is done, and how much there is."""
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -37,7 +37,7 @@ def counting_progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], 
 
 def show_soundness(found: Soundness) -> None:
     """How much was looked at, and what vouches for the end of it."""
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Screen(soft_wrap=True, highlight=False, markup=False)
     ledger = found.ledger
     console.print(f"The ledger in {ledger.place} holds what was recorded: {ledger.entries:,} entries,")
     console.print(f"{ledger.links:,} links, head {ledger.head.chain_digest.hex()}.")
@@ -73,7 +73,7 @@ def _note(note: FileDifference) -> str:
 
 def show_recomputed_otherwise(recomputation: Recomputation) -> None:
     """What closed months would be under the rules and models of today."""
-    console = Console(stderr=True)
+    console = Screen(stderr=True)
     figures = Table("Month", "Currency", "Figure", "Published", "Would be", "Difference")
     for column in figures.columns[3:]:
         column.justify = "right"
@@ -103,20 +103,22 @@ def show_recomputed_otherwise(recomputation: Recomputation) -> None:
 
 def show_examination(examination: Examination) -> None:
     """Settings with where they come from, then each finding with what to do."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Screen(soft_wrap=True, highlight=False)
     widest = max(len(setting.name) for setting in examination.settings)
     for setting in examination.settings:
         if setting.value or setting.source != "default":
-            console.print(Text(f"{setting.name:<{widest}}  {setting.value}  ({setting.source})"))
+            console.print(Text(shown(f"{setting.name:<{widest}}  {setting.value}  ({setting.source})")))
     console.print()
     for finding in examination.findings:
-        line = Text(f"{finding.verdict:<8}", _COLOURS[finding.verdict]).append(finding.sentence, "default")
-        console.print(line.append(f" {finding.advice}" if finding.advice else "", "bold"))
+        line = Text(f"{finding.verdict:<8}", _COLOURS[finding.verdict]).append(
+            shown(finding.sentence), "default"
+        )
+        console.print(line.append(f" {shown(finding.advice)}" if finding.advice else "", "bold"))
 
 
 def show_backup(done: str, made: Backup) -> None:
     """Where the copy is, and up to which entry it goes."""
-    Console(soft_wrap=True, highlight=False, markup=False).print(
+    Screen(soft_wrap=True, highlight=False, markup=False).print(
         f"{done} {made.file}: the ledger up to entry {made.head.entry_id:,}, {made.size / 1_000_000:,.1f} MB,"
         f" head {made.head.chain_digest.hex()}."
     )

@@ -1,15 +1,18 @@
 """The one kind of error that people are shown as a sentence instead of a traceback."""
 
+from ledger.shown_text import shown
+
 
 class PointsError(Exception):
     """Something was refused or failed for a reason that a person can act on.
 
     Each condition is a class of its own, named for it and carrying its facts. ``str()`` is one sentence
-    that says what, where, why and what to do; ``code`` is the name that CASES.md gives it, where it has one.
+    that says what, where, why and what to do, on one line whatever a name or a value in it holds; ``code`` is
+    the name that CASES.md gives it, where it has one.
     """
 
     code: str | None = None
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+        self.sentence = shown(sentence)
+        super().__init__(self.sentence)

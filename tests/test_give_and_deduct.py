@@ -95,6 +95,7 @@ def test_points_are_plain_positive_decimals(ledger, points):
         ("comment", "a\x00b"),
         ("comment", "a\udcffb"),
         ("external_reference", "a\x1fb"),
+        ("external_reference", "a\x85b"),
     ],
 )
 def test_a_value_that_breaks_its_rule_is_refused_by_name(ledger, column, value):

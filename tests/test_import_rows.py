@@ -365,9 +365,9 @@ def test_the_command_lists_open_rows_and_dismisses_them(points, ledger_home, tmp
     rows = [transfer("=1+1", points="1"), transfer("T-2", points="a\x1b[31m")]
     import_file(ledger, write_transfers(tmp_path / "a.csv", rows), quarantine=True)
     home, environment = ledger_home.home, ledger_home.environment
-    shown = points("quarantine", home=home, **environment)
+    shown = points("quarantine", home=home, COLUMNS="200", **environment)
     assert shown.returncode == 0
-    assert "a·[31m" in shown.stdout
+    assert r"a\x1b[31m" in shown.stdout
     assert "2 open" in shown.stdout
     (told, _) = json.loads(points("quarantine", "--json", home=home, **environment).stdout)
     assert (told["entry_id"], told["line"], told["column"], told["value"]) == (2, 2, "transfer_id", "=1+1")

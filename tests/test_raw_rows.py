@@ -75,6 +75,7 @@ BAD_ROWS = {
     "R24 a link of another reason": ({"reverses_transfer_id": "T-0"}, "REVERSES"),
     "F11 a NUL": ({"comment": "a\x00b"}, "CONTROL_CHAR"),
     "F11 a bell": ({"external_reference": "a\x07b"}, "CONTROL_CHAR"),
+    "F11 a C1": ({"comment": "a\x9b31mb"}, "CONTROL_CHAR"),
 }
 
 ALWAYS_GOOD = {

@@ -30,6 +30,7 @@ from ledger.files.work_folders import work_folder
 from ledger.identifiers import Difference, IdConflict, known_transfers
 from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, StatusChange, Transfer
 from ledger.rules import check_identifier
+from ledger.shown_text import shown
 from ledger.sql_text import literal
 
 # What DuckDB may use; the rest of an import's memory does not grow with the file.
@@ -391,7 +392,7 @@ def _append(
         Batch(
             batch_id=result.batch_id,
             origin="import",
-            file_name=_printable(loaded.sent.path.name),
+            file_name=shown(loaded.sent.path.name),
             file_sha256=loaded.sha256,
             last_entry_id=appender.next_entry_id + result.entry_count,
             row_count=result.row_count,
@@ -553,11 +554,6 @@ def _closed_accounts(
         {"now": to_microseconds(appender.recorded_at), "batch_id": batch_id},
     )
     yield from _fetched(closures)
-
-
-def _printable(name: str) -> str:
-    """A file's name as a ledger may keep it, whatever its file system allows."""
-    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def _shortened(value: str) -> str:

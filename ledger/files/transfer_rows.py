@@ -12,6 +12,7 @@ from ledger.data_files import connect, read_csv
 from ledger.files.file_rows import RAW_TRANSFERS_SHAPE, LoadedFile, load_rows
 from ledger.files.taken_files import take_file
 from ledger.files.transfers_file import SentFile, list_files, searched_folder, sent_file
+from ledger.shown_text import shown
 from ledger.sql_text import literal
 
 # What DuckDB may use for a file; the rest goes on in the run's folder.
@@ -32,7 +33,7 @@ def write_transfer_rows(
     beginning = location if os.path.isdir(location) else os.path.commonpath([file.parent for file in files])
     folder.mkdir()
     for position, file in enumerate(files, start=1):
-        name = os.path.relpath(file, beginning)
+        name = shown(os.path.relpath(file, beginning))
         with _sent(file, searched, folder / f"{position:06d}.sent") as sent:
             _write(sent, name, folder / f"{position:06d}.parquet")
         report(name, position, len(files))

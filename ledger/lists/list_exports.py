@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import BinaryIO
 
 from ledger.amounts import points_text
+from ledger.shown_text import shown_in_cell
 
 # What people, or other programs, wrote; everything else has a pattern of its own.
 FREE_TEXTS = ("comment", "external_reference", "recorded_by", "batch_id")
@@ -36,7 +37,8 @@ def value_text(value: object) -> str:
 
 
 def harmless_text(text: str) -> str:
-    """``text`` as a spreadsheet may open it: never a formula."""
+    """``text`` as a spreadsheet or a terminal may show it: no formula, and nothing that acts on either."""
+    text = shown_in_cell(text)
     return "'" + text if text.startswith(_FORMULA_BEGINNINGS) else text
 
 
