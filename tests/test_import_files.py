@@ -338,7 +338,7 @@ def test_the_batch_says_what_the_file_was_and_what_it_did(ledger_home, tmp_path)
     path = write_transfers(tmp_path / "a\x1fb.csv", rows)
     result = import_file(ledger, path, quarantine=True, batch_id="march")
     batch = Batch.objects.get()
-    assert (batch.batch_id, batch.origin, batch.file_name) == ("march", "import", "a?b.csv")
+    assert (batch.batch_id, batch.origin, batch.file_name) == ("march", "import", r"a\x1fb.csv")
     assert (batch.entry_id, batch.last_entry_id) == (1, 3)
     counts = (batch.row_count, batch.added_count, batch.duplicate_count, batch.quarantined_count)
     assert (
