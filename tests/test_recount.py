@@ -784,6 +784,73 @@ DAMAGES = [
         ("programme_points_by_month (2026-06, POINTS) has pending_transfer_count 0 in the build",),
     ),
     Damage(
+        "nothing pending of customers, but of the programme",
+        "update outstanding_points_by_month set pending_given_points = 0, pending_deducted_points = 0",
+        ("outstanding_points_by_month (2026-06, POINTS) has pending_given_points 0 in the build",),
+    ),
+    *(
+        Damage(
+            f"what waits shown at another customer, in {mart}",
+            f"""
+            create temp table waits as
+            select relation_reference, {points} as points from {mart}
+            where {points} <> 0 and currency = 'POINTS' and {condition}
+            order by relation_reference limit 1;
+            create temp table other as
+            select min(relation_reference) as relation_reference from {mart}
+            where {points} = 0 and currency = 'POINTS' and {condition};
+            update {mart} set {points} = (select points from waits)
+            where relation_reference = (from other) and currency = 'POINTS' and {condition};
+            update {mart} set {points} = 0
+            where relation_reference = (select relation_reference from waits) and currency = 'POINTS'
+                and {condition}
+            """,
+            (f"{mart} (", "POINTS) has hash of what waits"),
+        )
+        for mart, points, condition in (
+            ("outstanding_points_by_month", "pending_given_points", "report_month = '2026-06-01'"),
+            ("customer_point_balances", "on_hold_given_points", "true"),
+        )
+    ),
+    Damage(
+        "what is on hold taken for pending",
+        """
+        update customer_point_balances set
+            pending_given_points = pending_given_points + on_hold_given_points, on_hold_given_points = 0
+        """,
+        ("customer_point_balances (POINTS) has on_hold_given_points 0 in the build",),
+    ),
+    *(
+        Damage(
+            f"{damage}, in {mart}",
+            f"update {mart} set is_account_closed = {changed} where relation_reference in ("
+            f"select min(relation_reference) from {mart} where is_account_closed and {condition})"
+            f" and {condition}",
+            (f"{mart} (", "POINTS) has hash of closed accounts"),
+        )
+        for mart, condition in (
+            ("outstanding_points_by_month", "report_month = '2026-06-01'"),
+            ("customer_point_balances", "true"),
+        )
+        for damage, changed in (("a closed account shown open", "false"), ("nobody knows", "null"))
+    ),
+    *(
+        Damage(
+            f"another account closed in its place, in {mart}",
+            f"""
+            update {mart} set is_account_closed = not is_account_closed where {condition}
+            and relation_reference in (
+                select min(relation_reference) from {mart} where {condition} group by is_account_closed
+            )
+            """,
+            (f"{mart} (", "POINTS) has hash of closed accounts"),
+        )
+        for mart, condition in (
+            ("outstanding_points_by_month", "report_month = '2026-06-01'"),
+            ("customer_point_balances", "true"),
+        )
+    ),
+    Damage(
         "a pending transfer that was taken for cancelled",
         """
         update int_transfers_classified set status = 'cancelled' where transfer_id = (
@@ -850,6 +917,7 @@ DAMAGES = [
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.sentence)
 def test_damage_is_named(damage, split, tmp_path):
+    """CASES.md, S22."""
     database = tmp_path / split.whole.name
     shutil.copyfile(split.whole, database)
     with duckdb.connect(str(database)) as build:

@@ -9,12 +9,11 @@ import duckdb
 
 from ledger.sql_text import literal
 from orchestration.recount.balances import BALANCE_COLUMNS, count_balances, count_dated_ahead
+from orchestration.recount.customers import create_account_changes, figures_of_customers
+from orchestration.recount.figures import LATER, Figures
 from orchestration.recount.months import BUCKETS, Line, MonthCounts, Tally, outstanding
 from orchestration.recount.transfers import Scope
 from orchestration.report_calendar import month_number, month_text
-
-# The key of all months after those of the run.
-LATER = "later"
 
 
 @dataclass(frozen=True)
@@ -33,20 +32,6 @@ class RowCount:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Numbers of a model by group; ``query``, asked of the build, gives a group's keys and then its numbers.
-
-    A first key named 'report_month' is ``YYYY-MM``, or 'later' for all months after the run's.
-    """
-
-    model: str
-    query: str
-    keys: tuple[str, ...]
-    numbers: tuple[str, ...]
-    expected: Mapping[tuple, tuple]
-
-
-@dataclass(frozen=True)
 class ModelCounts:
     """What the models of a run must hold: ``row_counts`` names every one of them."""
 
@@ -57,12 +42,13 @@ class ModelCounts:
 def count_models(duck: duckdb.DuckDBPyConnection, scope: Scope, counts: MonthCounts) -> ModelCounts:
     """Count for each model what `orchestration.recount.transfers.create_transfers` has made in ``duck``."""
     movement_rows = _count_movement_rows(duck, scope)
-    account_events = _count_account_events(duck, scope, counts.tallies)
+    create_account_changes(duck, scope)
+    closings = _count(duck, "account_changes", "count(*) filter (event = 'close')")
     reserved_pairs, balances = count_balances(duck, scope)
-    discrepancies = _count_discrepancies(duck, scope, counts.tallies, account_events)
+    discrepancies = _count_discrepancies(duck, scope, counts.tallies, closings)
     return ModelCounts(
         row_counts={
-            **_count_rows(duck, scope, counts, account_events, movement_rows, discrepancies),
+            **_count_rows(duck, scope, counts, closings, movement_rows, discrepancies),
             "int_points_reserved": RowCount(reserved_pairs, reserved_pairs),
         },
         figures=[
@@ -79,6 +65,7 @@ def count_models(duck: duckdb.DuckDBPyConnection, scope: Scope, counts: MonthCou
                 numbers=BALANCE_COLUMNS,
                 expected=balances,
             ),
+            *figures_of_customers(duck, scope),
         ],
     )
 
@@ -88,52 +75,11 @@ def _count(duck: duckdb.DuckDBPyConnection, relation: str | None, expression: st
     return duck.execute(f"select {expression} from {relation}").fetchone()[0] if relation else 0
 
 
-@dataclass(frozen=True)
-class _AccountEvents:
-    """Where accounts were opened or closed: by events of the ledger, by transfers that close, and by balances
-    handed in of an account of which the ledger has no event so old."""
-
-    said_by_ledger: int
-    closed_by_ledger: int
-    closed_by_transfers: int
-    closed_before: int
-
-    @property
-    def closings(self) -> int:
-        return self.closed_by_ledger + self.closed_by_transfers + self.closed_before
-
-
-def _count_account_events(
-    duck: duckdb.DuckDBPyConnection, scope: Scope, tallies: Sequence[Tally]
-) -> _AccountEvents:
-    events = scope.part("account_events")
-    return _AccountEvents(
-        said_by_ledger=_count(duck, events),
-        closed_by_ledger=_count(duck, events, "count(*) filter (event = 'close')"),
-        closed_by_transfers=sum(
-            tally.transfers
-            for tally in tallies
-            if tally.reason == "account_closure" and tally.status == "approved"
-        ),
-        closed_before=_count(
-            duck,
-            f"""
-            {scope.balances} where is_account_closed and relation_reference not in (
-                select relation_reference from {events} where entry_id <= {scope.opening_cutoff}
-            )
-            """
-            if scope.balances
-            else None,
-            "count(distinct relation_reference)",
-        ),
-    )
-
-
 def _count_rows(
     duck: duckdb.DuckDBPyConnection,
     scope: Scope,
     counts: MonthCounts,
-    account_events: _AccountEvents,
+    closings: int,
     movement_rows: Mapping[str, int],
     discrepancies: Mapping[str, Mapping[str, int]],
 ) -> dict[str, RowCount]:
@@ -158,7 +104,7 @@ def _count_rows(
     months = len(scope.months)
     exact = {
         "base_points__transfers": new,
-        "stg_points__account_events": account_events.said_by_ledger,
+        "stg_points__account_events": _count(duck, scope.part("account_events")),
         "stg_points__bucket_rules": _count(duck, "rules"),
         "stg_points__closes": _count(duck, scope.part("closes"), "count(*) filter (event = 'close')"),
         "stg_points__opening_balances": _count(duck, scope.balances),
@@ -168,9 +114,7 @@ def _count_rows(
         "stg_points__transfer_rows": new,
         "stg_points__transfers": new,
         "stg_points__unposted_transfers": left,
-        "int_account_events": account_events.said_by_ledger
-        + account_events.closed_by_transfers
-        + account_events.closed_before,
+        "int_account_events": _count(duck, "account_changes"),
         "int_circular_revocations": walked["circle"],
         "int_month_spans": months * (months + 1) * (months + 2) // 6,
         "int_orphan_descendants": walked["orphan"],
@@ -200,7 +144,7 @@ def _count_rows(
     # Zero is right only where nothing could be there; how many there are is more than a recount repeats.
     bounded = {
         "discrepancies": RowCount(sum(sum(of_kind.values()) for of_kind in discrepancies.values()), None),
-        "int_account_closures": RowCount(0, account_events.closings),
+        "int_account_closures": RowCount(0, closings),
         "int_revocation_lineage": RowCount(undoing, None if may_undo else 0),
     }
     return {**{model: RowCount(rows, rows) for model, rows in exact.items()}, **bounded}
@@ -239,7 +183,7 @@ def _count_discrepancies(
     duck: duckdb.DuckDBPyConnection,
     scope: Scope,
     tallies: Sequence[Tally],
-    account_events: _AccountEvents,
+    closings: int,
 ) -> dict[str, dict[str, int]]:
     """The discrepancies that show without repeating the model, by kind and month; of the other kinds, those
     of which nothing could be there."""
@@ -303,7 +247,7 @@ def _count_discrepancies(
             found[kind][_month_key(month, scope)] += count
     if not rows:
         found["excessive_revocation"] = {}
-    if not account_events.closings:
+    if not closings:
         found["activity_after_closure"] = {}
     return found
 

@@ -137,14 +137,16 @@ def _tally_transfers(duck: duckdb.DuckDBPyConnection) -> list[Tally]:
 
 
 def _count_pairs(duck: duckdb.DuckDBPyConnection, scope: Scope) -> dict[tuple[str, int | None], int]:
+    """Create ``pairs``, each with the first month that has it, and count them."""
     last_closed = month_number(scope.months[0]) - 1
     handed_in = (
         f"union all select currency, relation_reference, {last_closed} from {scope.balances}"
         if scope.balances
         else ""
     )
-    rows = duck.execute(
+    duck.execute(
         f"""
+        create temp table pairs as
         with opened as (
             select events.relation_reference, min(run_months.posting_month) as posting_month
             from {scope.part("account_events")} as events
@@ -154,22 +156,23 @@ def _count_pairs(duck: duckdb.DuckDBPyConnection, scope: Scope) -> dict[tuple[st
                     and coalesce(events.entry_id <= run_months.cutoff_entry_id, true)
             where events.event = 'open'
             group by all
-        ),
-
-        pairs as (
-            select currency, relation_reference, min(posting_month) as first_month
-            from (
-                select currency, relation_reference, posting_month from plain_transfers
-                union all
-                select currency, relation_reference, posting_month from singled_transfers where is_read
-                union all
-                select {literal(scope.settings.default_currency)}, relation_reference, posting_month
-                from opened
-                {handed_in}
-            )
-            group by all
         )
 
+        select currency, relation_reference, min(posting_month) as first_month
+        from (
+            select currency, relation_reference, posting_month from plain_transfers
+            union all
+            select currency, relation_reference, posting_month from singled_transfers where is_read
+            union all
+            select {literal(scope.settings.default_currency)}, relation_reference, posting_month
+            from opened
+            {handed_in}
+        )
+        group by all
+        """
+    )
+    rows = duck.execute(
+        f"""
         select
             currency,
             case when first_month <= {month_number(scope.months[-1])} then first_month end,
@@ -182,16 +185,18 @@ def _count_pairs(duck: duckdb.DuckDBPyConnection, scope: Scope) -> dict[tuple[st
 
 
 def _count_waiting(duck: duckdb.DuckDBPyConnection) -> dict[tuple[int, str], Waiting]:
-    """What waited at the cutoff of each month's close, or waits now where no close in force holds it."""
-    rows = duck.execute(
+    """Create ``waiting_customers``: what waited at the cutoff of each month's close, or waits now where no
+    close in force holds it; and add it up."""
+    duck.execute(
         """
+        create temp table waiting_customers as
         select
             run_months.posting_month,
             currency,
-            count(distinct relation_reference),
-            count(*),
-            coalesce(sum(points) filter (style = 'give'), 0),
-            coalesce(sum(points) filter (style = 'deduct'), 0)
+            relation_reference,
+            count(*) as transfers,
+            coalesce(sum(points) filter (style = 'give'), 0)::decimal(38, 4) as pending_given_points,
+            coalesce(sum(points) filter (style = 'deduct'), 0)::decimal(38, 4) as pending_deducted_points
         from singled_transfers
         inner join run_months on singled_transfers.occurred_month <= run_months.posting_month
         where
@@ -203,6 +208,15 @@ def _count_waiting(duck: duckdb.DuckDBPyConnection) -> dict[tuple[int, str], Wai
                     entry_id <= run_months.cutoff_entry_id
                     and coalesce(settled_entry_id > run_months.cutoff_entry_id, true)
             end
+        group by all
+        """
+    )
+    rows = duck.execute(
+        """
+        select
+            posting_month, currency, count(*), cast(sum(transfers) as bigint),
+            sum(pending_given_points), sum(pending_deducted_points)
+        from waiting_customers
         group by all
         """
     ).fetchall()

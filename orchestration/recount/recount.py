@@ -18,7 +18,8 @@ from ledger.errors import PointsError
 from ledger.files.work_folders import work_folder
 from ledger.settings import Settings
 from ledger.sql_text import literal
-from orchestration.recount.models import LATER, Figures, RowCount, count_models
+from orchestration.recount.figures import LATER, Figures
+from orchestration.recount.models import RowCount, count_models
 from orchestration.recount.months import control_totals, count_months, find_problems
 from orchestration.recount.opening import Opening
 from orchestration.recount.transfers import Scope, create_transfers
