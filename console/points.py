@@ -9,6 +9,7 @@ from django.db import DatabaseError
 
 from console.commands import acts, builds, closes, files, lists, upkeep
 from console.tables import error_console
+from ledger.access import keep_private
 from ledger.errors import PointsError
 from ledger.settings import SettingInvalid, Settings
 from ledger.settings_file import take_settings_file
@@ -67,6 +68,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # Whatever the machine's locale: an answer must not be lost after the work is done.
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    keep_private()
     try:
         take_settings_file(Path.cwd())
         app()

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from ledger.access import READERS
 from ledger.errors import PointsError
 from ledger.zones import Zone, is_zone_name, read_zone, similar_zone_name
 
@@ -90,7 +91,8 @@ class Settings:
     ``home`` is absolute. ``transfers`` is a file, folder or glob of raw transfers, or None where the ledger
     is read. ``first_month`` is a report month (``YYYY-MM``) or None. ``database_url`` names a PostgreSQL, or
     None for SQLite in ``home``. ``approval_above`` is in points, or None for no limit. ``user`` is who acts.
-    ``close_after_days`` is how many days after its end a month is due to be closed.
+    ``close_after_days`` is how many days after its end a month is due to be closed. ``readers`` is who may
+    read what is made for readers: 'owner', 'group' or 'everyone'.
     """
 
     home: Path
@@ -105,6 +107,7 @@ class Settings:
     approval_above: Decimal | None
     user: str
     close_after_days: int
+    readers: str
     alerts: AlertSettings
 
     @classmethod
@@ -129,6 +132,7 @@ class Settings:
             approval_above=_approval_above(values.get("POINTS_APPROVAL_ABOVE")),
             user=_user(values.get("POINTS_USER")),
             close_after_days=_close_after_days(values.get("POINTS_CLOSE_AFTER_DAYS") or "2"),
+            readers=_readers(values.get("POINTS_READERS") or "owner"),
             alerts=_alerts(values),
         )
 
@@ -261,6 +265,12 @@ def _close_after_days(text: str) -> int:
             "POINTS_CLOSE_AFTER_DAYS", text, "a month is closed a whole number of days after its end, 0 to 28"
         )
     return int(text)
+
+
+def _readers(text: str) -> str:
+    if text not in READERS:
+        raise SettingInvalid("POINTS_READERS", text, "who may read is owner, group or everyone")
+    return text
 
 
 def _alerts(values: Mapping[str, str]) -> AlertSettings:

@@ -22,7 +22,12 @@ from orchestration.close.finishing import finish_closes
 from orchestration.dbt_run import target_folder
 from orchestration.descriptions import read_descriptions
 from orchestration.month_files import MonthFiles, months_built, write_months
-from orchestration.provisional import swap_in, write_provisional_database, write_quarantine
+from orchestration.provisional import (
+    open_provisional,
+    swap_in,
+    write_provisional_database,
+    write_quarantine,
+)
 from orchestration.published.layout import needs_finishing
 from orchestration.required_tests import audit_verdicts, required_tests
 from orchestration.run_lock import run_lock
@@ -157,6 +162,7 @@ def publish_build(
         raise FilesNotWritten(settings.home, error) from error
     if not months:
         raise NoMonths(through)
+    open_provisional(settings.home, run_folder / "provisional", settings.readers)
     swap_in(settings.home, run_folder / "provisional")
     return Build(
         run=run_folder.name,

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from ledger.access import keep_private
 from ledger.settings import Settings
 from orchestration.assets.closed_months import define_close, define_published_checks
 from orchestration.assets.published_files import published_specs
@@ -40,4 +41,5 @@ def define(settings: Settings) -> dg.Definitions:
     )
 
 
+keep_private()
 defs = define(Settings.from_environment())

@@ -24,6 +24,7 @@ from ledger.settings_file import PREFIX
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
 from orchestration.close.due_months import describe_open, due_months
 from orchestration.database_file import is_readable
+from orchestration.exposure import find_exposed
 from orchestration.inbox import inbox_folder, list_forgotten, received_folder
 from orchestration.provisional import DATABASE_NAME, NAMES
 from orchestration.published.database import find_database_damage
@@ -72,6 +73,7 @@ def examine(environment: Mapping[str, str], from_file: Mapping[str, str], file: 
     findings += _versions()
     findings += _zone(settings)
     findings += _home(settings.home)
+    findings += find_exposed(settings, file.parent if from_file else None)
     facts, of_ledger = examine_ledger(settings)
     findings += of_ledger
     findings += _runs(settings.home)

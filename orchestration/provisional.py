@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ledger.access import let_pass, let_read
 from ledger.data_files import connect, read_parquet
 from ledger.lists.list_exports import harmless_text
 from ledger.sql_text import literal
@@ -40,7 +41,6 @@ def write_provisional_database(build: Path, folder: Path, descriptions: Mapping[
             files = sorted(folder.glob(f"*/{name}.parquet"))
             connection.execute(f"create view {name} as {marked} from {read_parquet(files)}")
             comment_on(connection, "view", name, descriptions[name])
-    (folder / DATABASE_NAME).chmod(0o444)
 
 
 def write_quarantine(build: Path, path: Path) -> int:
@@ -64,6 +64,14 @@ def write_quarantine(build: Path, path: Path) -> int:
 
 def _text(value: object) -> str:
     return "" if value is None else str(value)
+
+
+def open_provisional(home: Path, folder: Path, readers: str) -> None:
+    """Let ``readers`` (POINTS_READERS) read the files of a run in ``folder``."""
+    for part in (*(path for path in folder.iterdir() if path.is_dir()), folder):
+        let_read(part, readers)
+    for above in (folder.parent, folder.parent.parent, home):
+        let_pass(above, readers)
 
 
 def swap_in(home: Path, folder: Path) -> None:

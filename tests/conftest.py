@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connection, connections
 
+from ledger.access import keep_private
 from ledger.database import Ledger, open_ledger
 from ledger.models import LEDGER_TABLES, Transfer
 from ledger.settings import Settings
@@ -62,7 +63,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def forked_dbt() -> None:
-    """Builds that a test makes in its own process are made by forks of a ready dbt too."""
+    """Builds that a test makes in its own process are made by forks of a ready dbt too.
+
+    What either makes is private, as whatever starts a process of ours sees to.
+    """
+    keep_private()
     fork_dbt(ready_dbt().address)
 
 

@@ -170,8 +170,9 @@ def test_a_month_is_published_whole(small):
     assert (revision(small, "2026-02/r1") / "unposted_transfers.parquet").exists()
     assert revision(small, "2026-01/current").resolve() == revision(small, "2026-01/r1").resolve()
     assert not (small / "unfinished_close.json").exists()
+    assert revision(small, "2026-01/r1").stat().st_mode & 0o777 == 0o500
     for path in revision(small, "2026-01/r1").iterdir():
-        assert path.stat().st_mode & 0o777 == 0o444, path
+        assert path.stat().st_mode & 0o777 == 0o400, path
 
 
 def test_what_a_month_left_unposted_is_in_the_next_one(small):

@@ -32,6 +32,7 @@ from orchestration.published.layout import (
     check_link,
     does_name,
     needs_finishing,
+    open_published,
     point_link,
     published_folder,
     reader_links,
@@ -111,8 +112,10 @@ def finish_closes(ledger: Ledger, report: Report = lambda progress: None) -> Non
             for together in _runs(history):
                 _publish(ledger, history, together, report)
             fail_point("months moved")
-            _give_readers(home, history)
+            _give_readers(home, history, ledger.settings.readers)
             _remember_ledger(home, history)
+            # Also what an earlier release, another setting or a copy has left more open or less.
+            open_published(home, ledger.settings.readers)
         (home / ANNOUNCEMENT_NAME).unlink(missing_ok=True)
     except (DatabaseFault, duckdb.Error, OSError) as error:
         raise PublishingUnfinished(home, why_not_written(error)) from error
@@ -208,7 +211,7 @@ def _make_again(
     return {closed: month.folder for closed, month in zip(together, prepared, strict=True)}
 
 
-def _give_readers(home: Path, history: CloseHistory) -> None:
+def _give_readers(home: Path, history: CloseHistory, readers: str) -> None:
     """Let readers have the set that ``history`` issued: all months and the database, by one link (X26)."""
     links = reader_links(home, history.issued)
     for link in (set_link(home), *links):
@@ -218,7 +221,7 @@ def _give_readers(home: Path, history: CloseHistory) -> None:
     # New links first: they lead to what they name once the set is there.
     _make_links({link: target for link, target in links.items() if not link.is_symlink()})
     if not is_made:
-        write_set(home, history)
+        write_set(home, history, readers)
         fail_point("database swapped")
     _make_links(links)
 

@@ -297,13 +297,16 @@ def _write_files(
 
 
 def _sync(folder: Path) -> None:
-    """Make every prepared file last, and read-only: what is published is never changed."""
+    """Make every prepared file last, and read-only: what is published is never changed.
+
+    Who else may read it is said once it is published (`orchestration.published.layout.open_published`).
+    """
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir():
             sync_folder(path)
         else:
             sync_file(path)
-            path.chmod(0o444)
+            path.chmod(0o400)
     # With the folder's own name, that of its run, and that of the first run in the home.
     for named in (folder, *folder.parents[:3]):
         sync_folder(named)

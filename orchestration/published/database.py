@@ -35,6 +35,7 @@ from orchestration.published.layout import (
     does_name,
     is_database_current,
     is_taken,
+    open_published,
     point_link,
     published_folder,
     revision_folder,
@@ -199,8 +200,10 @@ def is_set_made(home: Path, history: CloseHistory) -> bool:
     )
 
 
-def write_set(home: Path, history: CloseHistory) -> None:
+def write_set(home: Path, history: CloseHistory, readers: str) -> None:
     """Make the set of what ``history`` issued, its database first, and let the link to it go over.
+
+    ``readers`` (POINTS_READERS) may read what it leads to before it does.
 
     Raises `LinkTaken`.
     """
@@ -213,7 +216,6 @@ def write_set(home: Path, history: CloseHistory) -> None:
     own = folder / database_folder_name(home, history.last_entry_id, file_sha256(unfinished))
     own.mkdir(exist_ok=True)
     file = own / DATABASE_NAME
-    unfinished.chmod(0o444)
     # A log that somebody has left there would be played back into the file that takes its name.
     log_of(file).unlink(missing_ok=True)
     unfinished.rename(file)
@@ -224,6 +226,7 @@ def write_set(home: Path, history: CloseHistory) -> None:
             (own / month).symlink_to(target)
     sync_folder(own)
     sync_folder(folder)
+    open_published(home, readers)
     before = database_file(home).resolve().parent
     point_link(set_link(home), f"{DATABASES_NAME}/{own.name}")
     for earlier in folder.iterdir():

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from ledger.access import let_pass, let_read
 from ledger.disk import file_sha256, sync_folder
 from ledger.errors import PointsError
 from orchestration.fail_points import fail_point
@@ -213,6 +214,19 @@ def check_link(link: Path) -> None:
 def is_taken(link: Path) -> bool:
     """Whether something else stands where a link belongs (CASES.md, S8)."""
     return os.path.lexists(link) and not link.is_symlink()
+
+
+def open_published(home: Path, readers: str) -> None:
+    """Let ``readers`` read all that is published, and nobody write to a revision (CASES.md, S27)."""
+    published = published_folder(home)
+    for month in list_month_folders(home):
+        for revision in list_revisions(home, month.name):
+            let_read(month / revision, readers, is_final=True)
+        let_read(month, readers)
+    sets = published / DATABASES_NAME
+    for folder in (*(path for path in sets.iterdir() if path.is_dir()), sets, published):
+        let_read(folder, readers)
+    let_pass(home, readers)
 
 
 def _path_mark(home: Path) -> str:
