@@ -18,8 +18,9 @@ from django.db.migrations.executor import MigrationExecutor
 
 from ledger.anchors import check_anchors, first_trace
 from ledger.errors import PointsError
+from ledger.guards import GUARDED_TABLES
 from ledger.locks import open_lock
-from ledger.models import ENTRY_MODELS, ChainLink
+from ledger.models import LEDGER_TABLES, ChainLink
 from ledger.seals import check_seals
 from ledger.settings import Settings
 
@@ -238,10 +239,8 @@ def _grant_to_application(owner: BaseDatabaseWrapper, user: str) -> None:
     """Let ``user`` read and append, and nothing else."""
     role = owner.ops.quote_name(user)
     with owner.cursor() as cursor:
-        for model in (*ENTRY_MODELS, ChainLink):
-            table = owner.ops.quote_name(model._meta.db_table)
-            cursor.execute(f"revoke all on {table} from {role}")
-            cursor.execute(f"grant select, insert on {table} to {role}")
+        cursor.execute(f"revoke all on {', '.join(GUARDED_TABLES)} from {role}")
+        cursor.execute(f"grant select, insert on {', '.join(LEDGER_TABLES)} to {role}")
         cursor.execute(f"grant select on django_migrations to {role}")
 
 

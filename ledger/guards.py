@@ -1,6 +1,6 @@
 """The triggers by which the database itself refuses whatever is not an append: are they still there?
 
-What they must be stands in one place, the migration that makes them.
+What they must be stands in the migrations that make them.
 """
 
 import re
@@ -13,9 +13,9 @@ from django.db import connection
 from ledger.errors import PointsError
 from ledger.models import LEDGER_TABLES
 
-_MAKING_THEM = "ledger.migrations.0002_append_only"
-# PostgreSQL's pg_trigger.tgtype of a trigger before update, delete or truncate, for each statement.
-_BEFORE_ANY_CHANGE = 2 | 8 | 16 | 32
+_APPEND_ONLY = import_module("ledger.migrations.0002_append_only")
+_LINKED_AT_COMMIT = import_module("ledger.migrations.0003_linked_at_commit")
+GUARDED_TABLES = (*LEDGER_TABLES, _LINKED_AT_COMMIT.NOTES)
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,15 @@ def find_unguarded() -> list[GuardFinding]:
 
 
 def _expected_statements() -> dict[str, str]:
-    """What made each trigger (and PostgreSQL's function), by its name."""
+    """What made each trigger (and PostgreSQL's functions), by its name."""
     editor = connection.schema_editor(collect_sql=True)
-    import_module(_MAKING_THEM).refuse_changes(None, editor)
+    _APPEND_ONLY.refuse_changes(None, editor)
+    _LINKED_AT_COMMIT.check_links_at_commit(None, editor)
+    made = re.compile(r"\s*create (?:constraint trigger|trigger|function) (\w+)")
     return {
-        re.match(r"\s*create (?:trigger|function) (\w+)", statement)[1]: statement.strip().removesuffix(";")
+        match[1]: statement.strip().removesuffix(";")
         for statement in editor.collected_sql
+        if (match := made.match(statement))
     }
 
 
@@ -105,31 +108,39 @@ def _postgresql_states(statements: dict[str, str]) -> dict[str, str]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            select t.tgname, c.relname, t.tgenabled, t.tgtype, t.tgqual is null, t.tgfoid::regproc::text
-            from pg_trigger as t
-            join pg_class as c on c.oid = t.tgrelid
-            where not t.tgisinternal
-                and c.oid in (select to_regclass(name) from unnest(%s::text[]) as n (name))
+            select
+                tgname,
+                -- Others do not fire for a connection that says it is a replica's.
+                tgenabled = 'A'
+                or tgenabled = 'O' and current_setting('session_replication_role') <> 'replica',
+                pg_get_triggerdef(oid, true)
+            from pg_trigger
+            where not tgisinternal
+                and tgrelid in (select to_regclass(name) from unnest(%s::text[]) as n (name))
+            union all
+            select proname, true, pg_get_functiondef(oid)
+            from pg_proc
+            where oid in (select to_regproc(name) from unnest(%s::text[]) as n (name))
+            union all
+            select rulename, true, definition
+            from pg_rules
+            where schemaname = any (current_schemas(false)) and tablename = any (%s::text[])
             """,
-            [list(LEDGER_TABLES)],
+            [list(GUARDED_TABLES), list(statements), list(GUARDED_TABLES)],
         )
-        for name, table, enabled, kind, unconditional, function in cursor.fetchall():
-            as_made = (f"{table}_append_only", _BEFORE_ANY_CHANGE, True, True)
-            if enabled not in ("O", "A"):
+        for name, fires, definition in cursor.fetchall():
+            if not fires:
                 states[name] = "switched off"
-            elif (name, kind, unconditional, function in statements) == as_made:
-                states[name] = "sound"
-            else:
+            elif _words(definition) != _words(statements.get(name, "")):
                 states[name] = "changed"
-        for name, statement in statements.items():
-            cursor.execute("select prosrc from pg_proc where oid = to_regproc(%s)", [name])
-            if body := cursor.fetchone():
-                expected = statement.split("$$")[1]
-                states[name] = "sound" if body[0].split() == expected.split() else "changed"
-        cursor.execute(
-            "select rulename from pg_rules"
-            " where schemaname = any (current_schemas(false)) and tablename = any (%s::text[])",
-            [list(LEDGER_TABLES)],
-        )
-        states.update({name: "unknown" for (name,) in cursor.fetchall()})
+            else:
+                states.setdefault(name, "sound")  # on another table one of its name may be changed
     return states
+
+
+def _words(statement: str) -> tuple[list[str], list[str]]:
+    """What a statement says, as it was written and as PostgreSQL gives it: it orders the words of a trigger
+    and before a function's body in its own way, and adds "or replace" and the schema of a function."""
+    head, _, body = statement.replace("$function$", "$$").partition("$$")
+    words = (word.rpartition(".")[2] for word in head.casefold().replace("or replace", "").split())
+    return sorted(words), body.split()

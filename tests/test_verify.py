@@ -340,7 +340,8 @@ def test_a_guard_that_is_gone_changed_or_unknown_is_named(ledger, tamper, ledger
     else:
         statements = {
             "comments_append_only is missing": "drop trigger comments_append_only on comments",
-            "transfers_append_only is switched off": "alter table transfers disable trigger all",
+            "transfers_append_only is switched off": "alter table transfers disable trigger"
+            " transfers_append_only",
             "refuse_change is changed": "create or replace function refuse_change() returns trigger"
             " language plpgsql as $$ begin return null; end $$",
             "batches_sly is unknown": "create rule batches_sly as on insert to batches do instead nothing",

@@ -19,6 +19,7 @@ from ledger.models import ENTRY_MODELS, LEDGER_TABLES, WAITING, AccountEvent, St
 from ledger.seals import check_seals, read_seals
 from ledger.settings import Settings
 from ledger.upkeep.inspection import first_line, open_as_it_stands
+from ledger.upkeep.privileges import find_excessive_privileges
 
 OK = "ok"
 WARNING = "warning"
@@ -207,49 +208,26 @@ def _in_sqlite() -> Iterator[Finding]:
 
 def _in_postgresql() -> Iterator[Finding]:
     with connection.cursor() as cursor:
-        cursor.execute("select current_user, rolsuper from pg_roles where rolname = current_user")
-        user, is_superuser = cursor.fetchone()
-        cursor.execute(
-            """
-            select
-                name,
-                pg_has_role(c.relowner, 'member'),
-                array(
-                    select privilege from unnest(array['update', 'delete', 'truncate']) as p (privilege)
-                    where has_table_privilege(c.oid, privilege)
-                )
-            from unnest(%s::text[]) as n (name)
-            join pg_class as c on c.oid = to_regclass(name)
-            order by name
-            """,
-            [list(LEDGER_TABLES)],
-        )
-        rows = cursor.fetchall()
-    might = "is a superuser" if is_superuser else "owns the tables"
-    if is_superuser or any(owns for _, owns, _ in rows):
-        yield Finding(
-            "database",
-            WARNING,
-            f"{user}, the user of POINTS_DATABASE_URL, {might} and could switch off what guards them.",
-            "Give POINTS_DATABASE_URL a user of its own, and the owner's URL to POINTS_DATABASE_OWNER_URL for"
-            " the first command alone.",
-        )
-        return
-    too_many = {name: privileges for name, _, privileges in rows if privileges}
-    if too_many:
-        told = "; ".join(f"{', '.join(privileges)} on {name}" for name, privileges in too_many.items())
-        yield Finding(
-            "database",
-            PROBLEM,
-            f"{user}, the user of POINTS_DATABASE_URL, has privileges that no append needs: {told}.",
-            "Let the owner execute the statements that --json gives.",
-            tuple(
-                f"revoke {', '.join(privileges)} on {name} from {connection.ops.quote_name(user)}"
-                for name, privileges in too_many.items()
-            ),
-        )
-    else:
+        cursor.execute("select current_user")
+        (user,) = cursor.fetchone()
+    found = find_excessive_privileges()
+    if not found:
         yield Finding("database", OK, f"{user} may read and append, and no more.")
+        return
+    told = "; ".join(privilege.told for privilege in found)
+    # One user for everything is a way to begin.
+    owns_alone = all(privilege.is_owner for privilege in found)
+    yield Finding(
+        "database",
+        WARNING if owns_alone else PROBLEM,
+        f"{user}, the user of POINTS_DATABASE_URL, has more than an append needs and could get around what"
+        f" guards the ledger: it {told}.",
+        "Give POINTS_DATABASE_URL a user of its own, and the owner's URL to POINTS_DATABASE_OWNER_URL for the"
+        " first command alone."
+        if owns_alone
+        else "Let the owner, or a superuser, execute the statements that --json gives.",
+        tuple(dict.fromkeys(privilege.statement for privilege in found if privilege.statement)),
+    )
 
 
 def _anchors(ledger: Ledger) -> Iterator[Finding]:
