@@ -140,13 +140,21 @@ def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:
             summary.currency,
             f"{summary.relation_count:,}",
             *_movement(summary),
-            escape(f"{summary.closed_at:%Y-%m-%d %H:%M} UTC, {summary.closed_by}")
-            if summary.closed_at
-            else "",
+            escape(_closed(summary)),
         )
     print_whole(console, table)
     for name in sorted({summary.folder.relative_to(settings.home).parts[0] for summary in summaries}):
         console.print(f"Files: {settings.home}/{name}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _closed(summary: MonthSummary) -> str:
+    """When a month was closed and by whom, and on a line of its own who signed it off."""
+    lines = []
+    if summary.closed_at:
+        lines.append(f"{summary.closed_at:%Y-%m-%d %H:%M} UTC, {summary.closed_by}")
+    if summary.signed_off_at:
+        lines.append(f"signed off {summary.signed_off_at:%Y-%m-%d %H:%M} UTC, {summary.signed_off_by}")
+    return "\n".join(lines)
 
 
 def _described(summary: MonthSummary) -> str:

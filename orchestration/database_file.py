@@ -15,6 +15,19 @@ from ledger.data_files import connect, log_of
 from ledger.disk import drop_from_cache, sync_file
 from ledger.sql_text import identifier
 
+# What a file may hold, by DuckDB's function that lists it, and which of that is not DuckDB's own.
+_CATALOGUES = {
+    "duckdb_schemas": "not internal",
+    "duckdb_tables": "not internal",
+    "duckdb_views": "not internal",
+    "duckdb_columns": "not internal",
+    "duckdb_constraints": "true",
+    "duckdb_indexes": "true",
+    "duckdb_sequences": "true",
+    "duckdb_types": "not internal",
+    "duckdb_functions": "not internal",
+}
+
 
 @contextmanager
 def new_database(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -37,6 +50,30 @@ def new_database(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     except BaseException:
         remove_database(file)
         raise
+
+
+def describe_database(file: Path) -> list[tuple]:
+    """All that a database's catalogue holds, views with their text, and every row of its tables.
+
+    Of two files with the same content it is the same: read from a file, DuckDB spells a view in one way
+    (`database_file._contents` compares with one that was not). Raises `duckdb.Error`.
+    """
+    described: list[tuple] = []
+    with connect(file, read_only=True) as connection:
+        for catalogue, condition in _CATALOGUES.items():
+            described += connection.execute(
+                "select $catalogue, columns(c -> not (c like '%_oid' or c in ('database_name', 'file')))"
+                f" from {catalogue}() where database_name = current_database() and {condition} order by all",
+                {"catalogue": catalogue},
+            ).fetchall()
+        tables = connection.execute(
+            "select schema_name, table_name from duckdb_tables() where not internal order by all"
+        ).fetchall()
+        for schema, name in tables:
+            described += connection.execute(
+                f"from {identifier(schema)}.{identifier(name)} order by all"
+            ).fetchall()
+    return described
 
 
 def is_readable(file: Path, names: Iterable[str]) -> bool:

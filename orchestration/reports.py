@@ -6,10 +6,12 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+from ledger.closes import read_history
 from ledger.data_files import connect, read_parquet
+from ledger.database import open_ledger
 from ledger.errors import PointsError
-from ledger.settings import check_month
-from orchestration.published.database import PublishedMonth, list_published
+from ledger.settings import Settings, check_month
+from orchestration.published.database import PublishedMonth, list_issued, list_published
 from orchestration.published.layout import list_revisions, revision_folder
 
 
@@ -48,7 +50,7 @@ class MonthSummary:
     """One line of the programme's roll-forward: a month and a currency. Points are exact decimals.
 
     ``status`` is 'provisional', or what published months have: 'issued', 'signed_off' or 'reopened'. Only
-    they have a ``revision``, and somebody who closed them.
+    they have a ``revision``, and somebody who closed them and, perhaps, signed them off; instants are in UTC.
     """
 
     report_month: str
@@ -56,6 +58,8 @@ class MonthSummary:
     revision: int | None
     closed_at: datetime | None
     closed_by: str | None
+    signed_off_at: datetime | None
+    signed_off_by: str | None
     currency: str
     opening_points: Decimal
     earned_points: Decimal
@@ -69,11 +73,13 @@ class MonthSummary:
     folder: Path
 
 
-# Those of its fields that the file of the programme's roll-forward has.
+# Those of its fields that the ledger says of a close.
+_OF_CLOSE = ("revision", "closed_at", "closed_by", "signed_off_at", "signed_off_by")
+# Those that the file of the programme's roll-forward has.
 _FIGURES = [
     name
     for name in MonthSummary.__dataclass_fields__
-    if name not in ("report_month", "status", "revision", "closed_at", "closed_by", "folder")
+    if name not in (*_OF_CLOSE, "report_month", "status", "folder")
 ]
 
 
@@ -117,12 +123,19 @@ class Report:
                 yield from (ReportRow(*row) for row in batch)
 
 
-def list_months(home: Path) -> list[MonthSummary]:
-    """Every month that has files in ``home``, oldest first, one line a currency.
+def list_months(settings: Settings) -> list[MonthSummary]:
+    """Every month that has files in the home, oldest first, one line a currency.
 
-    What is published stands for its month; of others the newest build is shown.
+    What is published stands for its month, and the ledger says who closed it and signed it off (CASES.md,
+    S25); of others the newest build is shown. Raises what opening the ledger does, where anything is
+    published, and `PublishedDamaged`.
     """
-    published = [summary for month in list_published(home) for summary in _published_summaries(home, month)]
+    home = settings.home
+    issued = []
+    if list_published(home):
+        open_ledger(settings)
+        issued = list_issued(read_history())
+    published = [summary for month in issued for summary in _published_summaries(home, month)]
     closed = {summary.report_month for summary in published}
     return sorted(
         published + [summary for summary in list_provisional(home) if summary.report_month not in closed],
@@ -169,7 +182,8 @@ def read_provisional_report(
     check_month(month)
     folder = home / "provisional" / month
     if not folder.is_dir():
-        months = {summary.report_month for summary in list_months(home)}
+        months = {month.report_month for month in list_published(home)}
+        months |= {path.name for path in _month_folders(home)}
         raise MonthNotBuilt(month, home, sorted(months))
     run_folder = folder.resolve()
     return _report(_summaries(folder, run_folder), run_folder, default_currency, currency)
@@ -226,9 +240,7 @@ def _summaries(
         MonthSummary(
             report_month=report_month or folder.name,
             status=status,
-            revision=closed.revision if closed else None,
-            closed_at=closed.closed_at if closed else None,
-            closed_by=closed.closed_by if closed else None,
+            **{name: getattr(closed, name, None) for name in _OF_CLOSE},
             folder=folder,
             **dict(zip(_FIGURES, row, strict=True)),
         )

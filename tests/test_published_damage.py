@@ -52,6 +52,7 @@ from tests.closed_programme import (
 )
 from tests.conftest import in_ci_but
 
+NOT_AS_MADE = "is not what is made of the ledger and the published months"
 # Every file of the last month of a run.
 FILES = [
     "discrepancies.parquet",
@@ -296,13 +297,18 @@ def test_a_log_beside_the_database_is_named_and_not_played_back_into_the_next_on
 
 def put_hollow_database(home: Home, digits: int) -> None:
     """Publish a database without tables, as a full disk once did, under a name that vouches for its bytes."""
-    file = database_file(home.path).resolve()
-    hollow = file.with_name("hollow.duckdb")
+    hollow = database_file(home.path).resolve().with_name("hollow.duckdb")
     duckdb.connect(str(hollow)).close()
+    vouch_for(home, hollow, digits)
+
+
+def vouch_for(home: Home, database: Path, digits: int = 32) -> None:
+    """Give a database beside the readers' one its name, and let the folder's name say its hash."""
+    file = database_file(home.path).resolve()
     known_up_to_and_path = file.parent.name.rpartition("-")[0]
-    folder = file.parent.with_name(f"{known_up_to_and_path}-{file_sha256(hollow)[:digits]}")
+    folder = file.parent.with_name(f"{known_up_to_and_path}-{file_sha256(database)[:digits]}")
     file.parent.rename(folder)
-    (folder / hollow.name).rename(folder / file.name)
+    (folder / database.name).rename(folder / file.name)
     point_link(set_link(home.path), f"{DATABASES_NAME}/{folder.name}")
 
 
@@ -330,11 +336,52 @@ def test_a_database_without_its_tables_is_named_whatever_vouches_for_it(copied):
     file = database_file(copied.path)
     with pytest.raises(PublishedUnsound) as unsound:
         verify_all(copied.settings())
-    assert [(damage.path, damage.finding) for damage in unsound.value.damages] == [(file, "cannot be read")]
+    assert [(damage.path, damage.finding) for damage in unsound.value.damages] == [(file, NOT_AS_MADE)]
     findings = examine({"POINTS_HOME": str(copied.path)}, {}, "").findings
     assert [finding.sentence for finding in findings if finding.verdict == "problem"] == [
-        f"{file} cannot be read."
+        f"{file} {NOT_AS_MADE}."
     ]
+
+
+@pytest.mark.parametrize(
+    "alteration",
+    [
+        "update published_months set closed_by = 'mallory'",
+        "update published_months set signed_off_by = 'eve', signed_off_at = timestamp '2025-03-09 12:00:00'",
+        "create or replace view customer_point_balances as {view} where relation_reference <> 'C-2'",
+        "comment on column published_months.closed_by is 'Who asked for it.'",
+        "create macro spendable(relation) as 100",
+        "create table more as select 1 as points",
+        "create schema more",
+    ],
+)
+def test_a_database_that_was_altered_and_vouches_for_itself_is_named(copied, alteration):
+    """CASES.md, S23: it is compared with one that is made anew, and `months` asks the ledger (S25)."""
+    file = database_file(copied.path)
+    altered = file.resolve().with_name("altered.duckdb")
+    shutil.copyfile(file.resolve(), altered)
+    with duckdb.connect(str(altered)) as database:
+        (view,) = database.execute(
+            "select sql from duckdb_views() where view_name = 'customer_point_balances'"
+        ).fetchone()
+        before = view.partition(" AS ")[2].rstrip(";\n")
+        database.execute(alteration.format(view=f"from ({before})"))
+    vouch_for(copied, altered)
+    with pytest.raises(PublishedUnsound) as unsound:
+        verify_all(copied.settings())
+    assert [(damage.path, damage.finding) for damage in unsound.value.damages] == [(file, NOT_AS_MADE)]
+    months = json.loads(answer(copied.points("months", "--json")))
+    closed = {(month["closed_by"], month["signed_off_by"]) for month in months if month["revision"]}
+    assert closed == {(copied.history().closes[0].closed_by, None)}
+
+
+def test_a_database_that_cannot_be_made_is_missing(copied):
+    """CASES.md, S23: verify says so, and why."""
+    database_file(copied.path).unlink()
+    shutil.rmtree(published_folder(copied.path) / DATABASES_NAME)
+    (published_folder(copied.path) / DATABASES_NAME).write_text("")
+    told = refusal(copied.points("verify"))
+    assert f"{database_file(copied.path)} is missing" in told
 
 
 @pytest.mark.parametrize("elsewhere", [".", f"../{CLOSED[0]}/r1"])

@@ -82,6 +82,17 @@ def test_a_committed_close_whose_run_is_gone_is_made_again_to_the_byte(committed
     assert_sound(committed, NEW_REVISIONS)
 
 
+def test_prepared_files_that_were_altered_after_their_commit_are_made_again(committed, undisturbed, tmp_path):
+    """CASES.md, S24: of the same size too."""
+    kept = {KEPT_BUILD: str(keep_build(committed.path, tmp_path))}
+    (altered,) = committed.path.glob(f"runs/*/published/{NEXT}/r1/outstanding_points.csv")
+    altered.chmod(0o644)
+    altered.write_bytes(altered.read_bytes().replace(b"C-1,", b"C-7,"))
+    answer(committed.points("months", **kept))
+    assert published_bytes(committed) == undisturbed
+    assert_sound(committed, NEW_REVISIONS)
+
+
 REOPENED = {CLOSED[0]: (1, "issued"), CLOSED[1]: (1, "reopened")}
 
 

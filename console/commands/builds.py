@@ -1,6 +1,8 @@
 """``points build``, ``cut``, ``months``, ``report``, ``demo``: months, and what they come from."""
 
 import sys
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -87,27 +89,25 @@ def cut(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
 @app.command(epilog="Example: points months --json")
 def months(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the months with their totals, one line a currency: closed ones, and those of the newest build."""
-    from ledger.amounts import points_text
     from orchestration.reports import list_months
 
     settings = Settings.from_environment()
-    summaries = list_months(settings.home)
+    summaries = list_months(settings)
     if not (as_json or as_csv):
         show_months(settings, summaries)
         return
-    rows = [
-        {
-            name: points_text(value) if name.endswith("_points") else value
-            for name, value in vars(summary).items()
-            if name not in ("folder", "closed_at")
-        }
-        | {
-            "closed_at": f"{summary.closed_at:%Y-%m-%dT%H:%M:%SZ}" if summary.closed_at else None,
-            "folder": str(summary.folder),
-        }
-        for summary in summaries
-    ]
+    rows = [{name: _told(name, value) for name, value in vars(month).items()} for month in summaries]
     print_json(rows) if as_json else print_csv(rows)
+
+
+def _told(name: str, value: object) -> object:
+    from ledger.amounts import points_text
+
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+    if name.endswith("_points"):
+        return points_text(value)
+    return str(value) if isinstance(value, Path) else value
 
 
 @app.command(epilog="Example: points report 2026-10 --csv > outstanding_points.csv")

@@ -161,7 +161,7 @@ def _find_prepared(home: Path, closed: ClosedMonth) -> Path | None:
     """The folder that a run prepared for this very close, if all of it is there."""
     for folder in sorted(home.glob(f"runs/*/published/{closed.name}")):
         try:
-            check_files(folder, read_manifest(folder, closed.manifest_sha256), hashed=False)
+            check_files(folder, read_manifest(folder, closed.manifest_sha256))
         except PublishedDamaged:
             continue
         return folder

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 
@@ -19,7 +20,7 @@ from ledger.disk import file_sha256, let_appear, sync_folder, why_not_written
 from ledger.errors import PointsError
 from ledger.rules import reasons
 from ledger.sql_text import literal, literals
-from orchestration.database_file import is_readable, new_database, remove_database
+from orchestration.database_file import describe_database, new_database, remove_database
 from orchestration.descriptions import Description, comment_on
 from orchestration.fail_points import fail_point
 from orchestration.month_files import PARQUET_FILES, UNPOSTED
@@ -125,7 +126,7 @@ class NothingPublished(PointsError):
 
 @dataclass(frozen=True)
 class PublishedMonth:
-    """A month as readers have it, from the database's ``published_months``; instants are in UTC."""
+    """A month as readers have it; instants are in UTC, and null until it was signed off."""
 
     report_month: str
     revision: int
@@ -133,6 +134,26 @@ class PublishedMonth:
     cutoff_entry_id: int
     closed_at: datetime
     closed_by: str
+    signed_off_at: datetime | None
+    signed_off_by: str | None
+
+
+def list_issued(history: CloseHistory) -> list[PublishedMonth]:
+    """The months that readers have, in order, and who closed them and signed them off, as the ledger says."""
+    return [
+        PublishedMonth(
+            closed.report_month,
+            closed.revision,
+            history.status(closed),
+            closed.cutoff_entry_id,
+            closed.closed_at.replace(tzinfo=None),
+            closed.closed_by,
+            signature.signed_off_at.replace(tzinfo=None) if signature else None,
+            signature.signed_off_by if signature else None,
+        )
+        for closed in history.issued.values()
+        for signature in [history.signatures.get((closed.report_month, closed.revision))]
+    ]
 
 
 def list_published(home: Path) -> list[PublishedMonth]:
@@ -148,7 +169,7 @@ def list_published(home: Path) -> list[PublishedMonth]:
         with connect(file.resolve(), read_only=True) as connection:
             rows = connection.execute(
                 "select strftime(report_month, '%Y-%m'), revision, status, cutoff_entry_id, closed_at,"
-                " closed_by from published_months order by report_month"
+                " closed_by, signed_off_at, signed_off_by from published_months order by report_month"
             ).fetchall()
     except duckdb.Error as error:
         raise PublishedDamaged(file, "cannot be read", DATABASE_REMEDY) from error
@@ -163,12 +184,15 @@ def _refuse_altered(home: Path) -> None:
 
 
 def find_database_damage(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]:
-    """What is wrong with the database that readers open, if anything; one that is missing is made again.
+    """What is wrong with the database that readers open, if anything.
 
     What stands where its link belongs is for `orchestration.published.soundness`.
     """
     file = database_file(home)
-    if is_taken(file) or not file.exists():
+    if is_taken(file) or not history.issued:
+        return
+    if not file.exists():
+        yield PublishedDamaged(file, "is missing", "the next command makes it, or says what hinders it")
         return
     if not is_database_current(home, history.last_entry_id):
         finding = "is an older one"
@@ -179,18 +203,23 @@ def find_database_damage(home: Path, history: CloseHistory) -> Iterator[Publishe
 
 
 def _differs(home: Path, history: CloseHistory) -> str | None:
-    """In what the database is not what ``history`` issued, whoever made it; None where it is."""
-    if not is_readable(database_file(home).resolve(), NAMES):
+    """In what the database is not one that is made anew of what ``history`` issued; None where it is.
+
+    Whoever altered it and knows how its folder is named can give that the right digits.
+    """
+    try:
+        with TemporaryDirectory() as folder:
+            anew = Path(folder) / DATABASE_NAME
+            with new_database(anew) as connection:
+                _fill(connection, home, history)
+            expected = describe_database(anew)
+    except (PublishedDamaged, duckdb.Error):
+        return None  # a month that is no longer there to be read is named as such
+    try:
+        found = describe_database(database_file(home).resolve())
+    except duckdb.Error:
         return "cannot be read"
-    months = [
-        (month.report_month, month.revision, month.status, month.cutoff_entry_id)
-        for month in list_published(home)
-    ]
-    issued = [
-        (closed.report_month, closed.revision, history.status(closed), closed.cutoff_entry_id)
-        for closed in history.issued.values()
-    ]
-    return None if months == issued else "does not hold the months that the ledger says were issued"
+    return None if found == expected else "is not what is made of the ledger and the published months"
 
 
 def is_set_made(home: Path, history: CloseHistory) -> bool:
@@ -331,21 +360,20 @@ def _create_months(
         " revision integer, status varchar, cutoff_entry_id bigint, closed_at timestamp, closed_by varchar,"
         " signed_off_at timestamp, signed_off_by varchar, manifest_sha256 varchar)"
     )
-    for closed, manifest in zip(issued, manifests, strict=True):
-        signature = history.signatures.get((closed.report_month, closed.revision))
+    for month, closed, manifest in zip(list_issued(history), issued, manifests, strict=True):
         connection.execute(
             "insert into published_months values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                f"{closed.report_month}-01",
+                f"{month.report_month}-01",
                 manifest["period_start_date"],
                 manifest["period_end_date"],
-                closed.revision,
-                history.status(closed),
-                closed.cutoff_entry_id,
-                closed.closed_at.replace(tzinfo=None),
-                closed.closed_by,
-                signature.signed_off_at.replace(tzinfo=None) if signature else None,
-                signature.signed_off_by if signature else None,
+                month.revision,
+                month.status,
+                month.cutoff_entry_id,
+                month.closed_at,
+                month.closed_by,
+                month.signed_off_at,
+                month.signed_off_by,
                 closed.manifest_sha256,
             ],
         )
