@@ -3,12 +3,11 @@
 PostgreSQL has means of its own for both, pg_dump and pg_restore; docs/operations.md says how.
 """
 
-import fcntl
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from ledger.errors import PointsError
 from ledger.guards import LedgerUnguarded, check_guards
 from ledger.models import ChainLink
 from ledger.settings import Settings
+from ledger.unfinished import unfinished_file
 from ledger.upkeep.verification import LedgerDamaged, verify
 
 # 16 MB with SQLite's usual pages. Between two such pieces writers have their turn.
@@ -28,8 +28,8 @@ _PAGES_PER_PIECE = 4_096
 # in one piece, for whose length writers wait.
 _FRESH_STARTS = 5
 _WAIT_SECONDS = 60
-# Where a copy is written and checked before it has its name: a folder beside it, which nobody else may read.
-_UNFINISHED_NAME = ".points-unfinished"
+# As in a home, so that a copy is verified as a ledger is.
+_COPY_NAME = "ledger.sqlite3"
 _LINKS = ChainLink._meta.db_table
 
 
@@ -135,7 +135,7 @@ def back_up(
     check_guards(ledger.place)
     before = ledger_head()
     try:
-        with _unfinished(file.parent) as copy:
+        with unfinished_file(file.parent, _COPY_NAME) as copy:
             _copy(source, copy, report)
             head = _checked_head(copy)
             if head.entry_id < before.entry_id:
@@ -177,7 +177,7 @@ def restore(
         raise BackupUnsound(file, "there is no such file")
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
-        with _unfinished(settings.home) as copy:
+        with unfinished_file(settings.home, _COPY_NAME) as copy:
             try:
                 _copy(file, copy, report)
                 head = _checked_head(copy)
@@ -208,31 +208,6 @@ def _sqlite_file(settings: Settings, command: str) -> Path:
     if settings.database_url:
         raise LedgerKeptByServer(ledger_place(settings), command)
     return sqlite_file(settings)
-
-
-@contextmanager
-def _unfinished(folder: Path) -> Iterator[Path]:
-    """A file in ``folder`` to be written, of a command that is alone there; removed afterwards.
-
-    What a killed command left there is removed (CASES.md, X31). Raises `OSError`.
-    """
-    unfinished = folder / _UNFINISHED_NAME
-    unfinished.mkdir(mode=0o700, exist_ok=True)
-    lock = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OSError(f"another command is writing a copy in {folder}") from None
-        for left in unfinished.iterdir():
-            left.unlink()
-        try:
-            # Named as in a home, so that it is verified as a ledger is.
-            yield unfinished / "ledger.sqlite3"
-        finally:
-            shutil.rmtree(unfinished)
-    finally:
-        os.close(lock)
 
 
 def _verify_copy(settings: Settings, copy: Path, report: Callable[[int, int], None]) -> None:

@@ -1,0 +1,35 @@
+"""Where what is given to people is written and checked before it has its name (CASES.md, X31)."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Beside what is written; nobody else may read it.
+_FOLDER_NAME = ".points-unfinished"
+
+
+@contextmanager
+def unfinished_file(folder: Path, name: str) -> Iterator[Path]:
+    """A file in ``folder`` to be written, of a command that is alone there; removed afterwards.
+
+    What a killed command left there is removed. Raises `OSError`.
+    """
+    unfinished = folder / _FOLDER_NAME
+    unfinished.mkdir(mode=0o700, exist_ok=True)
+    lock = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(f"another command is writing a copy in {folder}") from None
+        for left in unfinished.iterdir():
+            left.unlink()
+        try:
+            yield unfinished / name
+        finally:
+            shutil.rmtree(unfinished)
+    finally:
+        os.close(lock)
