@@ -35,7 +35,7 @@ def new_database(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
     What a writer that was cut off has left there is removed first. Raises `duckdb.Error` and `OSError`.
     """
-    remove_database(file)
+    _remove_database(file)
     try:
         with connect(file) as connection:
             yield connection
@@ -48,7 +48,7 @@ def new_database(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         if read != written or log_of(file).exists():
             raise OSError(f"{file.name} does not hold what was written to it")
     except BaseException:
-        remove_database(file)
+        _remove_database(file)
         raise
 
 
@@ -87,7 +87,7 @@ def is_readable(file: Path, names: Iterable[str]) -> bool:
     return True
 
 
-def remove_database(file: Path) -> None:
+def _remove_database(file: Path) -> None:
     """Remove a database with its log, as far as they are there."""
     file.unlink(missing_ok=True)
     log_of(file).unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from ledger.guards import LedgerUnguarded, check_guards
 from ledger.models import Transfer
 from ledger.upkeep.backup import BackupNotWritten, BackupUnsound, back_up, restore
 from ledger.upkeep.verification import EntryAltered, LinkBroken
+from orchestration.published.database import ExportNotWritten, export_database
 from orchestration.published.soundness import find_damage
 from tests.closed_programme import NEXT, OLD, Home, readers_see, refusal
 from tests.conftest import LedgerHome
@@ -168,6 +169,21 @@ def test_what_a_killed_backup_left_is_removed_by_the_next(home, tmp_path):
     (left / "ledger.sqlite3").write_bytes(b"half of one")
     back_up(home.open(), folder / "newer.sqlite3")
     assert [path.name for path in folder.iterdir()] == ["newer.sqlite3"]
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next(copied, tmp_path):
+    """CASES.md, X31: whatever the next one is called."""
+    left = tmp_path / "exports" / ".points-unfinished"
+    left.mkdir(parents=True)
+    for name in ("2026-01.duckdb", "2026-01.duckdb.wal"):
+        (left / name).write_bytes(b"half of one")
+    export_database(copied.path, left.parent / "2026-02.duckdb")
+    assert [path.name for path in left.parent.iterdir()] == ["2026-02.duckdb"]
+    left.mkdir(mode=0o777)
+    left.chmod(0o777)
+    with pytest.raises(ExportNotWritten, match="others can write to"):
+        export_database(copied.path, left.parent / "2026-03.duckdb")
+    assert list(left.iterdir()) == []
 
 
 def test_of_two_backups_at_once_into_one_folder_the_second_says_so(home, tmp_path):

@@ -20,7 +20,8 @@ from ledger.disk import file_sha256, let_appear, sync_folder, why_not_written
 from ledger.errors import PointsError
 from ledger.rules import reasons
 from ledger.sql_text import literal, literals
-from orchestration.database_file import describe_database, new_database, remove_database
+from ledger.unfinished import unfinished_file
+from orchestration.database_file import describe_database, new_database
 from orchestration.descriptions import Description, comment_on
 from orchestration.fail_points import fail_point
 from orchestration.month_files import PARQUET_FILES, UNPOSTED
@@ -282,17 +283,15 @@ def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
         raise ExportTargetTaken(file)
     if not file.absolute().parent.is_dir():
         raise ExportFolderMissing(file)
-    unfinished = file.with_name(f".{file.name}.unfinished")
     try:
-        with new_database(unfinished) as connection:
-            tables = _copy_tables(connection, source.resolve())
-        let_appear(unfinished, file)
+        with unfinished_file(file.absolute().parent, file.name) as unfinished:
+            with new_database(unfinished) as connection:
+                tables = _copy_tables(connection, source.resolve())
+            let_appear(unfinished, file)
     except FileExistsError:
         raise ExportTargetTaken(file) from None
     except (duckdb.Error, OSError) as error:
         raise ExportNotWritten(file, why_not_written(error)) from error
-    finally:
-        remove_database(unfinished)
     return tables
 
 
