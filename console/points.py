@@ -8,6 +8,7 @@ import typer
 from django.db import DatabaseError
 
 from console.commands import acts, builds, closes, files, lists, upkeep
+from console.screens import making_again_progress
 from console.tables import error_console
 from ledger.access import keep_private
 from ledger.errors import PointsError
@@ -34,6 +35,8 @@ for commands in (builds, closes, acts, upkeep, files, lists):
 
 
 _SHOW_CLOSED_MONTHS = ("months", "report", "export-database", "verify")
+# Before these, files of closed months that are lost are made again; before any other that is only said.
+_NEED_CLOSED_MONTHS = (*_SHOW_CLOSED_MONTHS, "build", "close", "reopen")
 # They say themselves what is wrong with the database that readers open.
 _LOOK_THEMSELVES = (*_SHOW_CLOSED_MONTHS, "doctor")
 
@@ -49,7 +52,9 @@ def before_any_command(context: typer.Context) -> None:
         if needs_finishing(settings.home, is_read):
             from orchestration.close.finishing import finish_if_needed
 
-            finish_if_needed(settings, is_read)
+            makes_again = context.invoked_subcommand in _NEED_CLOSED_MONTHS
+            with making_again_progress() as report:
+                finish_if_needed(settings, is_read, report, makes_again)
         if context.invoked_subcommand not in _LOOK_THEMSELVES and (flaw := database_flaw(settings.home)):
             from orchestration.published.manifests import PublishedDamaged
 

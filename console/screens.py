@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "build_progress",
     "error_console",
+    "making_again_progress",
     "show_build",
     "show_closing",
     "show_cut",
@@ -63,6 +64,23 @@ def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None]]:
                 tasks[step.phase] = progress.add_task(titles[step.phase], total=step.total, step="")
             done = max(step.position, int(progress.tasks[tasks[step.phase]].completed))
             progress.update(tasks[step.phase], completed=done, step=escape(step.name))
+
+        yield report
+
+
+@contextmanager
+def making_again_progress() -> Iterator[Callable[[BuildProgress], None]]:
+    """A progress bar for months that are made again before a command; it says so once there is anything."""
+    with ExitStack() as stack:
+        begun: list[Callable[[BuildProgress], None]] = []
+
+        def report(step: BuildProgress) -> None:
+            if not begun:
+                error_console().print(
+                    "Closed months that readers lack are made again from the ledger first …"
+                )
+                begun.append(stack.enter_context(build_progress(quiet=False)))
+            begun[0](step)
 
         yield report
 

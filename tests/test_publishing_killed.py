@@ -69,14 +69,24 @@ def test_killed_after_the_commit_the_next_command_of_any_kind_finishes_it(commit
 
 
 def test_a_committed_close_whose_run_is_gone_is_made_again_to_the_byte(committed, undisturbed, tmp_path):
-    """CASES.md, X19: the ledger names the hash of the manifest, and what is made again must have it."""
+    """CASES.md, X19: the ledger names the hash of the manifest, and what is made again must have it.
+
+    What needs none of its files only says that they are lacking, and goes on.
+    """
     shutil.rmtree(committed.path / "runs")
     shutil.rmtree(committed.path / "cut")
     # What is recorded since is beyond the cutoff.
-    committed.kill_at("models built", "give", "C-1", "5", "--id", "MEANWHILE")
+    for command in (["give", "C-1", "5", "--id", "MEANWHILE"], ["transfers"], ["balances"]):
+        done = committed.points(*command)
+        answer(done)
+        assert f"{NEXT}/r1 must be made again from the ledger" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    committed.kill_at("models built", "months")
     assert readers_see(committed) == OLD
     kept = {KEPT_BUILD: str(keep_build(committed.path, tmp_path))}
-    answer(committed.points("give", "C-1", "5", "--id", "MEANWHILE", **kept))
+    done = committed.points("months", **kept)
+    answer(done)
+    assert "made again from the ledger first" in done.stderr
     assert published_bytes(committed) == undisturbed
     assert readers_see(committed) == NEW
     assert_sound(committed, NEW_REVISIONS)

@@ -74,10 +74,30 @@ class PublishingUnfinished(PointsError):
         )
 
 
-def finish_if_needed(settings: Settings, is_read: bool = False) -> None:
+class MonthsToBeMade(PointsError):
+    """Files of closed months are lost, and what is being done needs none of them."""
+
+    code = "MONTHS_TO_BE_MADE"
+
+    def __init__(self, home: Path, lost: Sequence[ClosedMonth]) -> None:
+        names = lost[0].name if len(lost) == 1 else f"{len(lost)} revisions of months from {lost[0].name} on"
+        super().__init__(
+            f"Readers do not have all that is closed: {names} must be made again from the ledger for"
+            f" {published_folder(home)}, which takes as long as building them; `points months` does it."
+        )
+
+
+def finish_if_needed(
+    settings: Settings,
+    is_read: bool = False,
+    report: Report = lambda progress: None,
+    makes_again: bool = True,
+) -> None:
     """Finish a close that was cut off, before another command begins.
 
-    With ``is_read``, when closed months are about to be shown, also make them again where all are lost.
+    With ``is_read``, when closed months are about to be shown, also make them again where all are lost. Is
+    nothing of them needed, it is not to wait for a build: without ``makes_again`` that raises
+    `MonthsToBeMade`.
 
     Raises `RunInProgress` where another run goes on, and what `finish_closes` does. Where the ledger cannot
     be opened nothing is done or said: every command that needs it says so itself.
@@ -89,16 +109,17 @@ def finish_if_needed(settings: Settings, is_read: bool = False) -> None:
             return
         try:
             with run_lock(settings.home, "finishing a close"):
-                finish_closes(ledger)
+                finish_closes(ledger, report, makes_again)
         except OSError as error:  # the lock's own file
             raise PublishingUnfinished(settings.home, why_not_written(error)) from error
 
 
-def finish_closes(ledger: Ledger, report: Report = lambda progress: None) -> None:
+def finish_closes(ledger: Ledger, report: Report = lambda progress: None, makes_again: bool = True) -> None:
     """Give readers what the ledger says is closed, under the lock of the home, as far as they lack it.
 
-    Raises `PublishedDamaged` where the ledger is older than what is published, `ClosedFilesLost`,
-    `PublishingUnfinished`, and what preparing a month raises where it is made again.
+    ``report`` is called where months are made again; without ``makes_again`` they are not, and
+    `MonthsToBeMade` is raised. Raises `PublishedDamaged` where the ledger is older than what is published,
+    `ClosedFilesLost`, `PublishingUnfinished`, and what preparing a month raises where it is made again.
     """
     home = ledger.settings.home
     try:
@@ -110,7 +131,7 @@ def finish_closes(ledger: Ledger, report: Report = lambda progress: None) -> Non
             published_folder(home).mkdir(exist_ok=True)
             sync_folder(home)
             for together in _runs(history):
-                _publish(ledger, history, together, report)
+                _publish(ledger, history, together, report, makes_again)
             fail_point("months moved")
             _give_readers(home, history, ledger.settings.readers)
             _remember_ledger(home, history)
@@ -139,13 +160,21 @@ def _runs(history: CloseHistory) -> list[list[ClosedMonth]]:
     return list(together.values())
 
 
-def _publish(ledger: Ledger, history: CloseHistory, together: Sequence[ClosedMonth], report: Report) -> None:
+def _publish(
+    ledger: Ledger,
+    history: CloseHistory,
+    together: Sequence[ClosedMonth],
+    report: Report,
+    makes_again: bool,
+) -> None:
     """Move the months of one run to readers, as far as they are not there; make again what is lost."""
     home = ledger.settings.home
     # What is a link, or no folder, is not lost: it is damage, and named as such.
     missing = [closed for closed in together if not os.path.lexists(_folder(home, closed))]
     prepared = {closed: _find_prepared(home, closed) for closed in missing}
     if not all(prepared.values()):
+        if not makes_again:
+            raise MonthsToBeMade(home, missing)
         made = _make_again(ledger, history, together, report)
         prepared = {closed: made[closed] for closed in missing}
     for closed, folder in prepared.items():
