@@ -5,8 +5,6 @@ own, so that one which is broken neither holds the other up nor makes it repeat 
 and the mail server's password are secrets and stand in no sentence.
 """
 
-import smtplib
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,10 +12,9 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from urllib.parse import urlsplit
 
-import requests
-
 from ledger.errors import PointsError
-from ledger.settings import AlertSettings, Settings
+from ledger.settings import Settings
+from orchestration.delivery import MailServer, NotDelivered, in_time, mail, post
 
 RUN_FAILED = "run_failed"
 VERIFY_FAILED = "verify_failed"
@@ -27,7 +24,6 @@ _WHAT_HAPPENED = {
     VERIFY_FAILED: "what is final does not verify",
     CLOSE_MISSED: "a month is not closed",
 }
-_TIMEOUT_SECONDS = 10
 
 
 class AlertNotDelivered(PointsError):
@@ -87,67 +83,31 @@ def send_by_webhook(settings: Settings, alert: Alert) -> str:
     }
     mend = "mend that, or set POINTS_ALERT_WEBHOOK_URL"
     try:
-        # A redirection would turn the post into a question whose answer proves nothing.
-        answer = requests.post(url, json=content, timeout=_TIMEOUT_SECONDS, allow_redirects=False)
-    except (requests.RequestException, ValueError) as error:
-        # What requests says of it holds the whole address.
-        problem = _problem_of_request(error)
-        raise AlertNotDelivered("webhook", receiver, problem, mend, alert) from None
-    if not 200 <= answer.status_code < 300:
-        problem = f"it answered {answer.status_code}"
-        raise AlertNotDelivered("webhook", receiver, problem, mend, alert)
+        in_time(post, url, content)
+    except NotDelivered as error:
+        raise AlertNotDelivered("webhook", receiver, str(error), mend, alert) from None
     return f"Told {receiver}: {alert.sentence}"
-
-
-def _problem_of_request(error: Exception) -> str:
-    if isinstance(error, requests.Timeout):
-        return f"it did not answer within {_TIMEOUT_SECONDS} seconds"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "its certificate is not to be trusted"
-    if isinstance(error, requests.ConnectionError):
-        return "it cannot be reached"
-    return f"the request failed ({type(error).__name__})"
 
 
 def send_by_email(settings: Settings, alert: Alert) -> str:
     """Mail the alert to everybody named; whoever the server refuses is named in what is returned."""
     alerts = settings.alerts
+    server = MailServer(
+        alerts.smtp_host, alerts.smtp_port, alerts.smtp_security, alerts.smtp_user, alerts.smtp_password
+    )
     try:
-        with _connect(alerts) as server:
-            refused = server.send_message(
-                _message(settings, alert), from_addr=alerts.email_from, to_addrs=alerts.email_to
-            )
-    except (smtplib.SMTPException, OSError) as error:
+        refused = in_time(mail, server, _message(settings, alert), alerts.email_from, alerts.email_to)
+    except NotDelivered as error:
         raise AlertNotDelivered(
             "e-mail",
             f"{', '.join(alerts.email_to)} through {alerts.smtp_host}, port {alerts.smtp_port}",
-            _problem_of_mail(error),
+            str(error),
             "mend that, or set POINTS_ALERT_EMAIL_TO and POINTS_ALERT_SMTP_HOST",
             alert,
         ) from None
     told = [address for address in alerts.email_to if address not in refused]
     note = f" {alerts.smtp_host} refuses mail to {', '.join(refused)}." if refused else ""
     return f"Told {', '.join(told)}: {alert.sentence}{note}"
-
-
-def _connect(alerts: AlertSettings) -> smtplib.SMTP:
-    """A session in which mail can be sent: encrypted and signed in, as the settings ask for."""
-    trusted = ssl.create_default_context()
-    if alerts.smtp_security == "tls":
-        server = smtplib.SMTP_SSL(
-            alerts.smtp_host, alerts.smtp_port, timeout=_TIMEOUT_SECONDS, context=trusted
-        )
-    else:
-        server = smtplib.SMTP(alerts.smtp_host, alerts.smtp_port, timeout=_TIMEOUT_SECONDS)
-    try:
-        if alerts.smtp_security == "starttls":
-            server.starttls(context=trusted)
-        if alerts.smtp_user:
-            server.login(alerts.smtp_user, alerts.smtp_password or "")
-    except BaseException:
-        server.close()
-        raise
-    return server
 
 
 def _message(settings: Settings, alert: Alert) -> EmailMessage:
@@ -163,14 +123,3 @@ def _message(settings: Settings, alert: Alert) -> EmailMessage:
     facts += [f"At: {alert.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC", f"Home: {settings.home}"]
     message.set_content("\n".join(facts) + "\n")
     return message
-
-
-def _problem_of_mail(error: Exception) -> str:
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return "the server takes mail for none of them"
-    if isinstance(error, smtplib.SMTPResponseException):
-        said = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else ""
-        return f"the server answered {error.smtp_code} {' '.join(said.split())}".rstrip(" .")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "the server's certificate is not to be trusted"
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

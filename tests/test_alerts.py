@@ -8,8 +8,9 @@ import socketserver
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -22,7 +23,7 @@ import pytest
 
 from ledger.append import appending
 from ledger.settings import SettingInvalid, Settings
-from orchestration import sensors
+from orchestration import delivery, sensors
 from orchestration.alerts import Alert, AlertNotDelivered, configured_ways, send_by_email, send_by_webhook
 from orchestration.definitions import define
 from tests.conftest import LedgerHome, ledger_transfer
@@ -218,6 +219,38 @@ def test_a_webhook_that_cannot_be_reached_is_an_error_without_its_secret(tmp_pat
     assert SECRET not in caught.value.sentence
     assert caught.value.__suppress_context__
     assert SECRET not in repr(settings)
+
+
+class Dripping(socketserver.BaseRequestHandler):
+    """A server that never ends what it says, and never leaves off saying it."""
+
+    begins = b""
+
+    def handle(self) -> None:
+        with suppress(OSError):
+            self.request.sendall(self.begins)
+            while not self.server.is_over.wait(0.05):
+                self.request.sendall(b"a")
+
+
+class DrippingMail(Dripping):
+    begins = b"220 "
+
+
+@pytest.mark.parametrize(("handler", "send"), [(Dripping, send_by_webhook), (DrippingMail, send_by_email)])
+def test_a_receiver_that_drips_is_given_up_after_a_time_in_all(tmp_path, monkeypatch, handler, send):
+    """CASES.md, S31."""
+    monkeypatch.setattr(delivery, "SECONDS", 1)
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+    server.is_over = threading.Event()
+    with serving(server) as port:
+        settings = by_webhook(tmp_path, f"http://127.0.0.1:{port}/") if send is send_by_webhook else None
+        began = time.monotonic()
+        with pytest.raises(AlertNotDelivered, match="it did not answer within 1 seconds"):
+            send(settings or by_email(tmp_path, port), ALERT)
+        took = time.monotonic() - began
+        server.is_over.set()
+    assert took < 5
 
 
 # By e-mail.
