@@ -12,6 +12,8 @@ DEMO := POINTS_HOME=$(DEMO_HOME) POINTS_TRANSFERS= POINTS_DATABASE_URL= POINTS_P
 DEV_HOME := $(or $(POINTS_HOME),$(shell sed -n 's/^POINTS_HOME=//p' .env 2>/dev/null))
 RESOLVE := uv pip compile pyproject.toml --python-version 3.11 --universal --no-strip-extras --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
+# Where its page listens.
+DAGSTER_PORT ?= 3000
 DAGSTER_HOME ?= $(abspath $(or $(DEV_HOME),$(DEMO_HOME)))/dagster
 
 .PHONY: help setup setup-dev report test lint dev bench lock required-tests spark
@@ -49,9 +51,11 @@ lint: setup-dev  ## check Python and SQL
 
 dev: setup  ## start Dagster on localhost, over the demo unless POINTS_HOME says otherwise
 	@$(if $(DEV_HOME),,$(DEMO) $(BIN)/points demo)
-	@mkdir -p $(DAGSTER_HOME) && cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+	@umask 077 && mkdir -p $(DAGSTER_HOME) && cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
 	@$(BIN)/python -m orchestration.dbt_manifest
-	$(if $(DEV_HOME),,$(DEMO)) DAGSTER_HOME=$(DAGSTER_HOME) $(BIN)/dagster dev --host 127.0.0.1
+	@umask 077; export DAGSTER_HOME=$(DAGSTER_HOME) $(if $(DEV_HOME),,$(DEMO)); \
+	$(BIN)/dagster-daemon run & trap "kill $$! 2>/dev/null; wait" EXIT INT TERM; \
+	$(BIN)/python -m orchestration.dagster_page --port $(DAGSTER_PORT)
 
 bench: setup-dev  ## measure against plain DuckDB SQL in the same run
 	$(BIN)/python -m benchmarks
