@@ -11,6 +11,7 @@ from console.commands import acts, builds, closes, files, lists, upkeep
 from console.screens import making_again_progress
 from console.tables import error_console
 from ledger.access import keep_private
+from ledger.disk import may_write_into
 from ledger.errors import PointsError
 from ledger.settings import SettingInvalid, Settings
 from ledger.settings_file import take_settings_file
@@ -49,7 +50,8 @@ def before_any_command(context: typer.Context) -> None:
     try:
         settings = Settings.from_environment()
         is_read = context.invoked_subcommand in _SHOW_CLOSED_MONTHS
-        if needs_finishing(settings.home, is_read):
+        can_finish = context.invoked_subcommand != "verify" or may_write_into(settings.home)
+        if can_finish and needs_finishing(settings.home, is_read):
             from orchestration.close.finishing import finish_if_needed
 
             makes_again = context.invoked_subcommand in _NEED_CLOSED_MONTHS

@@ -47,6 +47,8 @@ def show_soundness(found: Soundness) -> None:
         console.print(
             f"Closed months are what was published: {found.revisions:,} revisions, {found.files:,} files."
         )
+    for note in found.notes:
+        console.print(note, style="yellow")
     if found.recomputation:
         console.print(
             f"Computed again from the first entry, all {found.recomputation.revisions:,} come out the same"

@@ -19,6 +19,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def may_write_into(folder: Path) -> bool:
+    """Whether files can be made in ``folder``, as far as its mode, its owner and its file system say."""
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
 def sync_file(path: Path) -> None:
     """Wait until a file's content is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

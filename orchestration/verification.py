@@ -7,13 +7,15 @@ from pathlib import Path
 
 from ledger.anchors import Head, check_head
 from ledger.closes import CloseHistory, read_history
-from ledger.database import open_ledger
+from ledger.disk import may_write_into
 from ledger.errors import PointsError
+from ledger.seals import check_seals
 from ledger.settings import Settings
+from ledger.upkeep.inspection import open_as_it_stands
 from ledger.upkeep.verification import Verification, verify
 from orchestration.close.recomputing import Recomputation, recompute
 from orchestration.published.database import find_database_damage
-from orchestration.published.layout import revision_folder
+from orchestration.published.layout import database_file, is_database_of_another_path, revision_folder
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.published.soundness import find_damage, find_strays
 from orchestration.run_lock import RunInProgress, run_lock
@@ -39,6 +41,18 @@ class PublishedUnsound(PointsError):
         self.damages = tuple(damages)
 
 
+class NothingWritable(PointsError):
+    """Months are to be computed again in a home in which nothing can be written."""
+
+    code = "HOME_READ_ONLY"
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(
+            f"Nothing can be written to {home}, where `points verify --full` computes months again; run"
+            " `points verify`, which writes nothing, or copy the home to where you may write."
+        )
+
+
 class RecomputedOtherwise(PointsError):
     """Computed again from the first entry, closed months come out differently."""
 
@@ -59,7 +73,8 @@ class RecomputedOtherwise(PointsError):
 class Soundness:
     """A ledger and published files that are what they were.
 
-    ``revisions`` and ``files`` were looked at; ``recomputation`` is None unless it was asked for.
+    ``revisions`` and ``files`` were looked at; ``recomputation`` is None unless it was asked for. ``notes``
+    are sentences on what could not be looked at.
     """
 
     ledger: Verification
@@ -67,6 +82,7 @@ class Soundness:
     revisions: int
     files: int
     recomputation: Recomputation | None
+    notes: Sequence[str]
 
 
 def verify_all(
@@ -79,15 +95,25 @@ def verify_all(
     """Look at every entry, every published file and, with ``full``, at every number once more.
 
     ``head`` is one that the ledger had and somebody kept elsewhere. ``report`` is told entries done and in
-    all. Raises what `ledger.upkeep.verification.verify` does, `LedgerReplaced`, `PublishedUnsound` and
-    `RecomputedOtherwise`.
+    all. Nothing is written to the home but with ``full``. Raises what `ledger.upkeep.verification.verify`
+    does, `SealBroken`, `LedgerReplaced`, `PublishedUnsound`, `NothingWritable` and `RecomputedOtherwise`.
     """
+    is_writable = may_write_into(settings.home)
+    if full and not is_writable:
+        raise NothingWritable(settings.home)
     verified = verify(settings, report)
-    ledger = open_ledger(settings)
+    ledger, _ = open_as_it_stands(settings)
+    check_seals(settings)
     if head:
         check_head(head, ledger.place, "what was kept elsewhere")
-    history, damages = _look_at_published(settings.home)
-    if damages:
+    notes = []
+    if not is_writable and is_database_of_another_path(settings.home):
+        notes.append(
+            f"{database_file(settings.home)} names files of another folder, from which {settings.home} was"
+            " copied; nothing can be written there, so it was not made again and not looked at."
+        )
+    history, damages = _look_at_published(settings.home, with_database=not notes)
+    if damages and is_writable:
         # A close that is being published just now looks like damage.
         with suppress(RunInProgress), run_lock(settings.home, "points verify", _WAIT_SECONDS):
             history, damages = _look_at_published(settings.home)
@@ -100,13 +126,13 @@ def verify_all(
         len(list(revision_folder(settings.home, closed.report_month, closed.revision).iterdir()))
         for closed in history.closes
     )
-    return Soundness(verified, history, len(history.closes), files, recomputation)
+    return Soundness(verified, history, len(history.closes), files, recomputation, notes)
 
 
-def _look_at_published(home: Path) -> tuple[CloseHistory, list[PublishedDamaged]]:
+def _look_at_published(home: Path, with_database: bool = True) -> tuple[CloseHistory, list[PublishedDamaged]]:
     history = read_history()
     return history, [
         *find_damage(home, history),
         *find_strays(home, history),
-        *find_database_damage(home, history),
+        *(find_database_damage(home, history) if with_database else ()),
     ]

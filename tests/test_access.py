@@ -4,14 +4,15 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestration import verification
 from orchestration.doctor import examine
-from orchestration.published.layout import database_file, set_link
-from tests.closed_programme import answer, refusal
+from orchestration.published.layout import database_file, published_folder, set_link
+from tests.closed_programme import Home, answer, refusal
 from tests.conftest import POINTS
 
 # What root would pass over: with it, a command is held to the modes of its files as any user is.
@@ -29,6 +30,55 @@ def open_to_others(folder: Path) -> dict[str, str]:
         for path in (folder, *folder.rglob("*"))
         if not path.is_symlink() and mode(path) & 0o077
     }
+
+
+@pytest.fixture
+def read_only(copied, tmp_path) -> Iterator[Home]:
+    """A copy of the programme, elsewhere, to which nothing can be written."""
+    home = copied.copy(tmp_path / "read_only")
+    set_writable(home.path, False)
+    yield home
+    set_writable(home.path, True)
+
+
+def set_writable(folder: Path, is_writable: bool) -> None:
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(mode(path) | stat.S_IWUSR if is_writable else mode(path) & ~0o222)
+
+
+def verify_held_to_modes(home: Home) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*(HELD_TO_MODES if os.geteuid() == 0 else ()), POINTS, "verify"],
+        env={**os.environ, "POINTS_HOME": str(home.path)},
+        cwd=home.path.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_copy_to_which_nothing_can_be_written_is_verified(read_only):
+    """CASES.md, X32: what cannot be made there is named, and nothing else is amiss."""
+    done = verify_held_to_modes(read_only)
+    assert (answer(done).count("Closed months are what was published"), done.stderr) == (1, "")
+    assert f"{database_file(read_only.path)} names files of another folder" in done.stdout
+
+
+def test_nothing_is_computed_again_where_nothing_can_be_written(copied, monkeypatch):
+    """CASES.md, X32."""
+    monkeypatch.setattr(verification, "may_write_into", lambda folder: False)
+    with pytest.raises(verification.NothingWritable, match="computes months again"):
+        verification.verify_all(copied.settings(), full=True)
+
+
+def test_what_is_amiss_in_such_a_copy_is_named(read_only):
+    """CASES.md, X32."""
+    altered = published_folder(read_only.path) / "2025-02" / "r1" / "outstanding_points.csv"
+    altered.chmod(0o644)
+    altered.write_bytes(altered.read_bytes().replace(b"C-1,", b"C-7,"))
+    altered.chmod(0o444)
+    assert f"{altered} was altered" in refusal(verify_held_to_modes(read_only))
 
 
 def run_openly(arguments: Iterable[str], settings: dict[str, str], folder: Path) -> None:

@@ -71,6 +71,7 @@ def verify(
             "anchors": [str(folder) for folder in ledger.anchors],
             "revisions": found.revisions,
             "published_files": found.files,
+            "not_looked_at": list(found.notes),
             "recomputed": found.recomputation is not None,
             "notes": [vars(note) for note in found.recomputation.notes] if found.recomputation else [],
         }

@@ -132,6 +132,12 @@ def is_database_current(home: Path, entry_id: int | None = None) -> bool:
     )
 
 
+def is_database_of_another_path(home: Path) -> bool:
+    """Whether readers have a database that was made for another path, from which the home was moved."""
+    named = _named_database(home)
+    return named is not None and named["path"] != _path_mark(home)
+
+
 def database_flaw(home: Path) -> str | None:
     """In what the database that the link names is not, to the byte, what was read back when it was made.
 
