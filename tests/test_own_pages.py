@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -115,6 +116,14 @@ def test_what_goes_on_is_shown_to_no_other_website():
     for headers in (FOREIGN, {**OWN, "host": "evil.example:3000"}):
         start, _ = asked("websocket", "", "/graphql", headers)
         assert (start["type"], start["status"]) == ("websocket.http.response.start", 403)
+
+
+def test_make_starts_the_page_behind_its_check_and_no_other():
+    """CASES.md, S29; what `make dev` starts makes private files (S27)."""
+    said = subprocess.run(["make", "-n", "dev"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    assert "python -m orchestration.dagster_page" in said.stdout
+    assert not re.search(r"dagster dev|dagster-webserver", said.stdout)
+    assert re.search(r"umask 077; export DAGSTER_HOME=\S+dagster", said.stdout)
 
 
 @contextmanager
