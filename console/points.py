@@ -36,8 +36,10 @@ for commands in (builds, closes, acts, upkeep, files, lists):
 
 
 _SHOW_CLOSED_MONTHS = ("months", "report", "export-database", "verify")
-# Before these, files of closed months that are lost are made again; before any other that is only said.
-_NEED_CLOSED_MONTHS = (*_SHOW_CLOSED_MONTHS, "build", "close", "reopen")
+# They finish themselves what is not published, and say what hinders it.
+_FINISH_THEMSELVES = ("build", "close", "reopen")
+# What hinders publishing and is damage too, by the codes of the errors.
+_NAMED_BY_VERIFY = ("PUBLISHED_DAMAGED", "LINK_TAKEN")
 # They say themselves what is wrong with the database that readers open.
 _LOOK_THEMSELVES = (*_SHOW_CLOSED_MONTHS, "doctor")
 
@@ -50,13 +52,15 @@ def before_any_command(context: typer.Context) -> None:
     try:
         settings = Settings.from_environment()
         is_read = context.invoked_subcommand in _SHOW_CLOSED_MONTHS
-        can_finish = context.invoked_subcommand != "verify" or may_write_into(settings.home)
-        if can_finish and needs_finishing(settings.home, is_read):
+        is_verified = context.invoked_subcommand == "verify"
+        is_left = context.invoked_subcommand in _FINISH_THEMSELVES
+        is_left = is_left or (is_verified and not may_write_into(settings.home))
+        if not is_left and needs_finishing(settings.home, is_read):
             from orchestration.close.finishing import finish_if_needed
 
-            makes_again = context.invoked_subcommand in _NEED_CLOSED_MONTHS
+            # Files of closed months that are lost are made again where they are read; else that is only said.
             with making_again_progress() as report:
-                finish_if_needed(settings, is_read, report, makes_again)
+                finish_if_needed(settings, is_read, report, makes_again=is_read)
         if context.invoked_subcommand not in _LOOK_THEMSELVES and (flaw := database_flaw(settings.home)):
             from orchestration.published.manifests import PublishedDamaged
 
@@ -66,6 +70,8 @@ def before_any_command(context: typer.Context) -> None:
     except RunInProgress:
         return  # whoever holds the lock finishes it
     except PointsError as error:
+        if is_verified and error.code in _NAMED_BY_VERIFY:
+            return
         # What was committed is not lost; the command that was asked for may have nothing to do with it.
         error_console().print(error.sentence, style="yellow", markup=False, highlight=False)
 

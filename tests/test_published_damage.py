@@ -238,6 +238,18 @@ def test_what_stands_where_provisional_belongs_is_named_and_kept(tmp_path, put):
     assert [path.name for path in tmp_path.iterdir()] == ["provisional"]
 
 
+@pytest.mark.parametrize(
+    "command", [["verify"], ["close", NEXT], ["reopen", CLOSED[0], "--reason", "Sent anew"]]
+)
+def test_what_no_close_knows_is_said_once(copied, command):
+    """CASES.md, X12: where something is to be published, too."""
+    stranger = published_folder(copied.path) / NEXT / "r1"
+    stranger.mkdir(parents=True)
+    told = refusal(copied.points(*command))
+    assert told.count(f"{stranger} is in no close entry of the ledger") == 1
+    assert len(told.splitlines()) == 1
+
+
 def test_the_command_says_which_file_it_was(copied):
     """CASES.md, X10, as people and programs see it."""
     path = published_folder(copied.path) / CLOSED[1] / "r1" / "outstanding_points.csv"

@@ -78,7 +78,8 @@ def reopen(
     from orchestration.close.reopening import reopen_months
 
     settings = Settings.from_environment()
-    reopened = reopen_months(settings, month, reason)
+    with build_progress(quiet=as_json or as_csv) as report:
+        reopened = reopen_months(settings, month, reason, report=report)
     rows = [_facts(settings, closed) for closed in reopened]
     if as_json or as_csv:
         print_json({"reopened": rows}) if as_json else print_csv(rows)

@@ -13,7 +13,7 @@ from ledger.errors import PointsError
 from ledger.models import Close
 from ledger.settings import Settings, check_month
 from orchestration.close.commit import committing
-from orchestration.close.finishing import finish_closes
+from orchestration.close.finishing import Report, finish_closes
 from orchestration.run_lock import run_lock
 
 
@@ -40,11 +40,16 @@ class MonthNeverClosed(PointsError):
 
 
 def reopen_months(
-    settings: Settings, month: str, reason: str, wait_seconds: float = 0.0
+    settings: Settings,
+    month: str,
+    reason: str,
+    wait_seconds: float = 0.0,
+    report: Report = lambda progress: None,
 ) -> Sequence[ClosedMonth]:
     """Take the close of ``month`` (``YYYY-MM``) and of every later one out of force; return those closes.
 
-    Raises `ReasonMissing`, `MonthNeverClosed`, and what opening the ledger raises.
+    ``report`` is told of months that are made again first. Raises `ReasonMissing`, `MonthNeverClosed`, and
+    what opening the ledger raises.
     """
     check_month(month)
     if not reason.strip():
@@ -52,7 +57,7 @@ def reopen_months(
     reason = checked_note("reason", reason.strip())
     ledger = open_ledger(settings)
     with run_lock(settings.home, "points reopen", wait_seconds):
-        finish_closes(ledger)
+        finish_closes(ledger, report)
         history = read_history()
         if month not in history.in_force:
             raise MonthNeverClosed(month, history.last_month)
