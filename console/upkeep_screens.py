@@ -9,6 +9,7 @@ from rich.text import Text
 
 from console.tables import Screen, print_whole
 from ledger.amounts import points_text
+from ledger.clocks import Setbacks
 from ledger.shown_text import shown
 from ledger.upkeep.backup import Backup
 from orchestration.close.comparison import FileDifference
@@ -43,6 +44,8 @@ def show_soundness(found: Soundness) -> None:
     console.print(f"{ledger.links:,} links, head {ledger.head.chain_digest.hex()}.")
     for folder in ledger.anchors:
         console.print(f"{folder} was made from it.")
+    if ledger.setbacks.count:
+        console.print(_setbacks(ledger.setbacks))
     if found.revisions:
         console.print(
             f"Closed months are what was published: {found.revisions:,} revisions, {found.files:,} files."
@@ -56,6 +59,16 @@ def show_soundness(found: Soundness) -> None:
         )
         for note in found.recomputation.notes:
             console.print(_note(note))
+
+
+def _setbacks(setbacks: Setbacks) -> str:
+    """Where the clocks of those who recorded went back."""
+    entries = (
+        "1 entry is dated before the entry that it follows,"
+        if setbacks.count == 1
+        else f"{setbacks.count:,} entries are dated before those that they follow, the first of them"
+    )
+    return f"{entries} entry {setbacks.first_entry_id:,}: a clock was wrong there, or the one before."
 
 
 def _note(note: FileDifference) -> str:

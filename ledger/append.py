@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ledger.anchors import Head, read_anchor, write_anchor
 from ledger.bulk_insert import insert_rows
+from ledger.clocks import ClockFarOff, is_far_off, newest_recorded_at, warn_of_setback
 from ledger.database import Ledger
 from ledger.digests import ENTRIES_PER_LINK, NO_LINK, digest_of, entry_digest, link_digest
 from ledger.fields import to_microseconds
@@ -98,11 +99,12 @@ class Appender:
 
 
 @contextmanager
-def appending(ledger: Ledger, dry_run: bool = False) -> Iterator[Appender]:
+def appending(ledger: Ledger, dry_run: bool = False, says_when: bool = False) -> Iterator[Appender]:
     """One transaction that appends: all of its entries, or none where anything is raised.
 
-    With ``dry_run`` everything is tried and nothing kept. Raises `LedgerBusy`, and `LedgerUnguarded` where
-    the database would not refuse a change of what is appended.
+    With ``dry_run`` everything is tried and nothing kept. ``says_when`` is of an act that takes nothing from
+    the clock but when it is recorded. Raises `LedgerBusy`, `LedgerUnguarded` where the database would not
+    refuse a change of what is appended, and `ClockFarOff`.
     """
     with writers_queue(ledger):
         with transaction.atomic(durable=True):
@@ -113,10 +115,16 @@ def appending(ledger: Ledger, dry_run: bool = False) -> Iterator[Appender]:
                 check_guards(ledger.place)
                 _guarded.add(connected)
             appender = Appender(ledger, ledger_head())
+            newest = newest_recorded_at()
+            if not says_when and is_far_off(ledger, appender.recorded_at, newest):
+                raise ClockFarOff(appender.recorded_at, newest)
+            first = appender.next_entry_id
             yield appender
             appender.write_link()
             if dry_run:
                 transaction.set_rollback(True)
+        if appender.next_entry_id > first and not dry_run:
+            warn_of_setback(appender.recorded_at, newest)
         _remember_beginning(ledger.settings.home)
 
 

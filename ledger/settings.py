@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -91,6 +92,7 @@ class Settings:
     ``home`` is absolute. ``transfers`` is a file, folder or glob of raw transfers, or None where the ledger
     is read. ``first_month`` is a report month (``YYYY-MM``) or None. ``database_url`` names a PostgreSQL, or
     None for SQLite in ``home``. ``approval_above`` is in points, or None for no limit. ``user`` is who acts.
+    ``clock_confirmed`` is the date of which a person has said that the machine's clock is right, or None.
     ``close_after_days`` is how many days after its end a month is due to be closed. ``readers`` is who may
     read what is made for readers: 'owner', 'group' or 'everyone'.
     """
@@ -106,6 +108,7 @@ class Settings:
     database_owner_url: str | None = field(repr=False)
     approval_above: Decimal | None
     user: str
+    clock_confirmed: date | None
     close_after_days: int
     readers: str
     alerts: AlertSettings
@@ -131,6 +134,7 @@ class Settings:
             ),
             approval_above=_approval_above(values.get("POINTS_APPROVAL_ABOVE")),
             user=_user(values.get("POINTS_USER")),
+            clock_confirmed=_clock_confirmed(values.get("POINTS_CLOCK_CONFIRMED")),
             close_after_days=_close_after_days(values.get("POINTS_CLOSE_AFTER_DAYS") or "2"),
             readers=_readers(values.get("POINTS_READERS") or "owner"),
             alerts=_alerts(values),
@@ -183,6 +187,15 @@ def _time_zone(name: str) -> str:
             f"no time zone has that name; use one like {similar_zone_name(name) or 'Europe/Berlin or UTC'}",
         )
     return name
+
+
+def _clock_confirmed(text: str | None) -> date | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date() if text else None
+    except ValueError:
+        raise SettingInvalid(
+            "POINTS_CLOCK_CONFIRMED", text, "it is today's date in UTC, like 2026-10-31"
+        ) from None
 
 
 def _month_start_day(text: str) -> int:

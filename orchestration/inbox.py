@@ -16,6 +16,7 @@ from pathlib import Path
 
 from django.db import connection
 
+from ledger.clocks import ClockFarOff
 from ledger.database import Ledger, open_ledger
 from ledger.disk import sync_file, sync_folder
 from ledger.errors import PointsError
@@ -78,8 +79,9 @@ def import_inbox(
 
     A file is taken once it has not changed for `SETTLED_SECONDS`, or since it stood in ``waiting``, which
     the tick before returned. A refused file stops no other. Raises `PointsError` where the ledger cannot be
-    opened, `LedgerBusy` where another process writes to it for long, and `RunInProgress` where one looks at
-    the inbox; every file that was not imported is then still there, or taken and imported at the next look.
+    opened, `LedgerBusy` where another process writes to it for long, `ClockFarOff`, and `RunInProgress` where
+    one looks at the inbox; every file that was not imported is then still there, or taken and imported at the
+    next look.
     """
     inbox, received = inbox_folder(settings.home), received_folder(settings.home)
     if not inbox.is_dir():
@@ -187,7 +189,7 @@ def _import(ledger: Ledger, sent: SentFile) -> InboxFile:
     received, name = received_folder(ledger.settings.home), sent.path.name
     try:
         imported = import_file(ledger, sent.path, content=sent.content)
-    except LedgerBusy:
+    except (LedgerBusy, ClockFarOff):
         raise  # nothing is wrong with the file
     except PointsError as refusal:
         target = _free_path(received / "refused", name)

@@ -69,6 +69,7 @@ def verify(
             "head_entry_id": ledger.head.entry_id,
             "chain_digest": ledger.head.chain_digest.hex(),
             "anchors": [str(folder) for folder in ledger.anchors],
+            "clock_setbacks": vars(ledger.setbacks),
             "revisions": found.revisions,
             "published_files": found.files,
             "not_looked_at": list(found.notes),

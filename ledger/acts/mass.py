@@ -137,7 +137,8 @@ def record_mass(
     """
     mass_id = given_or_new_id(mass_id, "M")
     transfers, problems = _checked_rows(ledger, rows, mass_id)
-    with appending(ledger, dry_run) as appender:
+    says_when = all(transfer.occurred_at is not None for _, transfer in transfers)
+    with appending(ledger, dry_run, says_when) as appender:
         judged = judge_transfers(
             appender, [transfer for _, transfer in transfers], new=new, allow_negative=allow_negative
         )

@@ -94,11 +94,12 @@ def record_transfer(
 
     ``new`` allows a relation reference that the ledger does not know; ``allow_negative`` a deduct beyond the
     spendable points. Above POINTS_APPROVAL_ABOVE it becomes pending. Raises `ValueRefused`,
-    `ReasonNotByHand`, `IdConflict`, `UnknownRelation`, `AccountClosed` or `NotEnoughPoints`.
+    `ReasonNotByHand`, `IdConflict`, `UnknownRelation`, `AccountClosed`, `NotEnoughPoints` or, where
+    the request does not say when, `ClockFarOff`.
     """
     transfer = checked_transfer(ledger, request)
     transfer.transfer_id = transfer.transfer_id or new_id("T")
-    with appending(ledger, dry_run) as appender:
+    with appending(ledger, dry_run, says_when=transfer.occurred_at is not None) as appender:
         judged = judge_transfers(appender, [transfer], new=new, allow_negative=allow_negative)
         refuse((Problem(transfer.transfer_id, error) for _, error in judged.problems), part_count=1)
         return append_transfers(appender, judged)[0]

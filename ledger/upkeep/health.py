@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
@@ -11,6 +10,7 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 
 from ledger.anchors import LedgerReplaced, anchored_folders, check_anchors, read_anchor
 from ledger.append import ledger_head
+from ledger.clocks import find_setbacks, newest_recorded_at
 from ledger.database import Ledger, LedgerEmpty, sqlite_file
 from ledger.errors import PointsError
 from ledger.files.quarantine import open_quarantined_rows
@@ -254,20 +254,25 @@ def _seals(ledger: Ledger) -> Iterator[Finding]:
 
 
 def _clock(ledger: Ledger) -> Iterator[Finding]:
-    newest: datetime | None = None
-    for model in ENTRY_MODELS:
-        entry = model.objects.order_by("-entry_id").values_list("recorded_at", flat=True).first()
-        newest = max(filter(None, (newest, entry)), default=None)
-    now = ledger.clock()
+    now, newest = ledger.clock(), newest_recorded_at()
+    setbacks = find_setbacks()
     if newest and newest > now:
         yield Finding(
             "clock",
             WARNING,
-            f"It is {now:%Y-%m-%d %H:%M:%S} UTC here, but an entry was recorded at"
+            f"It is {now:%Y-%m-%d %H:%M:%S} UTC here, but the newest entry was recorded at"
             f" {newest:%Y-%m-%d %H:%M:%S}.",
             "Set the clock of this machine, or of the one that recorded it.",
         )
-    else:
+    if setbacks.count:
+        yield Finding(
+            "clock",
+            WARNING,
+            f"Entries dated before the one that they follow: {setbacks.count:,}, the first of them entry"
+            f" {setbacks.first_entry_id:,}.",
+            "What was recorded stays; set the clocks of all machines that record.",
+        )
+    elif not newest or newest <= now:
         yield Finding("clock", OK, f"It is {now:%Y-%m-%d %H:%M:%S} UTC, after every recorded entry.")
 
 

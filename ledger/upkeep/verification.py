@@ -15,6 +15,7 @@ from django.db import DatabaseError, OperationalError, connection
 from django.db.models import BigIntegerField
 
 from ledger.anchors import Head, anchored_folders, check_anchors
+from ledger.clocks import Setbacks, find_setbacks
 from ledger.database import Ledger, LedgerNotReached
 from ledger.digests import (
     ENTRIES_PER_LINK,
@@ -100,7 +101,8 @@ class LedgerUnreadable(LedgerDamaged):
 class Verification:
     """A ledger that holds what was recorded: how many entries and links were looked at, up to which head.
 
-    ``anchors`` are the folders of the home that remember a head, which is in the chain.
+    ``anchors`` are the folders of the home that remember a head, which is in the chain. ``setbacks`` are
+    entries that a clock has dated below the one before; they are what was recorded all the same.
     """
 
     place: str
@@ -108,6 +110,7 @@ class Verification:
     links: int
     head: Head
     anchors: tuple[Path, ...]
+    setbacks: Setbacks
 
 
 def verify(settings: Settings, report: Callable[[int, int], None] = lambda done, total: None) -> Verification:
@@ -135,7 +138,12 @@ def verify(settings: Settings, report: Callable[[int, int], None] = lambda done,
     if unguarded:
         raise LedgerUnguarded(ledger.place, unguarded, is_sound=True)
     return Verification(
-        ledger.place, head.entry_id, walk.chain.links, head, tuple(anchored_folders(settings.home))
+        ledger.place,
+        head.entry_id,
+        walk.chain.links,
+        head,
+        tuple(anchored_folders(settings.home)),
+        find_setbacks() if walk.goes_back else Setbacks(0, None),
     )
 
 
@@ -150,12 +158,17 @@ def verify_above(
 
 
 class _Walk:
-    """Reads entries in the order of their ids from ``after`` on, and stops at the first that is amiss."""
+    """Reads entries in the order of their ids from ``after`` on, and stops at the first that is amiss.
+
+    ``goes_back`` says whether one of them is dated before the one that it follows.
+    """
 
     def __init__(self, place: str, after: Head = BEGINNING) -> None:
         self.place = place
         self.chain = _Chain(place, after)
+        self.goes_back = False
         self._done = after.entry_id
+        self._recorded_at = 0
 
     def to_the_end(self, report: Callable[[int, int], None]) -> Head:
         """Look at every entry up to the end of the chain as it is now, and return that end."""
@@ -189,6 +202,9 @@ class _Walk:
         is_complete = [row[0] for row, _ in in_order] == list(range(after + 1, upto + 1))
         if is_complete and all(_are_sound(model, rows) for model, rows in found):
             self.chain.take([row[1] for row, _ in in_order])
+            recorded = [self._recorded_at, *(row[2] for row, _ in in_order)]
+            self.goes_back = self.goes_back or recorded != sorted(recorded)
+            self._recorded_at = recorded[-1]
         else:
             self._look_one_by_one(in_order, after + 1, upto)
 

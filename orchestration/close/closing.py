@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ledger.anchors import Head
+from ledger.clocks import months_end_by
 from ledger.closes import ClosedMonth, CloseHistory, read_history
 from ledger.cut import cut_folder, freeze
 from ledger.database import Ledger, open_ledger
@@ -95,8 +96,8 @@ def close_months(
     """Close ``month`` where it is the oldest open one, every month up to ``through``, or the oldest open one.
 
     Months are ``YYYY-MM``; ``first_month`` is the programme's first, for its first close. ``now`` decides
-    which months have ended; by default the ledger's clock does. Raises `PointsError` where something is
-    refused; nothing is then closed, and readers have what they had.
+    which months have ended (`months_end_by`); by default the ledger's clock does. Raises `PointsError` where
+    something is refused; nothing is then closed, and readers have what they had.
     """
     for name in (month, through, first_month):
         if name is not None:
@@ -108,7 +109,7 @@ def close_months(
         finish_closes(ledger, report)
         fail_point("opened")
         history = read_history()
-        now = now or ledger.clock()
+        now = months_end_by(ledger, now)
         # Once sealed it is known without a look at the entries, and a refusal need not wait for them.
         programmes_first = _sealed_first_month(first_month) or _first_month(ledger, first_month, report)
         months = choose_months(history, settings, programmes_first, now, month, through)

@@ -58,7 +58,8 @@ def committing(ledger: Ledger, history: CloseHistory) -> Iterator[Appender]:
     # A connection that was idle while dbt ran may have been cut off; the next query makes a new one.
     connection.close()
     try:
-        with appending(ledger) as appender:
+        # Which months have ended was judged before (`ledger.clocks.months_end_by`).
+        with appending(ledger, says_when=True) as appender:
             if _closes_of(read_history()) != _closes_of(history):
                 raise CloseOvertaken(ledger.place)
             yield appender

@@ -13,6 +13,7 @@ from django.db import connection
 from django.db.models import Min, OuterRef, Subquery
 from django.db.models.functions import Greatest
 
+from ledger.clocks import months_end_by
 from ledger.closes import CloseHistory, read_history
 from ledger.database import LedgerEmpty, open_ledger
 from ledger.errors import PointsError
@@ -86,7 +87,7 @@ def find_due_months(settings: Settings, now: datetime | None = None) -> DueMonth
     except LedgerEmpty as error:
         return DueMonths(now or datetime.now(UTC), reason=error.sentence)
     try:
-        return due_months(settings, now or ledger.clock())
+        return due_months(settings, months_end_by(ledger, now))
     finally:
         connection.close()
 

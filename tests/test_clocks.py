@@ -1,0 +1,144 @@
+"""A machine's clock that is wrong: a little, and what was recorded is said; far, and nothing is recorded."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ledger.acts.accounts import close_account
+from ledger.acts.comments import add_comment
+from ledger.acts.decisions import approve, cancel, hold
+from ledger.acts.mass import mass_rows, record_mass
+from ledger.acts.revocations import revoke
+from ledger.acts.transfer_requests import TransferRequest
+from ledger.acts.transfers import give
+from ledger.append import ledger_head
+from ledger.clocks import FAR, ClockFarOff, Setbacks, find_setbacks
+from ledger.files.imports import import_file
+from ledger.models import Transfer
+from ledger.upkeep.health import examine_ledger
+from ledger.upkeep.verification import verify
+from orchestration.close.due_months import find_due_months
+from orchestration.inbox import import_inbox
+from tests.conftest import transfer, write_transfers
+
+NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+AHEAD = datetime(2199, 3, 10, 12, tzinfo=UTC)
+BEHIND = datetime(1990, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def ledger(ledger_home):
+    ledger = ledger_home.open(clock=lambda: NOW)
+    give(ledger, "C-1", "10", new=True, transfer_id="T1")
+    give(ledger, "C-1", "5", status="pending", transfer_id="T2")
+    return ledger
+
+
+def at(ledger, now: datetime):
+    return replace(ledger, clock=lambda: now)
+
+
+def test_a_clock_below_the_entry_before_is_recorded_and_said(ledger, caplog):
+    """CASES.md, S18."""
+    give(at(ledger, NOW - timedelta(hours=1)), "C-1", "1", transfer_id="T3")
+    assert "It is 2026-03-10 11:00:00 UTC by this machine's clock" in caplog.text
+    assert Transfer.objects.get(transfer_id="T3").recorded_at == NOW - timedelta(hours=1)
+    caplog.clear()
+    give(ledger, "C-1", "1")
+    cancel(at(ledger, NOW - timedelta(minutes=1)), ["T2"], dry_run=True)
+    assert caplog.text == ""
+    add_comment(at(ledger, NOW - timedelta(minutes=1)), "T1", "late")
+    assert find_setbacks() == verify(ledger.settings).setbacks == Setbacks(2, 3)
+    _, findings = examine_ledger(ledger.settings)
+    (found,) = (finding for finding in findings if finding.subject == "clock")
+    assert found.verdict == "warning"
+    assert "the one that they follow: 2, the first of them entry 3" in found.sentence
+
+
+def test_the_command_says_it_and_exits_as_it_did(ledger_home, points):
+    """CASES.md, S18."""
+    give(ledger_home.open(clock=lambda: datetime.now(UTC) + timedelta(days=1)), "C-1", "10", new=True)
+    run = {"home": ledger_home.home, **ledger_home.environment}
+    given = points("give", "C-1", "5", **run)
+    assert given.returncode == 0
+    assert "the entry before was recorded at" in given.stderr
+    assert len(given.stderr.splitlines()) == 1
+    verified = points("verify", **run)
+    assert verified.returncode == 0
+    assert "1 entry is dated before the entry that it follows, entry 2" in verified.stdout
+    found = json.loads(points("verify", "--json", **run).stdout)
+    assert found["clock_setbacks"] == {"count": 1, "first_entry_id": 2}
+
+
+@pytest.mark.parametrize("now", [AHEAD, BEHIND, NOW + FAR + timedelta(seconds=1)])
+def test_what_takes_now_from_a_clock_that_is_far_off_is_refused(ledger, ledger_home, tmp_path, now):
+    """CASES.md, X28."""
+    wrong = at(ledger, now)
+    file = write_transfers(tmp_path / "file.csv", [transfer("F1", relation_reference="C-1")])
+    request = TransferRequest("", "give", "1")
+    for act in (
+        lambda: give(wrong, "C-1", "1"),
+        lambda: record_mass(wrong, mass_rows(request, ["C-1"])),
+        lambda: hold(wrong, ["T2"]),
+        lambda: approve(at(ledger_home.open("bob"), now), ["T2"]),
+        lambda: revoke(wrong, ["T1"]),
+        lambda: close_account(wrong, "C-1", cancel_pending=True),
+        lambda: add_comment(wrong, "T1", "x"),
+        lambda: import_file(wrong, file),
+    ):
+        with pytest.raises(ClockFarOff, match=f"{now:%Y-%m-%d}.*2026-03-10 12:00:00.*--occurred-at"):
+            act()
+    assert ledger_head().entry_id == 2
+
+
+def test_who_says_when_or_that_the_clock_is_right_goes_on(ledger, ledger_home):
+    """CASES.md, X28."""
+    give(at(ledger, AHEAD), "C-1", "1", occurred_at="2026-03-11T00:00:00Z")
+    # Which moved what is compared with: the right clock is now the one that is far off, once.
+    with pytest.raises(ClockFarOff):
+        give(ledger, "C-1", "1")
+    confirmed = at(ledger_home.open(POINTS_CLOCK_CONFIRMED="2026-03-10"), NOW)
+    give(confirmed, "C-1", "1")
+    give(ledger, "C-1", "1")
+    with pytest.raises(ClockFarOff):
+        give(at(confirmed, NOW + 2 * FAR), "C-1", "1")
+    assert ledger_head().entry_id == 5
+
+
+def test_the_first_entry_is_of_a_year_that_a_transfer_may_have(ledger_home):
+    """CASES.md, X28."""
+    for year in (1970, 2200):
+        with pytest.raises(ClockFarOff, match=f"It is {year}-.*no year that a transfer may have"):
+            give(
+                ledger_home.open(clock=lambda year=year: datetime(year, 1, 1, tzinfo=UTC)),
+                "C-1",
+                "1",
+                new=True,
+            )
+
+
+def test_a_file_of_the_inbox_waits_until_the_clock_is_right(ledger, monkeypatch):
+    """CASES.md, X28: nothing is wrong with it."""
+    inbox = ledger.settings.home / "inbox"
+    inbox.mkdir(parents=True)
+    write_transfers(inbox / "file.csv", [transfer("F1", relation_reference="C-1")])
+    monkeypatch.setattr("orchestration.inbox.open_ledger", lambda settings, create: at(ledger, AHEAD))
+    with pytest.raises(ClockFarOff):
+        import_inbox(ledger.settings, clock=lambda: 1e12)
+    monkeypatch.setattr("orchestration.inbox.open_ledger", lambda settings, create: ledger)
+    (found,) = import_inbox(ledger.settings, clock=lambda: 1e12).files
+    assert found.imported.added == 1
+
+
+def test_no_month_is_due_that_only_a_clock_far_ahead_calls_ended(ledger, caplog):
+    """CASES.md, X28: whoever closes by schedule is not there to look."""
+    give(at(ledger, NOW), "C-1", "1", occurred_at="2026-01-10T00:00:00Z")
+    assert find_due_months(ledger.settings, AHEAD).months == ["2026-01", "2026-02"]
+    assert "Which months have ended is judged by that entry." in caplog.text
+    assert find_due_months(ledger.settings, NOW + timedelta(days=40)).months == [
+        "2026-01",
+        "2026-02",
+        "2026-03",
+    ]
