@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ledger.access import READERS
+from ledger.database import sqlite_file
 from ledger.settings import Settings
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding
 from orchestration.inbox import inbox_folder
@@ -29,7 +30,10 @@ def find_exposed(settings: Settings, settings_folder: Path | None) -> Iterator[F
         for finding in _of_folder_above(folder)
     ]
     if home.is_dir():
-        entries = [(home, home.stat()), *_entries(home)]
+        # Of many, the ledger is named.
+        entries = sorted(
+            [(home, home.stat()), *_entries(home)], key=lambda entry: entry[0] != sqlite_file(settings)
+        )
         found += _foreign(home, entries)
         found += _writable(home, entries)
         found += _readable(settings, entries)

@@ -186,6 +186,16 @@ def test_who_else_may_read_or_change_is_told(home, name, changed, verdict, whom)
     assert told[0].startswith(str(path))
 
 
+def test_of_much_that_others_may_read_the_ledger_is_named(home):
+    """CASES.md, S28."""
+    (home / ".imports").mkdir()
+    for path in home.iterdir():
+        path.chmod(0o755)
+    ((_, told),) = findings(home)
+    assert told.startswith(f"{home}/ledger.sqlite3, ")
+    assert "and 1 more can be read by every user of this machine" in told
+
+
 def test_what_belongs_to_somebody_else_is_a_problem(home):
     """CASES.md, S28."""
     if os.geteuid():
