@@ -28,7 +28,7 @@ from orchestration.provisional import (
     write_provisional_database,
     write_quarantine,
 )
-from orchestration.published.layout import needs_finishing
+from orchestration.published.layout import check_link, needs_finishing
 from orchestration.required_tests import audit_verdicts, required_tests
 from orchestration.run_lock import run_lock
 from orchestration.runs import (
@@ -111,15 +111,19 @@ def build_months(
 def open_source(settings: Settings) -> Ledger | None:
     """The ledger to build from; None where POINTS_TRANSFERS names files, which then look readable.
 
-    Raises `PointsError` where there is nothing to build from, or nothing that can be read.
+    Raises `PointsError` where there is nothing to build from, or nothing that can be read, and `LinkTaken`
+    where readers could not be given what is built.
     """
+    ledger = None
     if settings.transfers:
         check_transfers(settings.transfers)
-        return None
-    try:
-        return open_ledger(settings)
-    except LedgerEmpty:
-        raise NothingToBuild(settings.home) from None
+    else:
+        try:
+            ledger = open_ledger(settings)
+        except LedgerEmpty:
+            raise NothingToBuild(settings.home) from None
+    check_link(settings.home / "provisional")
+    return ledger
 
 
 def freeze_source(

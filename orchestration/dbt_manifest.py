@@ -35,7 +35,7 @@ def read_manifest() -> dict[str, Any]:
         with run_lock(folder, "dbt parse", wait_seconds=120):
             if not is_parse_of(folder, project):
                 environment = {"POINTS_HOME": str(folder), "POINTS_BUILD_DATABASE": BUILD_DATABASE_NAME}
-                for _ in stream_dbt(["parse", "--no-partial-parse"], environment, folder):
+                for _ in stream_dbt(["parse"], environment, folder):
                     pass
                 mark_parse(folder, project)
     return json.loads((target_folder(folder) / "manifest.json").read_bytes())

@@ -48,8 +48,9 @@ def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Pat
 
     ``environment`` is added to this process's own, without its ``POINTS_`` and ``DBT_`` variables: a run
     sees the settings it is given and no others. dbt works in ``folder``: relative paths in the environment
-    start there, artifacts and the log go there. Raises `DbtFailed` with the first error that dbt reports,
-    as a sentence. Whoever stops reading ends dbt too.
+    start there, artifacts and the log go there. An earlier parse that lies there is taken where ``arguments``
+    say ``--partial-parse``, and else none: it is run as if it were the project (CASES.md, S21). Raises
+    `DbtFailed` with the first error that dbt reports, as a sentence. Whoever stops reading ends dbt too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     inherited = {
@@ -62,6 +63,7 @@ def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Pat
             *("--project-dir", str(PROJECT_ROOT), "--profiles-dir", str(PROJECT_ROOT)),
             *("--target-path", str(target_folder(folder)), "--log-path", str(folder)),
             *("--log-format", "json", "--no-version-check", "--no-use-colors"),
+            *(() if "--partial-parse" in arguments else ("--no-partial-parse",)),
         ],
         {**inherited, **environment, "PYTHONPATH": str(PROJECT_ROOT), "PYTHONUTF8": "1"},
         folder,

@@ -114,9 +114,10 @@ def stream_build(
     """
     database = build_database(run_folder)
     project = parse_sha256()
-    parsing = ["--no-partial-parse"] if parses_anew else []
+    parsing = []
     if not parses_anew:
         hand_on_parse(target_folder(run_folder))
+        parsing = ["--partial-parse"]
     try:
         yield from stream_dbt([*dbt_arguments(), *parsing], environment, run_folder)
     except DbtFailed:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from ledger.closes import ClosedMonth
-from orchestration import dbt_project, runs
+from orchestration import dbt_project, dbt_run, runs
 from orchestration.build import build_months
 from orchestration.close.closing import close_months
 from orchestration.close.comparison import compare_files
@@ -78,7 +78,7 @@ def run_once(home: Path, parses_anew: bool = False) -> bytes | None:
 def leave_parse(arguments: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[bytes]:
     """In place of dbt: yield the parse that it would take, and leave one as it does."""
     parsed = folder / "target/partial_parse.msgpack"
-    if parsed.exists() and "--no-partial-parse" not in arguments:
+    if parsed.exists() and "--partial-parse" in arguments:
         yield parsed.read_bytes()
     parsed.write_bytes(folder.name.encode())
 
@@ -101,7 +101,7 @@ def test_a_close_and_a_full_verification_are_what_is_final(copied, monkeypatch):
     settings, asked = copied.settings(), []
 
     def fail(arguments, environment, folder):
-        asked.append("--no-partial-parse" in arguments)
+        asked.append("--partial-parse" not in arguments)
         raise DbtFailed("stopped")
 
     monkeypatch.setattr(runs, "stream_dbt", fail)
@@ -109,6 +109,21 @@ def test_a_close_and_a_full_verification_are_what_is_final(copied, monkeypatch):
         with pytest.raises(DbtFailed, match="stopped"):
             act(settings)
     assert asked == [True, True, False]
+
+
+def test_dbt_takes_no_parse_unless_it_is_told_to(tmp_path, monkeypatch):
+    """CASES.md, S21: also where a few models are built by hand, in Dagster."""
+    started = []
+
+    def start_dbt(arguments, environment, folder):
+        started.append(arguments)
+        raise DbtFailed("stopped")
+
+    monkeypatch.setattr(dbt_run, "start_dbt", start_dbt)
+    for arguments in (["build"], ["build", "--partial-parse"]):
+        with pytest.raises(DbtFailed):
+            list(stream_dbt(arguments, {}, tmp_path))
+    assert ["--no-partial-parse" in arguments for arguments in started] == [True, False]
 
 
 def make_a_parse_of_a_home(kept: Path, home: Path) -> None:

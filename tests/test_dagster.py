@@ -348,7 +348,9 @@ def test_files_are_not_to_be_had_without_the_tests_behind_them(tmp_path):
 
 def test_a_dbt_test_that_fails_is_a_failed_check_and_stops_the_files(tmp_path, monkeypatch):
     programme = write_programme(tmp_path)
-    (programme.provisional / "2026-02").mkdir(parents=True)
+    shown = programme.provisional.parent / "runs" / "000001"
+    (shown / "2026-02").mkdir(parents=True)
+    programme.provisional.symlink_to(shown)
     (programme.provisional / "2026-02" / "outstanding_points.csv").write_text("as it was")
     (failing,) = [test for test in required_tests() if ".truth_1" in test]
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -18,6 +19,7 @@ from ledger.anchors import LedgerReplaced
 from ledger.database import LedgerMissing, open_ledger
 from ledger.disk import file_sha256
 from ledger.errors import PointsError
+from orchestration.build import build_months
 from orchestration.close.closing import close_months
 from orchestration.close.finishing import ClosedFilesLost
 from orchestration.close.reopening import reopen_months
@@ -50,7 +52,7 @@ from tests.closed_programme import (
     readers_see,
     refusal,
 )
-from tests.conftest import in_ci_but
+from tests.conftest import in_ci_but, transfer, write_transfers
 
 NOT_AS_MADE = "is not what is made of the ledger and the published months"
 # Every file of the last month of a run.
@@ -230,11 +232,14 @@ def test_what_stands_where_a_link_belongs_is_named_and_kept(copied, name, put):
 
 @pytest.mark.parametrize("put", [put_file, put_folder])
 def test_what_stands_where_provisional_belongs_is_named_and_kept(tmp_path, put):
-    """CASES.md, S8."""
+    """CASES.md, S8: before a build begins, too."""
     put(tmp_path / "provisional")
-    with pytest.raises(LinkTaken) as refused:
-        swap_in(tmp_path, tmp_path / "runs" / "000001" / "provisional")
-    assert str(tmp_path / "provisional") in refused.value.sentence
+    transfers = write_transfers(tmp_path.parent / f"{tmp_path.name}.csv", [transfer("T-1")])
+    build = partial(build_months, Home(tmp_path).settings(POINTS_TRANSFERS=str(transfers)))
+    for act in (build, partial(swap_in, tmp_path, tmp_path / "runs" / "000001" / "provisional")):
+        with pytest.raises(LinkTaken) as refused:
+            act()
+        assert str(tmp_path / "provisional") in refused.value.sentence
     assert [path.name for path in tmp_path.iterdir()] == ["provisional"]
 
 
