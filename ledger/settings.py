@@ -61,6 +61,11 @@ def transfer_rules() -> list[dict[str, Any]]:
     return _models_variables()["transfer_rules"]
 
 
+def longest_span_in_months() -> int:
+    """How many report months a build may make, as dbt_project.yml says to the models (CASES.md, R22)."""
+    return _models_variables()["longest_span_in_months"]
+
+
 def check_month(text: str) -> str:
     """Return ``text`` where it names a report month, ``YYYY-MM``; raise `MonthInvalid` otherwise."""
     if not re.fullmatch(transfer_patterns()["month"], text):

@@ -19,6 +19,11 @@ from ledger.files.quarantine import open_quarantined_rows
 from ledger.files.transfers_file import check_transfers
 from ledger.settings import Settings, check_month
 from orchestration.close.finishing import finish_closes
+from orchestration.close.openings import (
+    find_opening_of_build,
+    opening_environment,
+    write_opening_related,
+)
 from orchestration.dbt_run import target_folder
 from orchestration.descriptions import read_descriptions
 from orchestration.month_files import MonthFiles, months_built, write_months
@@ -101,7 +106,7 @@ def build_months(
         run_folder = new_run_folder(settings.home)
         read_files(settings, run_folder, report)
         statuses = run_build(
-            dbt_environment(settings, through, run_folder),
+            build_environment(settings, ledger, through, head, run_folder),
             run_folder,
             lambda step: report(BuildProgress("models", step.name, step.position, step.total)),
         )
@@ -140,6 +145,20 @@ def freeze_source(
     return freeze(
         ledger, lambda done, total: report(BuildProgress("cut", "", done, total)), check_above=0
     ).head
+
+
+def build_environment(
+    settings: Settings, ledger: Ledger | None, through: str | None, head: Head | None, run_folder: Path
+) -> dict[str, str]:
+    """What a build tells the models, once its ledger is frozen at ``head`` and its run has a folder.
+
+    It starts from the first entry, or, where that would be more months than a build may make, from a close.
+    """
+    environment = dbt_environment(settings, through, run_folder)
+    if ledger and head and (opening := find_opening_of_build(settings, through)):
+        write_opening_related(ledger, opening, head.entry_id, run_folder)
+        environment |= opening_environment(opening, run_folder)
+    return environment
 
 
 def publish_build(

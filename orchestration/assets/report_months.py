@@ -15,7 +15,7 @@ from ledger.settings import Settings
 from orchestration.assets.dbt_nodes import DbtNodes
 from orchestration.assets.file_checks import check_files, file_check_specs
 from orchestration.assets.month_files import FILE_KINDS, describe_file, file_specs
-from orchestration.build import Build, freeze_source, open_source, publish_build
+from orchestration.build import Build, build_environment, freeze_source, open_source, publish_build
 from orchestration.close.finishing import finish_if_needed
 from orchestration.dbt_run import read_statuses, stream_dbt, target_folder
 from orchestration.partitions import report_month
@@ -23,7 +23,6 @@ from orchestration.run_lock import run_lock
 from orchestration.runs import (
     build_database,
     dbt_arguments,
-    dbt_environment,
     new_run_folder,
     read_files,
     stream_build,
@@ -99,7 +98,8 @@ def _build_everything(
         read_files(settings, run_folder)
         source = f"the ledger up to entry {head.entry_id:,}" if head else settings.transfers
         context.log.info(f"Builds through {through} in {build_database(run_folder)}, from {source}.")
-        steps = stream_build(dbt_environment(settings, through, run_folder), run_folder)
+        environment = build_environment(settings, ledger, through, head, run_folder)
+        steps = stream_build(environment, run_folder)
         yield from filter(None, map(nodes.result, steps))
         build = publish_build(settings, through, run_folder, read_statuses(target_folder(run_folder)), head)
         context.log.info(

@@ -29,7 +29,8 @@ from orchestration.close.months_to_close import (
     earliest_month,
     first_open_month,
 )
-from orchestration.close.preparing import ClosePlan, PreparedMonth, find_opening, prepare_months
+from orchestration.close.openings import find_opening
+from orchestration.close.preparing import ClosePlan, PreparedMonth, prepare_months
 from orchestration.fail_points import fail_point
 from orchestration.published.layout import revision_folder
 from orchestration.published.manifests import read_manifest

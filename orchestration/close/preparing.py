@@ -13,20 +13,27 @@ from pathlib import Path
 import duckdb
 
 from ledger.anchors import Head
-from ledger.closes import ClosedMonth, CloseHistory
+from ledger.closes import CloseHistory
 from ledger.cut import cut_folder
 from ledger.database import Ledger
 from ledger.disk import sync_file, sync_folder
-from ledger.related_transfers import write_related
 from ledger.seals import seals_of
+from orchestration.close.openings import (
+    RELATED_STATUS_CHANGES,
+    RELATED_TRANSFERS,
+    find_opening,
+    opening_environment,
+    read_opening,
+    write_opening_related,
+)
 from orchestration.close.read_back import read_back
 from orchestration.dbt_project import models_sha256
 from orchestration.dbt_run import NodeProgress, target_folder
 from orchestration.descriptions import read_descriptions
 from orchestration.fail_points import fail_point
 from orchestration.month_files import MonthFiles, months_built, write_months
-from orchestration.published.layout import prepared_folder, revision_folder
-from orchestration.published.manifests import Facts, checked_manifest, write_manifest
+from orchestration.published.layout import prepared_folder
+from orchestration.published.manifests import Facts, write_manifest
 from orchestration.recount.opening import Opening
 from orchestration.recount.recount import Recount, find_differences, recount
 from orchestration.report_calendar import months_between, next_month, period_days, previous_month
@@ -77,19 +84,21 @@ def prepare_months(ledger: Ledger, plan: ClosePlan, report: Report) -> list[Prep
     refuses, or files cannot be written or read back.
     """
     settings = ledger.settings
-    opening = _read_opening(settings.home, plan)
+    newest = find_opening(plan.history, plan.months[0])
+    opening = read_opening(settings.home, newest) if newest else None
     with _writing(settings.home):
         run_folder = new_run_folder(settings.home)
         fail_point("run begun")
-        related = _write_related(ledger, plan, opening, run_folder)
+        if opening:
+            write_opening_related(ledger, opening, plan.head.entry_id, run_folder)
         fail_point("related written")
         models = models_sha256()
-        statuses = _run_dbt(ledger, plan, opening, related, run_folder, report)
+        statuses = _run_dbt(ledger, plan, opening, run_folder, report)
     fail_point("models built")
     required = required_tests()
     audit_verdicts(statuses, required)
     fail_point("verdicts audited")
-    recounted = _recount(ledger, plan, opening, related, run_folder)
+    recounted = _recount(ledger, plan, opening, run_folder)
     fail_point("recounted")
     with _writing(settings.home):
         prepared = _write_files(ledger, plan, recounted, required, models, run_folder, report)
@@ -108,87 +117,26 @@ def _writing(home: Path) -> Iterator[None]:
         raise FilesNotWritten(home, error) from error
 
 
-def find_opening(history: CloseHistory, first_month: str) -> ClosedMonth | None:
-    """The newest close that a run from ``first_month`` on can start from: the last one of its own run.
-
-    The closes in force may reach further: then months that are closed already are built once more on the way.
-    None where the run starts from the first entry.
-    """
-    closed_before = [
-        closed
-        for month, closed in history.in_force.items()
-        if month < first_month and history.closed_together(closed)[-1] == closed
-    ]
-    return closed_before[-1] if closed_before else None
-
-
-def _read_opening(home: Path, plan: ClosePlan) -> Opening | None:
-    """What the run starts from, whose files are all as they were published."""
-    newest = find_opening(plan.history, plan.months[0])
-    if newest is None:
-        return None
-    folder = revision_folder(home, newest.report_month, newest.revision)
-    manifest = checked_manifest(newest, folder)
-    return Opening(newest.report_month, newest.cutoff_entry_id, folder, manifest["control_totals"])
-
-
 def _run_months(plan: ClosePlan, opening: Opening | None) -> list[str]:
     """All months that the models make: those to close, and closed ones between the opening and them."""
     first = next_month(opening.report_month) if opening else plan.first_month
     return months_between(first, plan.months[-1])
 
 
-@dataclass(frozen=True)
-class _Related:
-    transfers: Path
-    status_changes: Path
-
-
-def _write_related(
-    ledger: Ledger, plan: ClosePlan, opening: Opening | None, run_folder: Path
-) -> _Related | None:
-    """The transfers of closed months that revocations of this run are connected with; None without any."""
-    if opening is None:
-        return None
-    related = _Related(
-        run_folder / "related_transfers.parquet", run_folder / "related_status_changes.parquet"
-    )
-    write_related(
-        ledger,
-        cut_folder(ledger.settings.home),
-        opening.folder / "unposted_transfers.parquet",
-        opening.cutoff_entry_id,
-        plan.head.entry_id,
-        related.transfers,
-        related.status_changes,
-    )
-    return related
-
-
 def _run_dbt(
     ledger: Ledger,
     plan: ClosePlan,
     opening: Opening | None,
-    related: _Related | None,
     run_folder: Path,
     report: Report,
 ) -> dict[str, str]:
-    # What a run reads lies under names that are the same in every run, relative to its folder, where dbt
-    # works: other text would make dbt parse the whole project again.
     environment = {
         **dbt_environment(ledger.settings, plan.months[-1], run_folder),
         "POINTS_FIRST_MONTH": plan.first_month,
         "POINTS_UPTO_ENTRY_ID": str(plan.head.entry_id),
     }
-    if opening and related:
-        (run_folder / "opening").symlink_to(opening.folder.absolute(), target_is_directory=True)
-        environment |= {
-            "POINTS_OPENING_CUTOFF": str(opening.cutoff_entry_id),
-            "POINTS_OPENING_BALANCES": "opening/outstanding_points_by_month.parquet",
-            "POINTS_UNPOSTED_TRANSFERS": "opening/unposted_transfers.parquet",
-            "POINTS_RELATED_TRANSFERS": related.transfers.name,
-            "POINTS_RELATED_STATUS_CHANGES": related.status_changes.name,
-        }
+    if opening:
+        environment |= opening_environment(opening, run_folder)
 
     def follow(step: NodeProgress) -> None:
         report(BuildProgress("models", step.name, step.position, step.total))
@@ -197,9 +145,7 @@ def _run_dbt(
     return run_build(environment, run_folder, follow, parses_anew=True)
 
 
-def _recount(
-    ledger: Ledger, plan: ClosePlan, opening: Opening | None, related: _Related | None, run_folder: Path
-) -> Recount:
+def _recount(ledger: Ledger, plan: ClosePlan, opening: Opening | None, run_folder: Path) -> Recount:
     """Count everything once more without dbt; raise `AuditFailed` where the build says otherwise."""
     months = _run_months(plan, opening)
     built = months_built(build_database(run_folder))
@@ -213,8 +159,8 @@ def _recount(
         first_month=plan.first_month,
         months=months,
         settings=ledger.settings,
-        related_transfers=related.transfers if related else None,
-        related_status_changes=related.status_changes if related else None,
+        related_transfers=run_folder / RELATED_TRANSFERS if opening else None,
+        related_status_changes=run_folder / RELATED_STATUS_CHANGES if opening else None,
     )
     differences = find_differences(recounted, build_database(run_folder), months)
     if differences:

@@ -23,10 +23,18 @@ from orchestration.close.comparison import (
     compare_figures,
     compare_files,
 )
+from orchestration.close.openings import (
+    find_opening,
+    fits_one_build,
+    opening_environment,
+    read_opening,
+    write_opening_related,
+)
 from orchestration.dbt_project import models_sha256
 from orchestration.month_files import write_months
 from orchestration.published.layout import prepared_folder, revision_folder
 from orchestration.published.manifests import read_manifest
+from orchestration.report_calendar import next_month
 from orchestration.run_lock import run_lock
 from orchestration.runs import (
     BuildProgress,
@@ -66,9 +74,9 @@ def recompute(
     figures: list[FigureDifference] = []
     with run_lock(ledger.settings.home, "points verify --full"):
         freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)), check_above=0)
-        for closes in _builds(history):
+        for opening, closes in _builds(history, read_seals()["first_month"] if history.closes else ""):
             run_folder = new_run_folder(ledger.settings.home)
-            for closed, folder in _compute(ledger, closes, run_folder, report):
+            for closed, folder in _compute(ledger, opening, closes, run_folder, report):
                 published = revision_folder(ledger.settings.home, closed.report_month, closed.revision)
                 manifest = read_manifest(published, closed.manifest_sha256)
                 is_of_these_models = manifest.get("models_sha256") == models
@@ -80,25 +88,49 @@ def recompute(
     return Recomputation(len(history.closes), files, figures, notes)
 
 
-def _builds(history: CloseHistory) -> Iterator[list[ClosedMonth]]:
-    """The closes that one build can compute again together: those between two reopenings.
+def _builds(
+    history: CloseHistory, first_month: str
+) -> Iterator[tuple[ClosedMonth | None, list[ClosedMonth]]]:
+    """The closes that one build can compute again together, and the close that it starts from: those between
+    two reopenings, from the first entry, ``first_month`` being the programme's.
 
     The rest of history looks to each of them as it did to the last run among them: closes that were reopened
-    before it are out of force, and none of those that came later is known.
+    before it are out of force, and none of those that came later is known. Where they span more months than a
+    build may, they go in stretches, each from the close before it, whose own files were computed in the
+    stretch before and compared (CASES.md, X29).
     """
     together: list[ClosedMonth] = []
     for event in sorted([*history.closes, *history.reopenings], key=lambda event: event.entry_id):
         if isinstance(event, ClosedMonth):
             together.append(event)
-        elif together:
-            yield together
+        else:
+            yield from _stretches(history, together, first_month)
             together = []
-    if together:
-        yield together
+    yield from _stretches(history, together, first_month)
+
+
+def _stretches(
+    history: CloseHistory, together: list[ClosedMonth], first_month: str
+) -> Iterator[tuple[ClosedMonth | None, list[ClosedMonth]]]:
+    opening, begins = None, first_month
+    while together:
+        if not fits_one_build(begins, history.closed_together(together[0])[-1].report_month):
+            opening = find_opening(history.before(together[0].entry_id), together[0].report_month)
+            begins = next_month(opening.report_month) if opening else first_month
+        # Only the last month of a run hands on what the next stretch starts from. A run fits: it was a build.
+        ends = [
+            number
+            for number, closed in enumerate(together, start=1)
+            if fits_one_build(begins, closed.report_month) and history.closed_together(closed)[-1] == closed
+        ]
+        count = ends[-1] if ends else len(together)
+        yield opening, together[:count]
+        together = together[count:]
 
 
 def _compute(
     ledger: Ledger,
+    opening: ClosedMonth | None,
     closes: Sequence[ClosedMonth],
     run_folder: Path,
     report: Callable[[BuildProgress], None],
@@ -110,6 +142,10 @@ def _compute(
         "POINTS_FIRST_MONTH": read_seals()["first_month"],
         "POINTS_UPTO_ENTRY_ID": str(newest.cutoff_entry_id),
     }
+    if opening:
+        start = read_opening(settings.home, opening)
+        write_opening_related(ledger, start, newest.cutoff_entry_id, run_folder)
+        environment |= opening_environment(start, run_folder)
     run_build(
         environment,
         run_folder,

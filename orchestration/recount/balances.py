@@ -95,19 +95,35 @@ def count_dated_ahead(duck: duckdb.DuckDBPyConnection, scope: Scope) -> list[tup
     return list(told.items())
 
 
-def _create_read(duck: duckdb.DuckDBPyConnection) -> None:
-    """Create ``read_transfers``: those that the run read and that are not cancelled, and whether each is
-    approved and has not taken effect by now."""
-    (now,) = duck.execute(
+def _recorded_until(duck: duckdb.DuckDBPyConnection) -> int | None:
+    """When the newest transfer was recorded, in microseconds, leaving out what a clock decades off recorded:
+    years with more than ten empty ones before them, where fewer transfers are than beside them."""
+    years = duck.execute(
         """
-        select epoch_us(max(recorded_at))
+        select year(recorded_at), epoch_us(max(recorded_at)), count(*)
         from (
             select recorded_at from plain_transfers
             union all
             select recorded_at from singled_transfers where is_read
         )
+        where recorded_at is not null
+        group by all
+        order by 1
         """
-    ).fetchone()
+    ).fetchall()
+    parts: list[list[tuple[int, int, int]]] = []
+    for found in years:
+        if not parts or found[0] - parts[-1][-1][0] > 11:
+            parts.append([])
+        parts[-1].append(found)
+    sizes = [(sum(count for _, _, count in part), part[-1][1]) for part in parts]
+    return max(sizes)[1] if sizes else None
+
+
+def _create_read(duck: duckdb.DuckDBPyConnection) -> None:
+    """Create ``read_transfers``: those that the run read and that are not cancelled, and whether each is
+    approved and has not taken effect by now."""
+    now = _recorded_until(duck)
     columns = (
         "transfer_id, relation_reference, currency, style, points, reason, status, reverses_transfer_id,"
         " posting_month"

@@ -21,8 +21,7 @@ history as (
 
 newest as (
 
-    select max(recorded_at) as recorded_at
-    from history
+    {{ recorded_until("history") }}
 
 ),
 

@@ -3,8 +3,7 @@
 
 with recursive newest as (
 
-    select max(recorded_at) as recorded_at
-    from {{ ref("int_transfers_classified") }}
+    {{ recorded_until(ref("int_transfers_classified")) }}
 
 ),
 

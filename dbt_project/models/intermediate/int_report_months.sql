@@ -28,8 +28,7 @@ closes_in_force as (
 
 newest as (
 
-    select max(recorded_at) as recorded_at
-    from transfers
+    {{ recorded_until("transfers") }}
 
 ),
 
@@ -108,7 +107,8 @@ checked as (
                     ~ var("longest_span_in_months")
                     ~ " that a build may cover; the outermost transfers are '",
                     "earliest_transfer_id", "' and '", "latest_transfer_id",
-                    "', so correct the date of one or build through an earlier month.'",
+                    "', so name a later first month (POINTS_FIRST_MONTH), to which what is earlier"
+                    ~ " posts, or an earlier last one (points build --through).'",
                 ])) }}
             else months
         end as months

@@ -39,8 +39,7 @@ latest_events as (
     #}
 newest as (
 
-    select max(recorded_at) as recorded_at
-    from {{ ref("int_transfers_classified") }}
+    {{ recorded_until(ref("int_transfers_classified")) }}
 
 ),
 
