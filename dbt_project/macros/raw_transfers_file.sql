@@ -1,16 +1,13 @@
-{#- A query over the file, folder or glob of raw transfers that POINTS_TRANSFERS names: every column as text,
-    as it was sent. A column that a file has not is null, an empty value is ''. What cannot be read as
-    rows is refused here; rows that break a rule are told apart later (CASES.md, F1 to F20). -#}
-{% macro raw_transfers_file() %}
+{#- A query over the raw transfers that files hold: every column as text, as it was sent. A column that a file
+    has not is null, an empty value is ''. A run of `points` has read them before, each row with its file and
+    line (ledger/files/transfer_rows.py); else they are read here. What cannot be read as rows is refused, rows
+    that break a rule are told apart later (CASES.md, F1 to F20). -#}
+{% macro raw_transfers(source) %}
     {%- if not execute -%}{{- return("select 1 as not_yet_run") -}}{%- endif -%}
-    {{- return(adapter.dispatch("raw_transfers_file", "outstanding_points")(setting("POINTS_TRANSFERS"))) -}}
-{% endmacro %}
-
-{#- A query over the rows of files that a run has read already: ledger/files/transfer_rows.py wrote them,
-    each with its file and line. -#}
-{% macro transfer_rows_of_run() %}
-    {%- if not execute -%}{{- return("select 1 as not_yet_run") -}}{%- endif -%}
-    {{- return("select * from " ~ read_parquet(files_at(setting("POINTS_TRANSFER_ROWS")))) -}}
+    {%- if transfers_source() == "file" -%}
+        {{- return(adapter.dispatch("raw_transfers_file", "outstanding_points")(setting("POINTS_TRANSFERS"))) -}}
+    {%- endif -%}
+    {{- return(rows_of(source)) -}}
 {% endmacro %}
 
 

@@ -48,7 +48,7 @@ transfers as (
         'approved' as status,
         'give' as style,
         total_outstanding_points as points
-    from {{ ref("stg_points__opening_balances") }}
+    from {{ ref("stg_closed_month__balances") }}
 
 ),
 

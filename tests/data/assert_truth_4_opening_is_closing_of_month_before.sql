@@ -18,7 +18,7 @@ with balances as (
 
 opening_balances as (
 
-    select * from {{ ref("stg_points__opening_balances") }}
+    select * from {{ ref("stg_closed_month__balances") }}
 
 ),
 

@@ -4,27 +4,33 @@
     line says which count or sum of points does not come out. -#}
 {{ config(meta={"dagster": {"ref": {"name": "transfer_history"}}}) }}
 
-with raw_rows as (
+with ledger_transfers as (
 
-    select * from {{ ref("base_points__transfers") }}
+    select * from {{ ref("stg_ledger__transfers") }}
+
+),
+
+raw_rows as (
+
+    select * from {{ ref("base_files__transfers") }}
 
 ),
 
 transfer_rows as (
 
-    select * from {{ ref("stg_points__transfer_rows") }}
+    select * from {{ ref("stg_files__transfer_rows") }}
 
 ),
 
 repeated_rows as (
 
-    select * from {{ ref("stg_points__repeated_rows") }}
+    select * from {{ ref("stg_files__repeated_rows") }}
 
 ),
 
 unposted_transfers as (
 
-    select * from {{ ref("stg_points__unposted_transfers") }}
+    select * from {{ ref("stg_closed_month__unposted_transfers") }}
 
 ),
 
@@ -93,7 +99,7 @@ accepted as (
         style,
         reason,
         points
-    from {{ ref("stg_points__transfers") }}
+    from {{ ref("int_transfers_united") }}
 
     union all
 
@@ -110,8 +116,7 @@ accepted as (
 sides as (
 
     {#- In a file, rows that are not the run's stand too, and only staging can tell them. #}
-    {%- if transfers_source() == "cut"
-        or not (setting("POINTS_OPENING_CUTOFF") or setting("POINTS_UPTO_ENTRY_ID")) %}
+    {%- if not (setting("POINTS_OPENING_CUTOFF") or setting("POINTS_UPTO_ENTRY_ID")) %}
 
     select
         'rows of the source, in staging' as what,
@@ -129,6 +134,14 @@ sides as (
 
     union all
     {%- endif %}
+
+    select
+        'rows, each in one place' as what,
+        count(*) as expected_value,
+        0 as found_value
+    from ledger_transfers
+
+    union all
 
     select
         'rows, each in one place' as what,

@@ -1,12 +1,12 @@
 with said_by_ledger as (
 
-    select * from {{ ref("stg_points__account_events") }}
+    select * from {{ ref("stg_ledger__account_events") }}
 
 ),
 
 opening_balances as (
 
-    select * from {{ ref("stg_points__opening_balances") }}
+    select * from {{ ref("stg_closed_month__balances") }}
 
 ),
 

@@ -11,7 +11,7 @@ with transfers as (
 
 opening_balances as (
 
-    select report_month from {{ ref("stg_points__opening_balances") }}
+    select report_month from {{ ref("stg_closed_month__balances") }}
 
 ),
 
@@ -21,7 +21,7 @@ closes_in_force as (
         report_month,
         revision,
         cutoff_entry_id
-    from {{ ref("stg_points__closes") }}
+    from {{ ref("stg_ledger__closes") }}
     where is_in_force
 
 ),

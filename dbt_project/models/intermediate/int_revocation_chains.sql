@@ -4,7 +4,7 @@
 
 with recursive bucket_rules as (
 
-    select * from {{ ref("stg_points__bucket_rules") }}
+    select * from {{ ref("stg_seeds__bucket_rules") }}
 
 ),
 

@@ -1,6 +1,6 @@
 with status_changes as (
 
-    select * from {{ ref("stg_points__status_changes") }}
+    select * from {{ ref("int_status_changes_united") }}
 
 ),
 

@@ -13,7 +13,7 @@ revocation_chains as (
 
 bucket_rules as (
 
-    select * from {{ ref("stg_points__bucket_rules") }}
+    select * from {{ ref("stg_seeds__bucket_rules") }}
 
 ),
 
@@ -23,30 +23,8 @@ bucket_rules as (
 classified as (
 
     select
-        transfers.entry_id,
-        transfers.transfer_id,
-        transfers.relation_reference,
-        transfers.currency,
-        transfers.style,
-        transfers.points,
-        transfers.signed_points,
-        transfers.reason,
-        coalesce(revocation_chains.bucket, bucket_rules.bucket) as bucket,
-        transfers.first_status,
-        transfers.status,
-        transfers.occurred_at,
-        transfers.recorded_at,
-        transfers.recorded_by,
-        transfers.effective_at,
-        transfers.effective_entry_id,
-        transfers.settled_entry_id,
-        transfers.posting_month,
-        transfers.is_late,
-        transfers.reverses_transfer_id,
-        transfers.batch_id,
-        transfers.external_reference,
-        transfers.comment,
-        transfers.was_left_unposted
+        transfers.*,
+        coalesce(revocation_chains.bucket, bucket_rules.bucket) as bucket
     from transfers
     left join revocation_chains
         on transfers.transfer_id = revocation_chains.transfer_id

@@ -35,7 +35,7 @@ closes_in_force as (
     select
         report_month,
         cutoff_entry_id
-    from {{ ref("stg_points__closes") }}
+    from {{ ref("stg_ledger__closes") }}
     where is_in_force
 
 ),
@@ -45,22 +45,8 @@ closes_in_force as (
 decided as (
 
     select
-        transfers.entry_id,
-        transfers.transfer_id,
-        transfers.relation_reference,
-        transfers.currency,
-        transfers.style,
-        transfers.points,
-        transfers.reason,
-        transfers.status,
-        transfers.occurred_at,
-        transfers.effective_at,
-        transfers.effective_entry_id,
-        transfers.settled_entry_id,
-        transfers.posting_month,
-        transfers.reverses_transfer_id,
-        closes_in_force.cutoff_entry_id as deciding_cutoff,
-        transfers.is_related_only
+        transfers.*,
+        closes_in_force.cutoff_entry_id as deciding_cutoff
     from transfers
     left join closes_in_force
         on transfers.posting_month = closes_in_force.report_month

@@ -15,7 +15,7 @@ case
 
 with closes as (
 
-    select * from {{ ref("stg_points__closes") }}
+    select * from {{ ref("stg_ledger__closes") }}
 
 ),
 
@@ -69,30 +69,9 @@ late_posted as (
 posted as (
 
     select
-        effective.entry_id,
-        effective.transfer_id,
-        effective.relation_reference,
-        effective.currency,
-        effective.style,
-        effective.points,
-        effective.signed_points,
-        effective.reason,
-        effective.first_status,
-        effective.status,
-        effective.occurred_at,
-        effective.recorded_at,
-        effective.recorded_by,
-        effective.effective_at,
-        effective.effective_entry_id,
-        effective.settled_entry_id,
+        effective.*,
         coalesce(late_posted.posting_month, {{ month_on_time }}) as posting_month,
-        late_posted.transfer_id is not null as is_late,
-        effective.reverses_transfer_id,
-        effective.batch_id,
-        effective.external_reference,
-        effective.comment,
-        effective.was_left_unposted,
-        effective.is_related_only
+        late_posted.transfer_id is not null as is_late
     from {{ ref("int_transfers_effective") }} as effective
     cross join first_month
     left join late_posted

@@ -6,7 +6,7 @@ with transfers as (
 
 opening_balances as (
 
-    select * from {{ ref("stg_points__opening_balances") }}
+    select * from {{ ref("stg_closed_month__balances") }}
 
 ),
 

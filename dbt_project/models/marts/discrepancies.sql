@@ -36,7 +36,7 @@ closes_in_force as (
     select
         report_month,
         cutoff_entry_id
-    from {{ ref("stg_points__closes") }}
+    from {{ ref("stg_ledger__closes") }}
     where is_in_force
 
 ),

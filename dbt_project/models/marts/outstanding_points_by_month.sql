@@ -8,7 +8,7 @@ with movements as (
 
 opening_balances as (
 
-    select * from {{ ref("stg_points__opening_balances") }}
+    select * from {{ ref("stg_closed_month__balances") }}
 
 ),
 

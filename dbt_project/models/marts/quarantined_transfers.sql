@@ -20,7 +20,7 @@ with broken_by_themselves as (
         reverses_transfer_id,
         external_reference,
         comment
-    from {{ ref("stg_points__transfer_rows") }}
+    from {{ ref("stg_files__transfer_rows") }}
     where rejection_code is not null
 
 ),
@@ -53,7 +53,7 @@ broken_together as (
         reverses_transfer_id,
         external_reference,
         comment
-    from {{ ref("stg_points__repeated_rows") }}
+    from {{ ref("stg_files__repeated_rows") }}
     where verdict = 'rejected'
 
 ),

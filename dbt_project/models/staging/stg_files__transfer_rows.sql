@@ -1,51 +1,10 @@
-{% set is_of_files = setting("POINTS_TRANSFERS") or setting("POINTS_TRANSFER_ROWS") %}
-
-{{ config(materialized="table" if is_of_files else view_unless_recomputed()) }}
-
-{# A cut was judged when it was written: it holds no bad row and no repetition, and is read as it
-    is. #}
-{% set is_judged = transfers_source() == "cut" %}
+{{ config(materialized="table") }}
 
 with source as (
 
-    select * from {{ ref("base_points__transfers") }}
+    select * from {{ ref("base_files__transfers") }}
 
 ),
-
-{% if is_judged %}
-
-judged as (
-
-    select
-        cast(entry_id as bigint) as entry_id,
-        transfer_id,
-        relation_reference,
-        currency,
-        style,
-        cast(points as decimal(18, 4)) as points,
-        reason,
-        status,
-        cast(null as timestamp) as status_changed_at,
-        occurred_at,
-        recorded_at,
-        recorded_by,
-        reverses_transfer_id,
-        batch_id,
-        external_reference,
-        comment,
-        cast(null as string) as rejection_code,
-        cast(null as string) as rejected_column,
-        cast(null as string) as rejected_value,
-        cast(null as string) as raw_points,
-        cast(null as string) as raw_occurred_at,
-        cast(null as string) as raw_status_changed_at,
-        cast(null as string) as file,
-        cast(null as bigint) as line
-    from source
-
-)
-
-{% else %}
 
 currencies as (
 
@@ -184,7 +143,5 @@ judged as (
     from numbered
 
 )
-
-{% endif %}
 
 select * from judged

@@ -2,10 +2,7 @@
 
 with all_closes as (
 
-    {{ optional_relation("POINTS_CLOSES", "closes", {
-        "entry_id": "bigint", "event": "string", "report_month": "date", "revision": "integer",
-        "cutoff_entry_id": "bigint",
-    }) | indent(4) }}
+    {{ rows_of(source("ledger", "closes")) | indent(4) }}
 
 ),
 

@@ -2,11 +2,8 @@
 
 with transfer_rows as (
 
-    {# In a cut every transfer_id stands once: there is nothing to look for. #}
-    select * from {{ ref("stg_points__transfer_rows") }}
-    where
-        rejection_code is null
-        and {{ "false" if transfers_source() == "cut" else "true" }}
+    select * from {{ ref("stg_files__transfer_rows") }}
+    where rejection_code is null
 
 ),
 

@@ -1,12 +1,12 @@
 with transfer_rows as (
 
-    select * from {{ ref("stg_points__transfer_rows") }}
+    select * from {{ ref("stg_files__transfer_rows") }}
 
 ),
 
 repeated_rows as (
 
-    select * from {{ ref("stg_points__repeated_rows") }}
+    select * from {{ ref("stg_files__repeated_rows") }}
 
 ),
 

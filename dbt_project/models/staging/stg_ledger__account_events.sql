@@ -1,9 +1,6 @@
 with source as (
 
-    {{ optional_relation("POINTS_ACCOUNT_EVENTS", "account_events", {
-        "entry_id": "bigint", "relation_reference": "string", "event": "string",
-        "occurred_at": "timestamp",
-    }) | indent(4) }}
+    {{ rows_of(source("ledger", "account_events")) | indent(4) }}
 
 ),
 
