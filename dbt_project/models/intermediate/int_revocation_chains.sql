@@ -1,6 +1,5 @@
-{#- Each revocation whose chain of originals is known to its root, with the bucket that the root
-    gives it. The walk goes down from the roots, so a cycle, which hangs from none, is never
-    entered. #}
+{#- Each revocation whose chain of originals has an end, with the bucket that a root there gives it. The walk
+    goes down from the ends, so a circle, which has none, is never entered. #}
 
 with recursive bucket_rules as (
 
@@ -16,9 +15,7 @@ revocations as (
         reverses_transfer_id,
         deciding_cutoff
     from {{ ref("int_transfers_linked") }}
-    where
-        reason = 'revocation'
-        and reverses_transfer_id is not null
+    where reason = 'revocation'
 
 ),
 
@@ -49,7 +46,8 @@ roots as (
 
 ),
 
-chains as (
+{# What revokes a root, and what points to nothing known. #}
+first_links as (
 
     select
         revocations.transfer_id,
@@ -60,10 +58,20 @@ chains as (
         roots.bucket_when_occurred,
         roots.entry_id as latest_original_entry_id,
         revocations.deciding_cutoff as smallest_cutoff,
-        coalesce(roots.entry_id <= revocations.deciding_cutoff, true) as is_known
+        roots.transfer_id is not null
+        and coalesce(roots.entry_id <= revocations.deciding_cutoff, true) as is_known
     from revocations
-    inner join roots
+    left join roots
         on revocations.reverses_transfer_id = roots.transfer_id
+    left join revocations as originals
+        on revocations.reverses_transfer_id = originals.transfer_id
+    where originals.transfer_id is null
+
+),
+
+chains as (
+
+    select * from first_links
 
     union all
 

@@ -9,15 +9,8 @@ with recursive transfers as (
 
 ),
 
-circular as (
-
-    select * from {{ ref("int_circular_revocations") }}
-
-),
-
 {# One step up, and between which entries it counts: from when its original was there, and until it
-    was cancelled or stood in a circle, in which nothing is undone. Of a circle the step to what
-    closed it is left out, so that the walk ends. #}
+    was cancelled. In a circle nothing is undone, so only chains with an end are walked. #}
 links as (
 
     select
@@ -26,23 +19,16 @@ links as (
         transfers.status <> 'approved' as is_unapproved,
         transfers.effective_entry_id,
         originals.entry_id as known_from_entry_id,
-        {{ least_of(
-            "case when transfers.status = 'cancelled' then transfers.settled_entry_id end",
-            "circular.closed_by_entry_id",
-        ) }} as known_until_entry_id
+        case when transfers.status = 'cancelled' then transfers.settled_entry_id end
+            as known_until_entry_id
     from transfers
-    left join transfers as originals
+    inner join {{ ref("int_revocation_chains") }} as chains
+        on transfers.transfer_id = chains.transfer_id
+    inner join transfers as originals
         on transfers.reverses_transfer_id = originals.transfer_id
-    left join circular
-        on transfers.reverses_transfer_id = circular.transfer_id
     where
-        transfers.reason = 'revocation'
-        and transfers.reverses_transfer_id is not null
-        and (
-            transfers.status <> 'cancelled'
-            or transfers.settled_entry_id > transfers.entry_id
-        )
-        and not coalesce(circular.has_closed_it, false)
+        transfers.status <> 'cancelled'
+        or transfers.settled_entry_id > transfers.entry_id
 
 ),
 
