@@ -22,9 +22,8 @@ BALANCE_COLUMNS = (
 )
 
 
-def count_balances(duck: duckdb.DuckDBPyConnection, scope: Scope) -> tuple[int, dict[tuple, tuple]]:
-    """For how many relation references and currencies deducts ahead reserve, and the sums of
-    customer_point_balances by currency, in the order of `BALANCE_COLUMNS`."""
+def count_balances(duck: duckdb.DuckDBPyConnection, scope: Scope) -> dict[tuple, tuple]:
+    """The sums of customer_point_balances by currency, in the order of `BALANCE_COLUMNS`."""
     _create_read(duck)
     handed_in = (
         "union all select currency, 'approved', 'give', total_earned_points - total_reversal_points"
@@ -55,7 +54,7 @@ def count_balances(duck: duckdb.DuckDBPyConnection, scope: Scope) -> tuple[int, 
         ahead = sum((points for (_, of), points in reserved.items() if of == currency), Decimal(0))
         found["spendable_points"] = found["approved_points"] - waiting - ahead
         expected[(currency,)] = tuple(found[name] for name in BALANCE_COLUMNS)
-    return len(reserved), expected
+    return expected
 
 
 def count_dated_ahead(duck: duckdb.DuckDBPyConnection, scope: Scope) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The recount of a build's models: how many rows each has, and the numbers that they must hold."""
+"""The recount of a build's marts: how many rows each has, and the numbers that they must hold."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -33,24 +33,20 @@ class RowCount:
 
 @dataclass(frozen=True)
 class ModelCounts:
-    """What the models of a run must hold: ``row_counts`` names every one of them."""
+    """What the marts of a run must hold: ``row_counts`` names every one of them."""
 
     row_counts: Mapping[str, RowCount]
     figures: Sequence[Figures]
 
 
 def count_models(duck: duckdb.DuckDBPyConnection, scope: Scope, counts: MonthCounts) -> ModelCounts:
-    """Count for each model what `orchestration.recount.transfers.create_transfers` has made in ``duck``."""
+    """Count for each mart what `orchestration.recount.transfers.create_transfers` has made in ``duck``."""
     movement_rows = _count_movement_rows(duck, scope)
     create_account_changes(duck, scope)
     closings = _count(duck, "account_changes", "count(*) filter (event = 'close')")
-    reserved_pairs, balances = count_balances(duck, scope)
     discrepancies = _count_discrepancies(duck, scope, counts.tallies, closings)
     return ModelCounts(
-        row_counts={
-            **_count_rows(duck, scope, counts, closings, movement_rows, discrepancies),
-            "int_points_reserved": RowCount(reserved_pairs, reserved_pairs),
-        },
+        row_counts=_count_rows(duck, scope, counts, movement_rows, discrepancies),
         figures=[
             _figures_of_months(scope),
             *_figures_of_lines(counts.lines),
@@ -63,7 +59,7 @@ def count_models(duck: duckdb.DuckDBPyConnection, scope: Scope, counts: MonthCou
                 " from customer_point_balances group by 1",
                 keys=("currency",),
                 numbers=BALANCE_COLUMNS,
-                expected=balances,
+                expected=count_balances(duck, scope),
             ),
             *figures_of_customers(duck, scope),
         ],
@@ -79,61 +75,19 @@ def _count_rows(
     duck: duckdb.DuckDBPyConnection,
     scope: Scope,
     counts: MonthCounts,
-    closings: int,
     movement_rows: Mapping[str, int],
     discrepancies: Mapping[str, Mapping[str, int]],
 ) -> dict[str, RowCount]:
-    new = _count(duck, scope.new("transfers"))
-    left = _count(duck, scope.unposted)
-    related = _count(duck, scope.related)
-    changes = _count(duck, scope.new("status_changes"))
-    related_changes = _count(duck, scope.related_changes)
-    walked = {
-        ending: _count(duck, "walked_revocations", f"count(*) filter (ending = '{ending}')")
-        for ending in ("root", "orphan", "circle")
-    }
-    revoked = _count(duck, "direct_originals", "count(*) filter (reason <> 'revocation')")
-    pointing = "walked_revocations inner join singled_transfers using (transfer_id)"
-    undoing = _count(
-        duck,
-        pointing,
-        "count(*) filter (ending <> 'circle' and reverses_transfer_id is not null"
-        " and first_status <> 'cancelled')",
-    )
-    may_undo = _count(duck, pointing, "count(reverses_transfer_id)")
-    months = len(scope.months)
+    read = _count(duck, scope.new("transfers")) + _count(duck, scope.unposted)
     exact = {
-        "base_points__transfers": new,
-        "stg_points__account_events": _count(duck, scope.part("account_events")),
-        "stg_points__bucket_rules": _count(duck, "rules"),
-        "stg_points__closes": _count(duck, scope.part("closes"), "count(*) filter (event = 'close')"),
-        "stg_points__opening_balances": _count(duck, scope.balances),
-        "stg_points__related_transfers": related,
-        "stg_points__repeated_rows": 0,
-        "stg_points__status_changes": changes + related_changes,
-        "stg_points__transfer_rows": new,
-        "stg_points__transfers": new,
-        "stg_points__unposted_transfers": left,
-        "int_account_events": _count(duck, "account_changes"),
-        "int_circular_revocations": walked["circle"],
-        "int_month_spans": months * (months + 1) * (months + 2) // 6,
-        "int_orphan_descendants": walked["orphan"],
-        "int_pending_by_month": sum(of_month.relations for of_month in counts.waiting.values()),
-        "int_report_months": months,
-        "int_revocation_chains": walked["root"],
-        "int_transfer_statuses": _count(duck, "last_statuses"),
-        "int_transfers_classified": new + left,
-        "int_transfers_effective": new + left + related,
-        "int_transfers_linked": sum(walked.values()) + revoked,
-        "int_transfers_posted": new + left + related,
         "customer_point_balances": sum(counts.pairs.values()),
         "outstanding_points_by_month": sum(line.relations for line in counts.lines.values()),
         "points_movements_by_month": sum(movement_rows.values()),
         "posted_transfers": sum(line.posted for line in counts.lines.values()),
         "programme_points_by_month": len(counts.lines),
         "quarantined_transfers": 0,
-        "report_months": months,
-        "transfer_history": new + left,
+        "report_months": len(scope.months),
+        "transfer_history": read,
         "unposted_transfers": sum(
             tally.transfers
             for tally in counts.tallies
@@ -141,13 +95,12 @@ def _count_rows(
             or (tally.posting_month or 0) > month_number(scope.months[-1])
         ),
     }
-    # Zero is right only where nothing could be there; how many there are is more than a recount repeats.
-    bounded = {
-        "discrepancies": RowCount(sum(sum(of_kind.values()) for of_kind in discrepancies.values()), None),
-        "int_account_closures": RowCount(0, closings),
-        "int_revocation_lineage": RowCount(undoing, None if may_undo else 0),
+    found = sum(sum(of_kind.values()) for of_kind in discrepancies.values())
+    return {
+        **{model: RowCount(rows, rows) for model, rows in exact.items()},
+        # How many more there are than those is more than a recount repeats.
+        "discrepancies": RowCount(found, None),
     }
-    return {**{model: RowCount(rows, rows) for model, rows in exact.items()}, **bounded}
 
 
 def _count_movement_rows(duck: duckdb.DuckDBPyConnection, scope: Scope) -> dict[str, int]:
@@ -191,7 +144,6 @@ def _count_discrepancies(
         "late_posting": defaultdict(int),
         "future_dated": defaultdict(int),
         "orphan_revocation": defaultdict(int),
-        "circular_revocation": defaultdict(int),
         "revocation_of_unapproved": defaultdict(int),
         "revocation_of_other_relation": defaultdict(int),
         "revocation_of_other_currency": defaultdict(int),
@@ -209,9 +161,7 @@ def _count_discrepancies(
         with revocations as (
             select
                 revoking.*,
-                walked_revocations.ending = 'circle'
-                and walked_revocations.latest_entry_id <= revoking.deciding_cutoff as is_circular,
-                coalesce(originals.entry_id <= revoking.deciding_cutoff, false) as is_original_known,
+                walked_revocations.has_known_root,
                 originals.status = 'approved' and originals.effective_entry_id <= revoking.deciding_cutoff
                     as is_original_approved,
                 originals.relation_reference as original_relation_reference,
@@ -228,15 +178,14 @@ def _count_discrepancies(
 
         select
             posting_month,
-            count(*) filter (not is_original_known) as orphan_revocation,
-            count(*) filter (is_circular) as circular_revocation,
-            count(*) filter (is_original_known and is_original_approved is distinct from true)
+            count(*) filter (not has_known_root) as orphan_revocation,
+            count(*) filter (has_known_root and is_original_approved is distinct from true)
                 as revocation_of_unapproved,
-            count(*) filter (is_original_known and original_relation_reference <> relation_reference)
+            count(*) filter (has_known_root and original_relation_reference <> relation_reference)
                 as revocation_of_other_relation,
-            count(*) filter (is_original_known and original_currency <> currency)
+            count(*) filter (has_known_root and original_currency <> currency)
                 as revocation_of_other_currency,
-            count(*) filter (is_original_known and original_style = style) as revocation_of_same_style
+            count(*) filter (has_known_root and original_style = style) as revocation_of_same_style
         from revocations
         group by all
         """
@@ -255,8 +204,8 @@ def _count_discrepancies(
 def _figures_of_months(scope: Scope) -> Figures:
     cutoffs = dict(scope.closes)
     return Figures(
-        model="int_report_months",
-        query="select strftime(report_month, '%Y-%m'), count(*), max(cutoff_entry_id) from int_report_months"
+        model="report_months",
+        query="select strftime(report_month, '%Y-%m'), count(*), max(cutoff_entry_id) from report_months"
         " group by all",
         keys=("report_month",),
         numbers=("rows", "cutoff_entry_id"),
@@ -344,18 +293,18 @@ def _figures_of_transfers(scope: Scope, tallies: Sequence[Tally]) -> list[Figure
     )
     return [
         Figures(
-            model="int_transfers_classified",
+            model="transfer_history",
             query=f"select {month}, currency, reason, style, bucket, count(*), sum(cast(is_late as integer)),"
-            " sum(points) from int_transfers_classified where posting_month is not null"
+            " sum(points) from transfer_history where posting_month is not null"
             " group by 1, 2, 3, 4, 5",
             keys=("report_month", "currency", "reason", "style", "bucket"),
             numbers=("transfers", "late transfers", "points"),
             expected=posted,
         ),
         Figures(
-            model="int_transfers_classified",
+            model="transfer_history",
             query="select status, currency, reason, style, count(*), sum(points)"
-            " from int_transfers_classified where posting_month is null group by 1, 2, 3, 4",
+            " from transfer_history where posting_month is null group by 1, 2, 3, 4",
             keys=("status", "currency", "reason", "style"),
             numbers=("transfers", "points"),
             expected=unposted,

@@ -1,8 +1,9 @@
 """The recount's own way from a revocation up to what it undoes in the end, and so to its bucket.
 
 The models go down from the roots. Here every revocation walks up, and each round doubles its steps by going
-on where another walk has got to, so that a chain of a thousand links takes ten rounds. What has not ended
-after as many rounds as the longest possible chain needs is in a circle (DESIGN.md, section 7).
+on where another walk has got to, so that a chain of a thousand links takes ten rounds. What has met no root
+after as many rounds as the longest possible chain needs has none: it points to nothing, or in a circle
+(DESIGN.md, section 7).
 """
 
 import duckdb
@@ -11,10 +12,9 @@ import duckdb
 def walk_revocations(duck: duckdb.DuckDBPyConnection) -> None:
     """Create ``walked_revocations`` and ``direct_originals`` from ``posted_singly`` and ``plain_transfers``.
 
-    ``walked_revocations`` has a row for each revocation: ``ending`` is 'root', 'orphan' (nothing known stands
-    at the end) or 'circle'; ``latest_entry_id`` is the newest entry on the way; ``bucket`` is what the root
-    says, null where a link was not known when it was decided. ``direct_originals`` has what revocations
-    point to.
+    ``walked_revocations`` has a row for each revocation: ``has_known_root`` says whether it has a root and
+    each link to it was known when it was decided, ``bucket`` what that root says, else null.
+    ``direct_originals`` has what revocations point to.
     """
     duck.execute(
         """
@@ -59,37 +59,24 @@ def walk_revocations(duck: duckdb.DuckDBPyConnection) -> None:
         with ended as (
             select
                 revocations.transfer_id,
-                walks.latest_entry_id,
-                walks.is_known,
-                walks.smallest_cutoff,
+                roots.transfer_id is not null as has_known_root,
                 roots.reason,
                 roots.style,
                 -- Not yet effective for the close that decided, it counts as of when it occurred.
                 case
                     when roots.effective_entry_id <= walks.smallest_cutoff then roots.posting_month
                     else roots.occurred_month
-                end as root_month,
-                case
-                    when walks.transfer_id is null then 'orphan'
-                    when further.transfer_id is not null then 'circle'
-                    when roots.reason = 'revocation' then 'orphan'
-                    else 'root'
-                end as ending
+                end as root_month
             from revocations
-            left join walks using (transfer_id)
-            left join walks as further on walks.reached_id = further.transfer_id
-            left join direct_originals as roots on walks.reached_id = roots.transfer_id
+            left join walks on revocations.transfer_id = walks.transfer_id and walks.is_known
+            left join direct_originals as roots
+                on walks.reached_id = roots.transfer_id and roots.reason <> 'revocation'
         )
 
         select
             ended.transfer_id,
-            ended.ending,
-            ended.latest_entry_id,
-            case
-                when ended.ending <> 'root' or not ended.is_known then null
-                when rule_months.bucket = 'earned' then 'reversal'
-                else rule_months.bucket
-            end as bucket
+            ended.has_known_root,
+            case when rule_months.bucket = 'earned' then 'reversal' else rule_months.bucket end as bucket
         from ended
         left join rule_months
             on
