@@ -7,6 +7,7 @@ from ledger.settings import Settings
 from orchestration.assets.closed_months import define_close, define_published_checks
 from orchestration.assets.published_files import published_specs
 from orchestration.assets.report_months import define_build
+from orchestration.assets.sources import source_specs
 from orchestration.dbt_manifest import read_manifest
 from orchestration.jobs import define_build_months, define_close_months, define_verify_published
 from orchestration.partitions import define_report_months
@@ -21,10 +22,11 @@ from orchestration.sensors import define_alert_sensors, define_inbox_sensor
 def define(settings: Settings) -> dg.Definitions:
     """The definitions of a programme with these settings."""
     months = define_report_months(settings)
-    build = define_build(settings, read_manifest(), months)
+    manifest = read_manifest()
+    build = define_build(settings, manifest, months)
     checks = define_published_checks(settings)
     return dg.Definitions(
-        assets=[build, *published_specs(months)],
+        assets=[*source_specs(manifest), build, *published_specs(months)],
         asset_checks=[checks],
         jobs=[
             define_build_months(build),

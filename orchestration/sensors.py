@@ -16,6 +16,7 @@ from orchestration.alerts import (
     Send,
     configured_ways,
 )
+from orchestration.assets.sources import INBOX
 from orchestration.close.due_months import describe_open, find_due_months
 from orchestration.inbox import InboxFile, InboxTick, Stamp, import_inbox, inbox_folder
 from orchestration.jobs import VERIFY_PUBLISHED
@@ -47,7 +48,9 @@ def define_inbox_sensor(settings: Settings) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason=error.sentence, cursor=context.cursor)
         for file in tick.files:
             (context.log.warning if file.refusal else context.log.info)(_describe(file))
-        return dg.SensorResult(skip_reason=_summarise(tick), cursor=write_cursor(tick))
+        return dg.SensorResult(
+            skip_reason=_summarise(tick), cursor=write_cursor(tick), asset_events=list(_observe(tick))
+        )
 
     return inbox_sensor
 
@@ -74,6 +77,12 @@ def _describe(file: InboxFile) -> str:
         f" rows, {imported.added:,} transfers added, {imported.status_changes:,} status changes,"
         f" {imported.duplicates:,} known already.{warnings}"
     )
+
+
+def _observe(tick: InboxTick) -> Iterator[dg.AssetObservation]:
+    """What came, as an event of the inbox."""
+    for file in tick.files:
+        yield dg.AssetObservation(INBOX, metadata={"file": file.name, "outcome": _describe(file)})
 
 
 def _summarise(tick: InboxTick) -> str:

@@ -30,22 +30,35 @@ from orchestration.run_lock import run_lock
 from orchestration.schedules import define_build_months_daily
 from tests.conftest import LedgerHome, ledger_transfer, transfer, write_transfers
 
+SOURCES = [
+    "inbox",
+    "ledger",
+    "ledger/transfers",
+    "ledger/status_changes",
+    "ledger/account_events",
+    "ledger/closes",
+    "files/transfers",
+    "closed_month/balances",
+    "closed_month/unposted_transfers",
+    "closed_month/related_transfers",
+    "closed_month/related_status_changes",
+]
 ASSETS = [
     "int_account_closures",
     "int_account_events",
-    "int_circular_revocations",
     "int_month_spans",
-    "int_orphan_descendants",
     "int_pending_by_month",
     "int_points_reserved",
     "int_report_months",
     "int_revocation_chains",
     "int_revocation_lineage",
+    "int_status_changes_united",
     "int_transfer_statuses",
     "int_transfers_classified",
     "int_transfers_effective",
     "int_transfers_linked",
     "int_transfers_posted",
+    "int_transfers_united",
     "customer_point_balances",
     "discrepancies",
     "outstanding_points_by_month",
@@ -59,17 +72,19 @@ ASSETS = [
     "points_currencies",
     "sample_transfers",
     "transfer_reasons",
-    "base_points__transfers",
-    "stg_points__account_events",
-    "stg_points__bucket_rules",
-    "stg_points__closes",
-    "stg_points__opening_balances",
-    "stg_points__related_transfers",
-    "stg_points__repeated_rows",
-    "stg_points__status_changes",
-    "stg_points__transfer_rows",
-    "stg_points__transfers",
-    "stg_points__unposted_transfers",
+    "base_files__transfers",
+    "stg_closed_month__balances",
+    "stg_closed_month__related_status_changes",
+    "stg_closed_month__related_transfers",
+    "stg_closed_month__unposted_transfers",
+    "stg_files__repeated_rows",
+    "stg_files__transfer_rows",
+    "stg_files__transfers",
+    "stg_ledger__account_events",
+    "stg_ledger__closes",
+    "stg_ledger__status_changes",
+    "stg_ledger__transfers",
+    "stg_seeds__bucket_rules",
     "provisional/discrepancies_parquet",
     "provisional/outstanding_points_by_month_parquet",
     "provisional/outstanding_points_csv",
@@ -211,14 +226,27 @@ def unchanged(folder: Path) -> Iterator[None]:
     assert state() == before
 
 
-def test_assets_are_the_seeds_the_models_and_the_files(definitions):
+def test_assets_are_the_sources_the_seeds_the_models_and_the_files(definitions):
     keys = [spec.key.to_user_string() for spec in definitions.resolve_all_asset_specs()]
-    assert sorted(keys) == sorted(ASSETS)
+    assert sorted(keys) == sorted([*SOURCES, *ASSETS])
+
+
+def test_the_ledger_stands_before_its_cut_and_the_models_behind_it(definitions):
+    graph = definitions.resolve_asset_graph()
+    ledger = dg.AssetKey(["ledger", "transfers"])
+    assert graph.get(ledger).parent_keys == {dg.AssetKey("ledger")}
+    assert graph.get(dg.AssetKey("ledger")).parent_keys == {dg.AssetKey("inbox")}
+    assert graph.get(dg.AssetKey("stg_ledger__transfers")).parent_keys == {ledger}
+    assert not any(graph.get(dg.AssetKey(name.split("/"))).is_materializable for name in SOURCES)
 
 
 def test_every_seed_and_model_of_dbt_is_an_asset(definitions):
     nodes = read_manifest()["nodes"]
-    names = {unique_id.split(".")[2] for unique_id in nodes if unique_id.startswith(("seed.", "model."))}
+    names = {
+        node["name"]
+        for node in nodes.values()
+        if node["resource_type"] in ("seed", "model") and node["config"]["materialized"] != "ephemeral"
+    }
     assert names == {name for name in ASSETS if "/" not in name}
 
 
@@ -392,6 +420,14 @@ def test_a_run_without_files_freezes_the_ledger_and_builds_what_it_froze(tmp_pat
     result = programme.run("2026-03-01")
     assert result.success, failure_of(result)
     assert read_anchor(home.home / "cut") == read_anchor(programme.provisional) == ledger_head()
+    observed = {
+        event.asset_key.to_user_string(): event.asset_observation_data.asset_observation.metadata[
+            "entry_id"
+        ].value
+        for event in result.get_asset_observation_events()
+    }
+    cut = [name for name in SOURCES if name.startswith("ledger")]
+    assert observed == dict.fromkeys(cut, ledger_head().entry_id)
     facts = metadata_of(result, "provisional/outstanding_points_csv")
     assert facts["first rows"].splitlines()[2:] == ["| C-1 | 12.5 | 0 | 0 | 0 | 12.5 |"]
 
@@ -484,11 +520,11 @@ def test_a_part_builds_in_the_development_database_and_publishes_nothing(built):
     programme, _ = built
     with unchanged(programme.provisional):
         runs = sorted((programme.settings.home / "runs").iterdir())
-        result = programme.run("2026-03-01", ["transfer_reasons", "stg_points__bucket_rules"])
+        result = programme.run("2026-03-01", ["transfer_reasons", "stg_seeds__bucket_rules"])
         assert result.success, failure_of(result)
         assert sorted((programme.settings.home / "runs").iterdir()) == runs
     made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
-    assert made == {"transfer_reasons", "stg_points__bucket_rules"}
+    assert made == {"transfer_reasons", "stg_seeds__bucket_rules"}
     names = {evaluation.check_name for evaluation in result.get_asset_check_evaluations()}
     assert "grain_of_transfer_reasons" in names
     assert (programme.settings.home / "dev.duckdb").exists()

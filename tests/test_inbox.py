@@ -184,6 +184,9 @@ def test_the_sensor_imports_reports_and_remembers_what_waits(tmp_path):
         assert list(read_cursor(first.cursor)) == ["a.csv"]
         second = sensor(dg.build_sensor_context(instance=instance, cursor=first.cursor))
     assert second.skip_reason.skip_message == "Imported a.csv."
+    (observed,) = second.asset_events
+    assert observed.asset_key == dg.AssetKey("inbox")
+    assert observed.metadata["file"].value == "a.csv"
     assert read_cursor(second.cursor) == {}
     assert known_transfers(home) == ["T1"]
     assert ledger_head().entry_id >= 1

@@ -438,7 +438,7 @@ def test_a_build_up_to_an_entry_is_that_of_a_cut_that_ends_there(builds):
             name
             for (name,) in connection.execute(
                 "select table_name from information_schema.tables where table_name like 'int_%'"
-                " or table_name like 'stg_points__%' and table_name not in ('stg_points__bucket_rules')"
+                " or table_name like 'stg_%' and table_name <> 'stg_seeds__bucket_rules'"
                 " or table_type = 'BASE TABLE'"
             ).fetchall()
         ]
@@ -453,7 +453,6 @@ def test_a_build_up_to_an_entry_is_that_of_a_cut_that_ends_there(builds):
 
 KINDS = {
     "orphan_revocation",
-    "circular_revocation",
     "revocation_of_unapproved",
     "revocation_of_other_relation",
     "revocation_of_other_currency",
@@ -475,18 +474,17 @@ def test_the_world_holds_what_the_equality_is_about(builds):
         late, handed_in, of_related, closures_before = connection.execute(
             "select count(*) filter (is_late), count(*) filter (was_left_unposted),"
             " count(*) filter (reverses_transfer_id in"
-            " (select transfer_id from stg_points__related_transfers)),"
-            " (select count(*) from stg_points__related_transfers where reason = 'account_closure')"
+            " (select transfer_id from stg_closed_month__related_transfers)),"
+            " (select count(*) from stg_closed_month__related_transfers where reason = 'account_closure')"
             " from int_transfers_classified"
         ).fetchone()
         across = connection.execute(
-            "select count(*) from int_circular_revocations"
-            " inner join int_transfers_linked using (transfer_id)"
-            " where is_related_only and closed_by_entry_id > deciding_cutoff"
+            "select count(*) from int_transfers_linked anti join int_revocation_chains using (transfer_id)"
+            " where reason = 'revocation' and is_related_only"
         ).fetchone()[0]
         changes = connection.execute(
-            "select count(*) from stg_points__status_changes where transfer_id in"
-            " (select transfer_id from stg_points__related_transfers)"
+            "select count(*) from int_status_changes_united where transfer_id in"
+            " (select transfer_id from stg_closed_month__related_transfers)"
         ).fetchone()[0]
         reserved, freed, links = connection.execute(
             "select (select count(*) from int_points_reserved),"

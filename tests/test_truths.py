@@ -113,28 +113,28 @@ CASES = [
     Case(
         "balances handed in that nobody opens with",
         TRUTH_4,
-        """insert into stg_points__opening_balances
+        """insert into stg_closed_month__balances
         values ('2025-11-01', 'POINTS', 'ZOE', 5, 0, 0, 0, 5, false)""",
     ),
     Case(
         "balances handed in that the first month opens without",
         TRUTH_4,
-        """insert into stg_points__opening_balances
+        """insert into stg_closed_month__balances
         values ('2025-11-01', 'POINTS', 'CARA', 5, 0, 0, 0, 5, false)""",
     ),
     Case(
         "a row of the source that staging lost",
         TRUTH_5,
-        delete("stg_points__transfer_rows", "transfer_id = 'S-001'"),
+        delete("stg_files__transfer_rows", "transfer_id = 'S-001'"),
     ),
     Case(
         "a row of the source that staging lost, with its transfer",
         TRUTH_5,
-        delete("stg_points__transfer_rows", "transfer_id = 'S-001'")
+        delete("stg_files__transfer_rows", "transfer_id = 'S-001'")
         + "; "
         + delete("transfer_history", "transfer_id = 'S-001'")
         + "; "
-        + delete("stg_points__transfers", "transfer_id = 'S-001'")
+        + delete("int_transfers_united", "transfer_id = 'S-001'")
         + """; update points_movements_by_month set transfer_count = transfer_count - 1
         where relation_reference = 'ANNA' and reason = 'rule_credit'""",
     ),
@@ -151,12 +151,12 @@ CASES = [
     Case(
         "a repetition that was dropped",
         TRUTH_5,
-        delete("stg_points__repeated_rows", "verdict = 'repetition'"),
+        delete("stg_files__repeated_rows", "verdict = 'repetition'"),
     ),
     Case(
         "a status change that was dropped",
         TRUTH_5,
-        delete("stg_points__repeated_rows", "transfer_id = 'S-029' and verdict = 'status_change'"),
+        delete("stg_files__repeated_rows", "transfer_id = 'S-029' and verdict = 'status_change'"),
     ),
     Case(
         "a quarantined row that was dropped",
@@ -210,9 +210,9 @@ CASES = [
     Case(
         "a transfer left by an earlier close and read by nobody",
         TRUTH_5,
-        """insert into stg_points__unposted_transfers by name
-        select * exclude (status, first_changed_to, first_changed_at), status from stg_points__transfers
-        cross join (select 'pending' as status) as waiting where transfer_id = 'S-031'""",
+        """insert into stg_closed_month__unposted_transfers by name
+        select *, 'pending' as status from int_transfers_united
+        where transfer_id = 'S-031'""",
     ),
     Case(
         "a balance that moved by what nobody gave",
@@ -225,14 +225,14 @@ CASES = [
     Case(
         "a transfer that posted and moved nothing",
         TRUTH_6,
-        """insert into stg_points__transfers by name
+        """insert into int_transfers_united by name
         select * replace ('S-999' as transfer_id)
-        from stg_points__transfers where transfer_id = 'S-050'""",
+        from int_transfers_united where transfer_id = 'S-050'""",
     ),
     Case(
         "a transfer whose style was turned round",
         TRUTH_6,
-        update("stg_points__transfers", "style = 'deduct'", "transfer_id = 'S-050'"),
+        update("int_transfers_united", "style = 'deduct'", "transfer_id = 'S-050'"),
     ),
     Case(
         "an opened account without a row",
@@ -329,13 +329,13 @@ CASES = [
     Case(
         "balances handed in that contradict themselves",
         "opening_balances_are_earned_less_the_rest",
-        """insert into stg_points__opening_balances
+        """insert into stg_closed_month__balances
         values ('2025-11-01', 'POINTS', 'ZOE', 5, 0, 0, 0, 6, false)""",
     ),
     Case(
         "balances handed in twice",
         "grain_of_opening_balances",
-        """insert into stg_points__opening_balances
+        """insert into stg_closed_month__balances
         select '2025-11-01', 'POINTS', 'ZOE', 5, 0, 0, 0, 5, false from range(2)""",
     ),
     Case("a balance twice", f"grain_of_{BALANCES}", double(BALANCES, QUIET)),
@@ -530,7 +530,7 @@ CASES = [
     Case(
         "two rules that hold at once",
         "bucket_rules_do_not_overlap",
-        """insert into stg_points__bucket_rules
+        """insert into stg_seeds__bucket_rules
         values ('expiry', 'deduct', 'redeemed', '2026-02-01', '2026-03-01')""",
     ),
     Case(

@@ -21,6 +21,7 @@ from tests.sample_build import SampleBuild
 
 PROJECT_FILE = PROJECT_ROOT / "dbt_project.yml"
 MODELS = sorted((PROJECT_ROOT / "dbt_project" / "models").rglob("*.sql"))
+MARTS = [path for path in MODELS if path.parent.name == "marts"]
 SEEDS = sorted((PROJECT_ROOT / "seeds").glob("*.csv"))
 RESOURCE_FILES = sorted(
     path
@@ -53,7 +54,7 @@ def list_columns(text: str) -> list[dict[str, Any]]:
     """The columns that a file of one model or seed describes."""
     content = yaml.safe_load(text)
     (resource,) = content.get("models") or content["seeds"]
-    return resource["columns"]
+    return resource.get("columns", [])
 
 
 def test_the_project_file_is_what_dbt_understands() -> None:
@@ -79,18 +80,45 @@ def test_a_misspelt_key_of_the_project_file_is_caught() -> None:
     assert "seeds-path" in fault
 
 
-@pytest.mark.parametrize("path", [*MODELS, *SEEDS], ids=lambda path: path.stem)
-def test_what_is_built_is_described_beside_it_column_by_column(path: Path, sample: SampleBuild) -> None:
+def list_built(sample: SampleBuild, name: str) -> dict[str, str]:
+    """The columns of what the sample's build made, in order, each with its type as descriptions say it."""
     with duckdb.connect(sample.database, read_only=True) as connection:
         built = connection.execute(
             "select column_name, data_type from duckdb_columns() where table_name = ? order by column_index",
-            [path.stem],
+            [name],
         ).fetchall()
+    return {column: DESCRIBED_TYPES[data_type] for column, data_type in built}
+
+
+@pytest.mark.parametrize("path", [*MARTS, *SEEDS], ids=lambda path: path.stem)
+def test_what_people_read_or_edit_is_described_beside_it_column_by_column(
+    path: Path, sample: SampleBuild
+) -> None:
     columns = list_columns(path.with_suffix(".yml").read_text(encoding="utf-8"))
-    assert [(column["name"], column["data_type"]) for column in columns] == [
-        (name, DESCRIBED_TYPES[data_type]) for name, data_type in built
-    ]
+    described = [(column["name"], column["data_type"]) for column in columns]
+    assert described == list(list_built(sample, path.stem).items())
     assert all(column["description"].strip() for column in columns)
+
+
+def test_every_other_column_is_described_where_it_begins(sample: SampleBuild) -> None:
+    """A column that is carried on is described once, so that one that is added is added in few places."""
+    nodes = {**sample.manifest["nodes"], **sample.manifest["sources"]}
+
+    def described(unique_id: str) -> dict[str, str]:
+        """Each column that a node or what it reads describes, with its type."""
+        read = nodes[unique_id].get("depends_on", {}).get("nodes", [])
+        inherited = {name: kind for parent in read for name, kind in described(parent).items()}
+        own = {name: column["data_type"] for name, column in nodes[unique_id]["columns"].items()}
+        return inherited | own
+
+    for path in MODELS:
+        unique_id = f"model.outstanding_points.{path.stem}"
+        columns = nodes[unique_id]["columns"]
+        assert all(column["description"].strip() for column in columns.values()), path.stem
+        built = list_built(sample, path.stem)
+        if nodes[unique_id]["config"]["materialized"] != "ephemeral":
+            assert built.keys() <= described(unique_id).keys(), path.stem
+            assert {name: column["data_type"] for name, column in columns.items()}.items() <= built.items()
 
 
 @pytest.mark.parametrize("path", [*MODELS, *SEEDS], ids=lambda path: path.stem)
@@ -102,13 +130,12 @@ def test_a_description_ends_with_the_grain(path: Path) -> None:
 
 
 def test_every_mart_runs_under_its_contract(sample: SampleBuild) -> None:
-    marts = {path.stem for path in MODELS if path.parent.name == "marts"}
     enforced = {
         node["name"]
         for node in sample.manifest["nodes"].values()
         if node["resource_type"] == "model" and node["config"]["contract"]["enforced"]
     }
-    assert enforced == marts
+    assert enforced == {path.stem for path in MARTS}
 
 
 def test_a_description_that_two_columns_share_is_a_doc_block() -> None:

@@ -58,7 +58,7 @@
 {#- The files that stand for a source: those that its setting names; else, where the transfers come from the
     cut, the part of the cut that has its name. -#}
 {% macro source_files(node) %}
-    {%- set setting_name = node.meta.get("setting") -%}
+    {%- set setting_name = node.config.meta.get("setting") -%}
     {%- if setting_name and setting(setting_name) -%}
         {%- set files = files_at(setting(setting_name)) -%}
         {%- if not files -%}

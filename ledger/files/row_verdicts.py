@@ -1,7 +1,7 @@
 """What becomes of each good row of a file: a transfer, a repetition, a status change, or neither.
 
 The rules are DESIGN.md's, section 5 (import file). Within one file they are those of the models, in
-`stg_points__repeated_rows`; what the ledger has comes before whatever the file says.
+`stg_files__repeated_rows`; what the ledger has comes before whatever the file says.
 """
 
 from dataclasses import dataclass

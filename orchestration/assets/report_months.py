@@ -15,6 +15,7 @@ from ledger.settings import Settings
 from orchestration.assets.dbt_nodes import DbtNodes
 from orchestration.assets.file_checks import check_files, file_check_specs
 from orchestration.assets.month_files import FILE_KINDS, describe_file, file_specs
+from orchestration.assets.sources import observe_cut
 from orchestration.build import Build, build_environment, freeze_source, open_source, publish_build
 from orchestration.close.finishing import finish_if_needed
 from orchestration.dbt_run import read_statuses, stream_dbt, target_folder
@@ -75,7 +76,7 @@ def define_build(
         selected = {*context.selected_asset_keys, *context.selected_asset_check_keys}
         try:
             if selected == everything:
-                yield from _build_everything(context, settings, nodes, config.wait_seconds)
+                yield from _build_everything(context, settings, manifest, nodes, config.wait_seconds)
             elif any(kind.key in selected for kind in FILE_KINDS):
                 raise FilesNeedWholeRun
             else:
@@ -87,13 +88,19 @@ def define_build(
 
 
 def _build_everything(
-    context: dg.AssetExecutionContext, settings: Settings, nodes: DbtNodes, wait_seconds: float
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    manifest: Mapping[str, Any],
+    nodes: DbtNodes,
+    wait_seconds: float,
 ) -> Iterator[Result]:
     through = _last_month(context)
     _finish_close(context, settings)
     ledger = open_source(settings)
     with run_lock(settings.home, f"Dagster run {context.run.run_id}", wait_seconds):
-        head = freeze_source(ledger)
+        if head := freeze_source(ledger):
+            for observation in observe_cut(manifest, head):
+                context.log_event(observation)
         run_folder = new_run_folder(settings.home)
         read_files(settings, run_folder)
         source = f"the ledger up to entry {head.entry_id:,}" if head else settings.transfers

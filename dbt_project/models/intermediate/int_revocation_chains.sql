@@ -1,5 +1,5 @@
-{#- Each revocation whose chain of originals has an end, with the bucket that a root there gives it. The walk
-    goes down from the ends, so a circle, which has none, is never entered. #}
+{#- Each revocation whose chain of originals has an end, with the bucket that a root there gives it.
+    The walk goes down from the ends, so a circle, which has none, is never entered. #}
 
 with recursive bucket_rules as (
 

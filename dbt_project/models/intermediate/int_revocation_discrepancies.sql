@@ -116,7 +116,8 @@ excessive_revocations as (
     inner join revocations_with_root
         on
             revoked_so_far.descendant_id = revocations_with_root.transfer_id
-            and revoked_so_far.deciding_cutoff is not distinct from revocations_with_root.deciding_cutoff
+            and revoked_so_far.deciding_cutoff
+            is not distinct from revocations_with_root.deciding_cutoff
     where
         revoked_so_far.unrevoked_points < 0
         and mod(revoked_so_far.depth, 2) = 1

@@ -6,8 +6,9 @@ with transfers_of_files as (
 
 ),
 
-{# A file shows a change by repeating a transfer with another status. It may leave out when that was; no
-    clock is read here, so the change then counts from when it was recorded, or from the transfer itself. #}
+{# A file shows a change by repeating a transfer with another status. It may leave out when it was;
+    no clock is read here, so the change then counts from when it was recorded, or from the transfer
+    itself. #}
 said_by_file as (
 
     select
