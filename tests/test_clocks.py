@@ -13,10 +13,10 @@ from ledger.acts.mass import mass_rows, record_mass
 from ledger.acts.revocations import revoke
 from ledger.acts.transfer_requests import TransferRequest
 from ledger.acts.transfers import give
-from ledger.append import ledger_head
+from ledger.append import appending, ledger_head
 from ledger.clocks import FAR, ClockFarOff, Setbacks, find_setbacks
 from ledger.files.imports import import_file
-from ledger.models import Transfer
+from ledger.models import Close, Transfer
 from ledger.upkeep.health import examine_ledger
 from ledger.upkeep.verification import verify
 from orchestration.close.due_months import find_due_months
@@ -105,6 +105,15 @@ def test_who_says_when_or_that_the_clock_is_right_goes_on(ledger, ledger_home):
     with pytest.raises(ClockFarOff):
         give(at(confirmed, NOW + 2 * FAR), "C-1", "1")
     assert ledger_head().entry_id == 5
+
+
+def test_what_a_wrong_clock_closed_does_not_make_it_right(ledger):
+    """CASES.md, X28."""
+    with appending(at(ledger, AHEAD), says_when=True) as appender:
+        appender.append(Close(event="close", report_month="2026-02", revision=1, cutoff_entry_id=2))
+    with pytest.raises(ClockFarOff, match="recorded at 2026-03-10"):
+        give(at(ledger, AHEAD), "C-1", "1")
+    give(ledger, "C-1", "1")
 
 
 def test_the_first_entry_is_of_a_year_that_a_transfer_may_have(ledger_home):
