@@ -215,7 +215,7 @@ def test_a_month_is_overdue_a_day_after_it_was_due(ledger_home):
 
 
 def test_a_month_that_was_reopened_is_due_with_those_after_it(ledger_home):
-    give_once_a_month(ledger_home, "2025-07")
+    record(ledger_home.open(clock=lambda: at("2025-07-10T12:00")), ledger_transfer("T-1"))
     closed = {
         "revision": 1,
         "cutoff_entry_id": 1,

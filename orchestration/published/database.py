@@ -43,7 +43,7 @@ from orchestration.published.layout import (
     revision_folder,
     set_link,
 )
-from orchestration.published.manifests import PublishedDamaged, read_manifest
+from orchestration.published.manifests import PublishedDamaged, checked_manifest, read_manifest
 from orchestration.published.month_views import describe_months, find_month_files, join_months
 
 # The tables and views, those of months first.
@@ -208,19 +208,35 @@ def _differs(home: Path, history: CloseHistory) -> str | None:
 
     Whoever altered it and knows how its folder is named can give that the right digits.
     """
+    finding = "is not what is made of the ledger and the published months"
+    expected = found = None
     try:
         with TemporaryDirectory() as folder:
             anew = Path(folder) / DATABASE_NAME
             with new_database(anew) as connection:
                 _fill(connection, home, history)
             expected = describe_database(anew)
-    except (PublishedDamaged, duckdb.Error):
+    except PublishedDamaged:
         return None  # a month that is no longer there to be read is named as such
+    except duckdb.Error as error:
+        finding = f"cannot be made anew and compared ({str(error).splitlines()[0].rstrip('.')})"
     try:
         found = describe_database(database_file(home).resolve())
     except duckdb.Error:
-        return "cannot be read"
-    return None if found == expected else "is not what is made of the ledger and the published months"
+        finding = "cannot be read"
+    if expected is not None and found == expected:
+        return None
+    return None if _is_a_month_altered(home, history) else finding
+
+
+def _is_a_month_altered(home: Path, history: CloseHistory) -> bool:
+    """Whether what the database is made of is not as it was published, which is named as such."""
+    try:
+        for closed in history.issued.values():
+            checked_manifest(closed, revision_folder(home, closed.report_month, closed.revision))
+    except PublishedDamaged:
+        return True
+    return False
 
 
 def is_set_made(home: Path, history: CloseHistory) -> bool:
