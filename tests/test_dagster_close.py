@@ -183,7 +183,7 @@ def test_a_programme_begins_with_the_first_transfer_that_took_effect(ledger_home
     assert find_due_months(settings, at(TICK)).reason == "No transfer has been approved yet."
     approve(replace(ledger_home.open(user="bob"), clock=ledger.clock), ["T-1"])
     assert list(find_due_months(settings, at(TICK)).months) == ["2025-09"]
-    give_once_a_month(ledger_home, "2025-08")
+    record(ledger, ledger_transfer("T-2", occurred_at=at("2025-08-10T12:00")))
     assert list(find_due_months(settings, at(TICK)).months) == ["2025-08", "2025-09"]
     later = ledger_home.settings(POINTS_FIRST_MONTH="2025-09")
     assert list(find_due_months(later, at(TICK)).months) == ["2025-09"]
