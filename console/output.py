@@ -24,7 +24,7 @@ def print_json(value: object) -> None:
 
 
 def _seen(line: str) -> str:
-    """A line of JSON, with what is not to be seen in its strings (CASES.md, S33) as JSON escapes it."""
+    """A line of JSON, with what is not to be seen in its strings (docs/cases.md, S33) as JSON escapes it."""
     if line.isprintable():
         return line
     return "".join(

@@ -13,8 +13,8 @@ from ledger.shown_text import shown
 
 
 class Screen(Console):
-    """Where text for people goes: nothing that came from outside acts on the terminal (CASES.md, S33), and no
-    ``:name:`` in an id becomes a picture."""
+    """Where text for people goes: nothing that came from outside acts on the terminal (docs/cases.md, S33),
+    and no ``:name:`` in an id becomes a picture."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(emoji=False, **options)

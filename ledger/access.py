@@ -1,4 +1,4 @@
-"""Who may read and write files: their user alone, but for what readers are given (CASES.md, S27)."""
+"""Who may read and write files: their user alone, but for what readers are given (docs/cases.md, S27)."""
 
 import os
 import stat

@@ -1,5 +1,5 @@
 """Approved transfers that have not taken effect yet: what they reserve, and what revokes them with effect
-together (DESIGN.md, section 5; CASES.md, R26).
+together (docs/design.md, section 5; docs/cases.md, R26).
 
 They are few. A revocation of one belongs with it: of a give dated ahead, revoked, nothing comes of either; of
 a deduct dated ahead, revoked, nothing is taken any more. So each is looked at with the *first* of its chain:

@@ -1,7 +1,7 @@
 """What a home remembers of the ledger that it was built on, so that another one is not taken for it.
 
 An anchor is a small JSON file beside what was made: the highest ``entry_id`` that went into it and the digest
-of the ledger's chain there (CASES.md, X12).
+of the ledger's chain there (docs/cases.md, X12).
 """
 
 import json

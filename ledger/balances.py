@@ -73,7 +73,7 @@ class Balance:
     @property
     def spendable_points(self) -> Decimal:
         """What may be spent: approved points less what deducts reserve that are pending, on hold or ahead
-        (DESIGN.md, section 5)."""
+        (docs/design.md, section 5)."""
         waiting_points = self.pending_deducted_points + self.on_hold_deducted_points
         return self.approved_points - waiting_points - self.reserved_points
 

@@ -1,4 +1,4 @@
-"""The clock of whoever records, held against the ledger's entries (CASES.md, X28 and S18).
+"""The clock of whoever records, held against the ledger's entries (docs/cases.md, X28 and S18).
 
 An entry says when it was recorded by the clock of some machine, which may be wrong. A little is recorded as
 it is, and said: nothing is lost, and nothing is made up. What is far off is refused before it is recorded,

@@ -2,7 +2,7 @@
 
 A close is in force until a reopening of its month, or of an earlier one. Readers go over to new revisions
 only when every month that was ever closed is closed again: until then they keep the set that was issued,
-whole (DESIGN.md, section 6).
+whole (docs/design.md, section 6).
 """
 
 import json

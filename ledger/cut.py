@@ -1,4 +1,5 @@
-"""The cut: the ledger frozen up to an entry, as Parquet that the models read (DESIGN.md, sections 3 and 4).
+"""The cut: the ledger frozen up to an entry, as Parquet that the models read (docs/design.md, sections 3
+and 4).
 
 Each part is a folder of segments, named for the entries that they span, from the first to the ledger's end,
 without gaps; a span without rows has its segment too. ``ledger_head.json``, written last, is what makes

@@ -2,7 +2,7 @@
 
 By itself DuckDB takes columns from a path (``currency=MILES/``), patterns from a name (``a[1].csv``), types
 from a file's first rows, and its calendar, time zone, extensions and place to spill from the machine.
-Content comes from content alone (DESIGN.md, section 4; CASES.md, F18 and X17). For the models,
+Content comes from content alone (docs/design.md, section 4; docs/cases.md, F18 and X17). For the models,
 ``dbt_project/macros/readers.sql`` and ``profiles.yml`` say the same.
 """
 

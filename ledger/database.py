@@ -1,7 +1,7 @@
 """Where the ledger is kept: SQLite in the home, or the PostgreSQL that POINTS_DATABASE_URL names.
 
 Opening it brings the schema up to date and checks that it is the ledger that the home was built on; a ledger
-that is missing or older than that is refused, never silently begun anew (CASES.md, X12).
+that is missing or older than that is refused, never silently begun anew (docs/cases.md, X12).
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""Tamper evidence: a digest of each entry, and links that chain all of them (DESIGN.md, section 5).
+"""Tamper evidence: a digest of each entry, and links that chain all of them (docs/design.md, section 5).
 
 An entry's digest is the SHA-256 of its kind, its id and its values as text, between unit separators, which no
 value may hold. A link's digest covers the link before it, the ids that it spans and their entries' digests;

@@ -8,7 +8,7 @@ class PointsError(Exception):
 
     Each condition is a class of its own, named for it and carrying its facts. ``str()`` is one sentence
     that says what, where, why and what to do, on one line whatever a name or a value in it holds; ``code`` is
-    the name that CASES.md gives it, where it has one.
+    the name that docs/cases.md gives it, where it has one.
     """
 
     code: str | None = None

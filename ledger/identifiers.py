@@ -1,6 +1,7 @@
 """Ids of requests: made where a caller gives none, and refused where one already stands for something else.
 
-An id makes a request repeatable: whoever did not get the answer sends the same again (DESIGN.md, section 5).
+An id makes a request repeatable: whoever did not get the answer sends the same again
+(docs/design.md, section 5).
 """
 
 import secrets
@@ -30,7 +31,7 @@ class Difference:
 
 
 class IdConflict(PointsError):
-    """An id is known with other content (CASES.md, R3)."""
+    """An id is known with other content (docs/cases.md, R3)."""
 
     code = "ID_CONFLICT"
 

@@ -1,4 +1,4 @@
-"""Lock files: opened in one way, which follows no link and shortens no file (CASES.md, S2).
+"""Lock files: opened in one way, which follows no link and shortens no file (docs/cases.md, S2).
 
 Opened with ``open(…, "w")``, a link under a lock's name would empty the file that it names.
 """

@@ -1,4 +1,5 @@
-"""The ledger's tables (DESIGN.md, section 5). Every row but a chain link is an entry; none is ever changed.
+"""The ledger's tables (docs/design.md, section 5). Every row but a chain link is an entry; none is ever
+changed.
 
 Text that says nothing is empty, never null. `Entry.digest_fields` is what an entry's digest covers.
 """
@@ -85,7 +86,7 @@ class Transfer(Entry):
     @property
     def revokes_transfer_id(self) -> str:
         """The transfer that this one undoes; empty where it undoes none. Only the reason `revocation` revokes
-        (CASES.md, R24): older ledgers hold links of other reasons, which say where points came from."""
+        (docs/cases.md, R24): older ledgers hold links of other reasons, which say where points came from."""
         return self.reverses_transfer_id if self.reason == "revocation" else ""
 
 

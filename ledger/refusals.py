@@ -18,7 +18,8 @@ class Problem:
 
 
 class SeveralRefused(PointsError):
-    """Parts of a request of many are refused, and so all of it (CASES.md, C7); ``problems`` has every one."""
+    """Parts of a request of many are refused, and so all of it (docs/cases.md, C7); ``problems`` has every
+    one."""
 
     def __init__(self, problems: Iterable[Problem], part_count: int) -> None:
         self.problems = tuple(problems)

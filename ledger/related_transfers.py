@@ -1,8 +1,8 @@
 """Transfers of closed months that the revocations of a run hang together with, for a build that starts later.
 
 What a revocation undoes, and what is left of that, may be decided by transfers that are years old. The ledger
-finds them through its indexes: that costs what the run's revocations are, not what history is (DESIGN.md,
-section 3).
+finds them through its indexes: that costs what the run's revocations are, not what history is
+(docs/design.md, section 3).
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Which customers' accounts the ledger knows, and which of them are closed (DESIGN.md, section 5)."""
+"""Which customers' accounts the ledger knows, and which of them are closed (docs/design.md, section 5)."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -25,7 +25,7 @@ class UnknownRelation(PointsError):
 
 
 class AccountClosed(PointsError):
-    """A closed account takes nothing by command until it is opened again (CASES.md, R17)."""
+    """A closed account takes nothing by command until it is opened again (docs/cases.md, R17)."""
 
     code = "ACCOUNT_CLOSED"
 

@@ -1,4 +1,4 @@
-"""What a value of a transfer must be (DESIGN.md, section 5), for what people enter.
+"""What a value of a transfer must be (docs/design.md, section 5), for what people enter.
 
 Rules, patterns, reasons and currencies stand elsewhere, once: in dbt_project.yml and in `seeds/`.
 """
@@ -84,7 +84,7 @@ def check_text(column: str, text: str) -> str:
 
 
 def parse_points(text: str) -> Decimal:
-    """Points as exact decimals; raise `ValueRefused` (CASES.md, R6 and R7)."""
+    """Points as exact decimals; raise `ValueRefused` (docs/cases.md, R6 and R7)."""
     if re.fullmatch(transfer_patterns()["points"], text) and Decimal(text) > 0:
         return Decimal(text)
     raise ValueRefused("POINTS", "points", text, _expected("POINTS"))
@@ -92,7 +92,7 @@ def parse_points(text: str) -> Decimal:
 
 def parse_instant(column: str, text: str, zone: Zone) -> datetime:
     """An instant in UTC; without an offset ``text`` is a wall clock of ``zone``, in a fold the earlier, in a
-    gap by the offset before it. Raises `ValueRefused` (CASES.md, R9 to R11)."""
+    gap by the offset before it. Raises `ValueRefused` (docs/cases.md, R9 to R11)."""
     try:
         if not re.fullmatch(transfer_patterns()["instant"], text):
             raise ValueError

@@ -1,7 +1,8 @@
-"""What the first close sealed: settings that decide which month a transfer belongs to (DESIGN.md, section 4).
+"""What the first close sealed: settings that decide which month a transfer belongs to
+(docs/design.md, section 4).
 
 They stand in that close's entry. Under others, closed months would come out differently, so nothing runs with
-others any more (CASES.md, X18).
+others any more (docs/cases.md, X18).
 """
 
 import json

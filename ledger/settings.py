@@ -36,7 +36,7 @@ class SettingInvalid(PointsError):
 
 
 class MonthInvalid(PointsError):
-    """A report month is not written ``YYYY-MM`` (CASES.md, C1)."""
+    """A report month is not written ``YYYY-MM`` (docs/cases.md, C1)."""
 
     code = "MONTH"
 
@@ -62,7 +62,7 @@ def transfer_rules() -> list[dict[str, Any]]:
 
 
 def longest_span_in_months() -> int:
-    """How many report months a build may make, as dbt_project.yml says to the models (CASES.md, R22)."""
+    """How many report months a build may make, as dbt_project.yml says to the models (docs/cases.md, R22)."""
     return _models_variables()["longest_span_in_months"]
 
 
@@ -120,7 +120,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """Read and check the settings (DESIGN.md, section 4); raise `SettingInvalid`."""
+        """Read and check the settings (docs/design.md, section 4); raise `SettingInvalid`."""
         values = os.environ if environment is None else environment
         transfers = values.get("POINTS_TRANSFERS") or None
         if transfers:

@@ -1,4 +1,4 @@
-"""How a name or a value that came from outside is shown to people (CASES.md, S33).
+"""How a name or a value that came from outside is shown to people (docs/cases.md, S33).
 
 A file may be named, and a value sent, with what acts on a terminal, forges a line of a report or turns the
 direction of what stands behind it. Kept and exported it stays what it is; shown, it is only to be seen.

@@ -14,7 +14,7 @@ class Standing:
     """The status that a transfer has now.
 
     ``entry_id`` is the entry that gave it. ``effective_at`` is when an approved transfer takes or took
-    effect, the later of occurrence and approval (DESIGN.md, section 6); None for any other.
+    effect, the later of occurrence and approval (docs/design.md, section 6); None for any other.
     """
 
     status: str

@@ -1,4 +1,4 @@
-"""Where what is given to people is written and checked before it has its name (CASES.md, X31)."""
+"""Where what is given to people is written and checked before it has its name (docs/cases.md, X31)."""
 
 import fcntl
 import os

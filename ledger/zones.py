@@ -1,9 +1,9 @@
 """A time zone as DuckDB's data have it: its changes of offset, which decide every month and every wall clock.
 
 Python, the operating system, PostgreSQL and Spark have zone data of their own, of other ages. Nothing asks
-them: models, ledger, calendar and recount all go by the list that is read here (DESIGN.md, section 6;
-CASES.md, X21). ``python -m ledger.zones`` prints that of POINTS_TIME_ZONE, for a ``dbt build`` on Spark by
-hand.
+them: models, ledger, calendar and recount all go by the list that is read here (docs/design.md, section 6;
+docs/cases.md, X21). ``python -m ledger.zones`` prints that of POINTS_TIME_ZONE, for a ``dbt build`` on Spark
+by hand.
 """
 
 import hashlib
@@ -62,7 +62,7 @@ class Zone:
     def to_utc(self, wall_clock: datetime) -> datetime:
         """The instant in UTC at which the clocks show ``wall_clock``, which says no zone.
 
-        Where they show it twice, the earlier; where they skip it, by the offset before it (DESIGN.md,
+        Where they show it twice, the earlier; where they skip it, by the offset before it (docs/design.md,
         section 5).
         """
         reached = bisect_right(self._wall_clocks, wall_clock)

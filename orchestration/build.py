@@ -2,7 +2,7 @@
 
 It begins with the ledger, frozen to a cut, or with the files that POINTS_TRANSFERS names. Models are built
 and tested in ``runs/<run>/``, which nobody reads. Only when every required test has passed are files written,
-beside what readers have, and swapped in whole (DESIGN.md, sections 3, 6 and 9).
+beside what readers have, and swapped in whole (docs/design.md, sections 3, 6 and 9).
 """
 
 from collections.abc import Callable, Mapping
@@ -172,8 +172,8 @@ def publish_build(
     """Audit what dbt said of a run (``statuses`` by unique id), write its files and let readers have them.
 
     ``head`` is where the ledger was frozen (`freeze_source`): the files then remember it, so that no other
-    or older ledger is taken for theirs (CASES.md, X12). Raises `PointsError` where the audit refuses or there
-    is no month; ``provisional/`` is then what it was.
+    or older ledger is taken for theirs (docs/cases.md, X12). Raises `PointsError` where the audit refuses or
+    there is no month; ``provisional/`` is then what it was.
     """
     required = required_tests()
     audit_verdicts(statuses, required)

@@ -1,4 +1,4 @@
-"""DuckDB files that are given to readers: whole, on the disk and read back, or refused (CASES.md, X25).
+"""DuckDB files that are given to readers: whole, on the disk and read back, or refused (docs/cases.md, X25).
 
 What is committed stands in a log beside a database until DuckDB writes it into the file, at the latest as it
 closes. Where that fails, on a disk that is nearly full, it says nothing then; and the file alone, as readers

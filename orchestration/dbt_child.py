@@ -2,7 +2,7 @@
 
 Run as ``python -m orchestration.dbt_child <dbt arguments>``. The parent holds the other end of standard
 input; when it is gone, however it went, reading ends and this process is gone too, so that no orphan goes on
-writing where somebody else has begun anew (CASES.md, X3).
+writing where somebody else has begun anew (docs/cases.md, X3).
 """
 
 import gc

@@ -1,4 +1,4 @@
-"""dbt's parse of this project, kept for the next build where nobody else can write (CASES.md, S21).
+"""dbt's parse of this project, kept for the next build where nobody else can write (docs/cases.md, S21).
 
 dbt runs what it finds in a parse as if it were the project's files: whoever may change one says what every
 model and test is. So none is taken from a home, which holds data, and a close takes none at all.
@@ -22,7 +22,7 @@ def hand_on_parse(target: Path) -> None:
     """Put the parse of the very same project, if one is kept, into ``target``, where dbt will look for it.
 
     Of another, dbt would parse anew only what changed, and it trusts its memory too far: after a mart had
-    lost a column, it held the mart to the contract that named it (CASES.md, X23).
+    lost a column, it held the mart to the contract that named it (docs/cases.md, X23).
     """
     with suppress(OSError, RuntimeError), _own_folder(_folder()) as folder:
         sha256, _, parse = _read(parse_sha256(), folder).partition(b"\n")

@@ -1,7 +1,7 @@
 """The dbt project as it stands in this checkout, by the content of its files.
 
 What was parsed or built from other files, or by another dbt, is known by its hash and never taken for this
-project's (CASES.md, X23).
+project's (docs/cases.md, X23).
 """
 
 import hashlib

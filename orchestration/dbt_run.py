@@ -49,7 +49,7 @@ def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Pat
     ``environment`` is added to this process's own, without its ``POINTS_`` and ``DBT_`` variables: a run
     sees the settings it is given and no others. dbt works in ``folder``: relative paths in the environment
     start there, artifacts and the log go there. An earlier parse that lies there is taken where ``arguments``
-    say ``--partial-parse``, and else none: it is run as if it were the project (CASES.md, S21). Raises
+    say ``--partial-parse``, and else none: it is run as if it were the project (docs/cases.md, S21). Raises
     `DbtFailed` with the first error that dbt reports, as a sentence. Whoever stops reading ends dbt too.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,8 +146,8 @@ def _failure(errors: list[str], folder: Path) -> DbtFailed:
     )
 
 
-# What the reader of files says of a file that is no table of rows (CASES.md, F3, F7, F8), and what the models
-# themselves refuse.
+# What the reader of files says of a file that is no table of rows (docs/cases.md, F3, F7, F8), and what the
+# models themselves refuse.
 _KNOWN_FAILURES = [
     (
         r"No space left on device",

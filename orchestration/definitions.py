@@ -1,4 +1,4 @@
-"""What Dagster loads: ``dagster dev`` at the project's root finds ``defs`` (DESIGN.md, section 11)."""
+"""What Dagster loads: ``dagster dev`` at the project's root finds ``defs`` (docs/design.md, section 11)."""
 
 import dagster as dg
 

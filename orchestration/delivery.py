@@ -1,7 +1,7 @@
 """Hands alerts over to their receivers, each in a process of its own that is ended where it takes too long.
 
 Every limit of a library is on one wait for the network: a receiver that sends a byte now and then would hold
-up for ever who tells it something (CASES.md, S31).
+up for ever who tells it something (docs/cases.md, S31).
 """
 
 import pickle

@@ -863,7 +863,7 @@ def _make_rows() -> list[dict[str, str]]:
 
 
 def write_demo_transfers(path: Path) -> int:
-    """Write the demonstration programme to `path` as an import file (DESIGN.md, section 5).
+    """Write the demonstration programme to `path` as an import file (docs/design.md, section 5).
 
     The file is UTF-8 CSV with CRLF and the header `COLUMNS`; one row per transfer, and one more
     for each change of its status, in the order in which they happened; rows that arrive late

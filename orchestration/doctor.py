@@ -1,4 +1,4 @@
-"""What is right and wrong with a programme's home: for `points doctor` (DESIGN.md, section 10).
+"""What is right and wrong with a programme's home: for `points doctor` (docs/design.md, section 10).
 
 It changes nothing, and works where there is no ledger yet and where nothing else works.
 """
@@ -277,7 +277,7 @@ def _runs(home: Path) -> Iterator[Finding]:
 
 
 def _inbox(home: Path) -> Iterator[Finding]:
-    """What nobody takes out of the inbox (CASES.md, F19, S1 and S4)."""
+    """What nobody takes out of the inbox (docs/cases.md, F19, S1 and S4)."""
     forgotten = list_forgotten(home, datetime.now(UTC).timestamp())
     if forgotten:
         more = f" and {len(forgotten) - 5:,} more" if len(forgotten) > 5 else ""

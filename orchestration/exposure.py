@@ -1,4 +1,4 @@
-"""What other users of this machine may read or change of a home: for `points doctor` (CASES.md, S28)."""
+"""What other users of this machine may read or change of a home: for `points doctor` (docs/cases.md, S28)."""
 
 import grp
 import os

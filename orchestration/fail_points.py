@@ -1,4 +1,4 @@
-"""Where a close can be cut off on purpose, to prove that it may be (CASES.md, X2 to X5 and X19).
+"""Where a close can be cut off on purpose, to prove that it may be (docs/cases.md, X2 to X5 and X19).
 
 With ``POINTS_FAIL_AT=<step>`` the process kills itself with SIGKILL when it gets there, and with
 ``POINTS_FAIL_AT=<step>:stop`` it stops once with SIGSTOP, so that whoever watches can fill the disk or look

@@ -1,10 +1,10 @@
 """The inbox: files of transfers that are dropped into a folder of the home and imported from there.
 
-Others write to that folder, so nothing else is kept in it (CASES.md, S1 to S4). A file is taken out of it
-into ``received/taken/`` and imported from there; then it moves to ``received/imported/`` or, with the reason
-and every bad row in a text beside it, to ``received/refused/``. What cannot be taken is refused where it is.
-A process that is killed leaves the file in the inbox or among those taken: the next look imports it, and what
-was added already is not added again.
+Others write to that folder, so nothing else is kept in it (docs/cases.md, S1 to S4). A file is taken out of
+it into ``received/taken/`` and imported from there; then it moves to ``received/imported/`` or, with the
+reason and every bad row in a text beside it, to ``received/refused/``. What cannot be taken is refused where
+it is. A process that is killed leaves the file in the inbox or among those taken: the next look imports it,
+and what was added already is not added again.
 """
 
 import os
@@ -113,7 +113,7 @@ def list_forgotten(home: Path, now: float) -> list[Path]:
 
 
 def _look(inbox: Path, waiting: Mapping[str, Stamp], now: float) -> tuple[list[Path], dict[str, Stamp]]:
-    """The files to take, and the stamps of those to leave for now (CASES.md, F19)."""
+    """The files to take, and the stamps of those to leave for now (docs/cases.md, F19)."""
     settled, unsettled = [], {}
     for path in sorted(inbox.iterdir()):
         status = _status(path)

@@ -1,4 +1,4 @@
-"""Writes the files of report months from the database of a build (DESIGN.md, section 9).
+"""Writes the files of report months from the database of a build (docs/design.md, section 9).
 
 Everything is written by DuckDB from its tables, whatever engine built them, and every row order and number
 format is fixed here: the same build gives the same CSV bytes and the same Parquet rows.

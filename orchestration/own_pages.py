@@ -1,4 +1,5 @@
-"""What may ask a page that knows no sign-in: the page itself, a person, a program (CASES.md, S29 and S30).
+"""What may ask a page that knows no sign-in: the page itself, a person, a program (docs/cases.md, S29
+and S30).
 
 Dagster takes a mutation in a GET, or in a POST of any kind: an image or a form on any website that a person
 visits could start a close. So each request must be for a name of the page, and come from no other website.

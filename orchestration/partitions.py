@@ -13,8 +13,8 @@ DEFAULT_FIRST_MONTH = "2020-01"
 def define_report_months(settings: Settings) -> dg.TimeWindowPartitionsDefinition:
     """One partition a report month, named by the first day of the month of that name: ``2026-10-01``.
 
-    The window of a partition is the report month itself (DESIGN.md, section 6): it begins at midnight, in
-    the programme's zone, of ``POINTS_MONTH_START_DAY``; so with 15, ``2026-10-01`` is 15 October to 14
+    The window of a partition is the report month itself (docs/design.md, section 6): it begins at midnight,
+    in the programme's zone, of ``POINTS_MONTH_START_DAY``; so with 15, ``2026-10-01`` is 15 October to 14
     November. The month that is going on is a partition too, for a build is provisional.
 
     The first partition is ``POINTS_FIRST_MONTH``, else the earliest month that is published or built, else

@@ -47,7 +47,7 @@ def write_quarantine(build: Path, path: Path) -> int:
     """Write the rows that were set aside as a CSV that a spreadsheet shows as text, and count them.
 
     Values are kept as they were sent but for an apostrophe before one that a spreadsheet would take for a
-    formula (CASES.md, R23).
+    formula (docs/cases.md, R23).
     """
     with connect(build, read_only=True) as connection:
         result = connection.execute("select * from quarantined_transfers order by all")

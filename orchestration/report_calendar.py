@@ -2,7 +2,7 @@
 
 The month rule that posts transfers stands in ``dbt_project/macros/report_month.sql`` and nowhere else. This
 is the audit's own, worked out from the same changes of the zone's offset in another way, independent on
-purpose (DESIGN.md, sections 4 and 6); it also says whether a month has ended, before anything is built.
+purpose (docs/design.md, sections 4 and 6); it also says whether a month has ended, before anything is built.
 Report months are text, ``YYYY-MM``.
 """
 

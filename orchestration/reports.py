@@ -126,9 +126,9 @@ class Report:
 def list_months(settings: Settings) -> list[MonthSummary]:
     """Every month that has files in the home, oldest first, one line a currency.
 
-    What is published stands for its month, and the ledger says who closed it and signed it off (CASES.md,
-    S25); of others the newest build is shown. Raises what opening the ledger does, where anything is
-    published, and `PublishedDamaged`.
+    What is published stands for its month, and the ledger says who closed it and signed it off
+    (docs/cases.md, S25); of others the newest build is shown. Raises what opening the ledger does, where
+    anything is published, and `PublishedDamaged`.
     """
     home = settings.home
     issued = []

@@ -1,7 +1,7 @@
 """The audit of dbt's verdicts: every required test is there, has run and has passed.
 
 `required_tests.yml` is the list, and changing it is a reviewed change: a test that was deleted, deselected,
-skipped or made to warn no longer stands between a wrong number and its readers (CASES.md, X13).
+skipped or made to warn no longer stands between a wrong number and its readers (docs/cases.md, X13).
 """
 
 import json
@@ -58,7 +58,7 @@ def write_required_tests(manifest: Mapping, path: Path = REQUIRED_TESTS) -> None
     """Rewrite the list from dbt's manifest (``make required-tests``)."""
     lines = [
         "# The tests that every build must have run and passed before a file of it is written",
-        "# (DESIGN.md, section 9).",
+        "# (docs/design.md, section 9).",
         "# `make required-tests` rewrites this list; what it takes away, a reviewer must agree to.",
         "required_tests:",
         *(f"  - {test}" for test in tests_in_manifest(manifest)),

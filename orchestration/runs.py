@@ -109,7 +109,7 @@ def stream_build(
     """Build and test all models in a run's folder; yield each as dbt finishes it.
 
     With ``parses_anew``, for what is final, nothing but the project's own files says what is run: no earlier
-    parse is taken (CASES.md, S21). Raises `DbtFailed`, and `ContractBroken` where a mart is not what its
+    parse is taken (docs/cases.md, S21). Raises `DbtFailed`, and `ContractBroken` where a mart is not what its
     readers are promised.
     """
     database = build_database(run_folder)

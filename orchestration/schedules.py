@@ -42,8 +42,9 @@ def define_build_months_daily(
 def define_close_months_daily(settings: Settings) -> dg.ScheduleDefinition:
     """``close_months_daily``: at 06:00 in the programme's zone, close whatever is due at that instant.
 
-    A tick asks for no certain month, so it does not matter how many were missed before it (CASES.md, X15).
-    Where it cannot be seen what is due, the run is asked for: it fails with the reason, and people are told.
+    A tick asks for no certain month, so it does not matter how many were missed before it
+    (docs/cases.md, X15). Where it cannot be seen what is due, the run is asked for: it fails with the reason,
+    and people are told.
     """
 
     @dg.schedule(

@@ -1,6 +1,7 @@
 """Where zone data differ: others on this machine from DuckDB's, and DuckDB's since the last close.
 
-DuckDB's decide whatever comes of it (DESIGN.md, section 6); here is what people are told (CASES.md, X21).
+DuckDB's decide whatever comes of it (docs/design.md, section 6); here is what people are told
+(docs/cases.md, X21).
 """
 
 import zoneinfo

@@ -317,7 +317,7 @@ def run_dbt(
 def airline() -> Path:
     """The folder of real input, which may not be copied; tests that need it skip where it is absent."""
     if not AIRLINE.is_dir():
-        # A team's CI has the pages and data beside the repository; there the data must not be missing.
+        # A team's CI has the data beside the repository; there the data must not be missing.
         if os.environ.get("CI") and AIRLINE.parent.parent.is_dir():
             pytest.fail(f"The real input is not at {AIRLINE}, and in CI it must be.")
         pytest.skip(f"The real input is not at {AIRLINE}.")

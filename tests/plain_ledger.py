@@ -1,4 +1,4 @@
-"""The rules of DESIGN.md, sections 5 to 7, once more in plain Python, as simply as they can be said.
+"""The rules of docs/design.md, sections 5 to 7, once more in plain Python, as simply as they can be said.
 
 It knows no database, no index and no SQL; the tests drive it beside the real thing and compare.
 """

@@ -101,7 +101,8 @@ class ForkedDbt:
 
 
 def _with_kept_parse(arguments: list[str]) -> list[str]:
-    """Let what would parse anew, a close, take the tests' parse instead, which saves 2 s (CASES.md, S21)."""
+    """Let what would parse anew, a close, take the tests' parse instead, which saves 2 s
+    (docs/cases.md, S21)."""
     if arguments[0] != "build" or "--no-partial-parse" not in arguments:
         return arguments
     hand_on_parse(Path(arguments[arguments.index("--target-path") + 1]))

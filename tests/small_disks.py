@@ -1,4 +1,5 @@
-"""Disks with little room, to be left any number of bytes while a process writes (CASES.md, X5 and X25)."""
+"""Disks with little room, to be left any number of bytes while a process writes (docs/cases.md, X5
+and X25)."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""Who else on the machine may read or change a home (CASES.md, S27 and S28)."""
+"""Who else on the machine may read or change a home (docs/cases.md, S27 and S28)."""
 
 import os
 import shutil
@@ -59,21 +59,21 @@ def verify_held_to_modes(home: Home) -> subprocess.CompletedProcess:
 
 
 def test_a_copy_to_which_nothing_can_be_written_is_verified(read_only):
-    """CASES.md, X32: what cannot be made there is named, and nothing else is amiss."""
+    """docs/cases.md, X32: what cannot be made there is named, and nothing else is amiss."""
     done = verify_held_to_modes(read_only)
     assert (answer(done).count("Closed months are what was published"), done.stderr) == (1, "")
     assert f"{database_file(read_only.path)} names files of another folder" in done.stdout
 
 
 def test_nothing_is_computed_again_where_nothing_can_be_written(copied, monkeypatch):
-    """CASES.md, X32."""
+    """docs/cases.md, X32."""
     monkeypatch.setattr(verification, "may_write_into", lambda folder: False)
     with pytest.raises(verification.NothingWritable, match="computes months again"):
         verification.verify_all(copied.settings(), full=True)
 
 
 def test_what_is_amiss_in_such_a_copy_is_named(read_only):
-    """CASES.md, X32."""
+    """docs/cases.md, X32."""
     altered = published_folder(read_only.path) / "2025-02" / "r1" / "outstanding_points.csv"
     altered.chmod(0o644)
     altered.write_bytes(altered.read_bytes().replace(b"C-1,", b"C-7,"))
@@ -89,7 +89,7 @@ def run_openly(arguments: Iterable[str], settings: dict[str, str], folder: Path)
 
 
 def test_what_a_command_makes_is_for_its_user_alone_whatever_the_umask(tmp_path):
-    """CASES.md, S27."""
+    """docs/cases.md, S27."""
     home = tmp_path / "above" / "home"
     run_openly([POINTS, "give", "C-1", "10", "--new"], {"POINTS_HOME": str(home)}, tmp_path)
     assert (home / "ledger.sqlite3").exists()
@@ -98,7 +98,7 @@ def test_what_a_command_makes_is_for_its_user_alone_whatever_the_umask(tmp_path)
 
 @pytest.mark.slow
 def test_a_close_needs_no_right_that_it_took_away_and_gives_none(copied):
-    """CASES.md, S27: months closed, reopened and closed again."""
+    """docs/cases.md, S27: months closed, reopened and closed again."""
     settings = {"POINTS_HOME": str(copied.path), **copied.environment, "POINTS_USER": "ada"}
     for arguments in (
         ["reopen", "2025-02", "--reason", "a late file"],
@@ -119,7 +119,7 @@ def test_a_close_needs_no_right_that_it_took_away_and_gives_none(copied):
 def test_readers_get_what_is_published_and_no_more(
     programme, tmp_path, readers, home, folder, revision, file
 ):
-    """CASES.md, S27: by POINTS_READERS, also what was published under another; and back again."""
+    """docs/cases.md, S27: by POINTS_READERS, also what was published under another; and back again."""
     copy = programme.copy(tmp_path / "home")
     published = copy.path / "published"
     assert open_to_others(copy.path) == {}
@@ -178,7 +178,7 @@ def test_a_home_that_is_its_users_own_is_well(home):
     ],
 )
 def test_who_else_may_read_or_change_is_told(home, name, changed, verdict, whom):
-    """CASES.md, S28: who reads the ledger is a warning, who changes anything a problem."""
+    """docs/cases.md, S28: who reads the ledger is a warning, who changes anything a problem."""
     path = (home / name).resolve()
     path.chmod(changed)
     told = [sentence for found, sentence in findings(home) if found == verdict and whom in sentence]
@@ -187,7 +187,7 @@ def test_who_else_may_read_or_change_is_told(home, name, changed, verdict, whom)
 
 
 def test_of_much_that_others_may_read_the_ledger_is_named(home):
-    """CASES.md, S28."""
+    """docs/cases.md, S28."""
     (home / ".imports").mkdir()
     for path in home.iterdir():
         path.chmod(0o755)
@@ -197,7 +197,7 @@ def test_of_much_that_others_may_read_the_ledger_is_named(home):
 
 
 def test_what_belongs_to_somebody_else_is_a_problem(home):
-    """CASES.md, S28."""
+    """docs/cases.md, S28."""
     if os.geteuid():
         pytest.skip("Only root can give a file to another user.")
     os.chown(home / "ledger.sqlite3", 4321, -1)
@@ -205,7 +205,7 @@ def test_what_belongs_to_somebody_else_is_a_problem(home):
 
 
 def test_what_readers_are_given_is_theirs_to_read_and_no_less(home):
-    """CASES.md, S28."""
+    """docs/cases.md, S28."""
     assert [verdict for verdict, _ in findings(home, "group")] == ["warning"]
     (home / "published").chmod(0o750)
     assert [verdict for verdict, _ in findings(home, "group")] == ["ok"]
@@ -213,7 +213,7 @@ def test_what_readers_are_given_is_theirs_to_read_and_no_less(home):
 
 
 def test_doctor_refuses_to_call_well_what_others_may_change(copied):
-    """CASES.md, S28."""
+    """docs/cases.md, S28."""
     answer(copied.points("doctor"))
     (copied.path / "ledger.sqlite3").chmod(0o666)
     refused = copied.points("doctor")

@@ -1,4 +1,4 @@
-"""Opening and closing accounts (DESIGN.md, section 5)."""
+"""Opening and closing accounts (docs/design.md, section 5)."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -77,7 +77,7 @@ def test_a_single_currency_needs_no_batch_and_an_empty_account_no_transfer(ledge
 
 
 def test_a_balance_beyond_one_transfer_is_closed_by_several(ledger):
-    """CASES.md, R7."""
+    """docs/cases.md, R7."""
     for _ in range(2):
         give(ledger, "C-1", "99999999999999.9999", new=True)
     assert len(close_account(ledger, "C-1").transfers) == 2
@@ -85,7 +85,7 @@ def test_a_balance_beyond_one_transfer_is_closed_by_several(ledger):
 
 
 def test_a_closed_account_takes_nothing_until_it_is_opened_again(ledger):
-    """CASES.md, R17."""
+    """docs/cases.md, R17."""
     give(ledger, "C-1", "100", new=True, transfer_id="T-1")
     give(ledger, "C-1", "1", transfer_id="T-2")
     close_account(ledger, "C-1")
@@ -103,7 +103,7 @@ def test_a_closed_account_takes_nothing_until_it_is_opened_again(ledger):
 
 
 def test_a_closed_account_is_closed_once(ledger):
-    """CASES.md, C8."""
+    """docs/cases.md, C8."""
     give(ledger, "C-1", "100", new=True)
     first = close_account(ledger, "C-1", event_id="A-1")
     head = ledger_head()
@@ -117,7 +117,7 @@ def test_a_closed_account_is_closed_once(ledger):
 
 
 def test_an_events_id_stands_for_one_thing(ledger):
-    """CASES.md, R3."""
+    """docs/cases.md, R3."""
     give(ledger, "C-1", "100", new=True, transfer_id="T-1")
     open_account(ledger, "C-2", event_id="A-1")
     for act in (
@@ -159,7 +159,7 @@ def test_what_is_dated_in_the_future_is_in_the_way_whatever_is_said(ledger):
 
 
 def test_what_is_dated_in_the_future_and_revoked_is_not_in_the_way(ledger):
-    """CASES.md, R26: a give dated 2195 by a typo keeps the account only until all of it is revoked, with
+    """docs/cases.md, R26: a give dated 2195 by a typo keeps the account only until all of it is revoked, with
     effect at the same time; and a deduct likewise, which reserves its points until then."""
     typo = datetime(2195, 3, 10, tzinfo=UTC)
     give(ledger, "C-1", "100", new=True)
@@ -183,7 +183,7 @@ def test_what_is_dated_in_the_future_and_revoked_is_not_in_the_way(ledger):
 
 
 def test_a_revocation_that_takes_effect_at_another_time_leaves_the_account_in_use(ledger):
-    """CASES.md, R26, as a file may have it: until then the balance would not be zero."""
+    """docs/cases.md, R26, as a file may have it: until then the balance would not be zero."""
     give(ledger, "C-1", "100", new=True, occurred_at=NOW + timedelta(days=9), transfer_id="T-1")
     with appending(ledger) as appender:
         appender.append(

@@ -239,7 +239,7 @@ class DrippingMail(Dripping):
 
 @pytest.mark.parametrize(("handler", "send"), [(Dripping, send_by_webhook), (DrippingMail, send_by_email)])
 def test_a_receiver_that_drips_is_given_up_after_a_time_in_all(tmp_path, monkeypatch, handler, send):
-    """CASES.md, S31."""
+    """docs/cases.md, S31."""
     monkeypatch.setattr(delivery, "SECONDS", 1)
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
     server.is_over = threading.Event()

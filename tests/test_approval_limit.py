@@ -1,4 +1,4 @@
-"""POINTS_APPROVAL_ABOVE: what a person enters above it waits for another person (CASES.md, C11)."""
+"""POINTS_APPROVAL_ABOVE: what a person enters above it waits for another person (docs/cases.md, C11)."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -49,7 +49,7 @@ def is_closed(relation: str) -> bool:
 
 
 def test_what_is_above_the_limit_waits_for_another_person(ada, bob):
-    """CASES.md, C11."""
+    """docs/cases.md, C11."""
     assert not give(ada, "C-1", "1000", new=True).is_waiting
     above = give(ada, "C-1", "1000.0001", transfer_id="T-1")
     assert (above.status, above.is_waiting) == ("pending", True)
@@ -64,7 +64,7 @@ def test_what_is_above_the_limit_waits_for_another_person(ada, bob):
 
 @pytest.mark.parametrize("name", ["ada ", " Ada", "ADA"])
 def test_who_writes_his_name_otherwise_is_the_same_person(ada, name):
-    """CASES.md, S14."""
+    """docs/cases.md, S14."""
     give(ada, "C-1", "1000.0001", new=True, transfer_id="T-1")
     with pytest.raises(ApprovalByItsAuthor):
         approve(replace(ada, user=name), ["T-1"])
@@ -120,7 +120,7 @@ def test_a_pending_deduct_reserves_its_points(ada, unlimited):
 
 
 def test_a_large_closure_waits_and_is_carried_out_as_of_its_approval(ada, bob, unlimited):
-    """CASES.md, C11."""
+    """docs/cases.md, C11."""
     give(unlimited, "C-1", "1001", new=True)
     head = ledger_head().entry_id
     requested = close_account(ada, "C-1", event_id="A-1")
@@ -190,7 +190,7 @@ def test_a_request_that_comes_too_late_is_refused(ada, bob, unlimited):
 
 
 def test_opening_a_closed_account_waits_wherever_there_is_a_limit(ada, bob):
-    """CASES.md, C11."""
+    """docs/cases.md, C11."""
     assert open_account(ada, "C-1").event == "open"
     close_account(ada, "C-1")
     requested = open_account(ada, "C-1", event_id="A-1")
@@ -245,7 +245,7 @@ def test_the_command_says_that_it_waits(points, ledger_home, unlimited):
 
 
 def test_a_file_is_no_way_around_another_person(ada, bob, tmp_path):
-    """CASES.md, C11: who entered a transfer may not approve it by importing it as approved either."""
+    """docs/cases.md, C11: who entered a transfer may not approve it by importing it as approved either."""
     give(ada, "C-1", "5000", transfer_id="T-1", reason="manual_credit", new=True)
     row = transfer("T-1", points="5000", reason="manual_credit", occurred_at=NOW.isoformat())
     path = write_transfers(tmp_path / "a.csv", [{**row, "status": "approved"}])

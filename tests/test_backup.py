@@ -1,4 +1,4 @@
-"""Backups while writers go on, and what comes of them (CASES.md, X12)."""
+"""Backups while writers go on, and what comes of them (docs/cases.md, X12)."""
 
 import json
 import os
@@ -135,7 +135,7 @@ def test_a_restore_never_replaces_a_ledger_or_what_is_left_of_one(sqlite_home, o
 
 
 def test_an_older_copy_behind_what_was_built_is_refused(sqlite_home, tmp_path):
-    """CASES.md, X12."""
+    """docs/cases.md, X12."""
     ledger = sqlite_home.open()
     give(ledger, "C-1", "10", new=True)
     older = back_up(ledger, tmp_path / "older.sqlite3")
@@ -163,7 +163,7 @@ def test_an_older_copy_behind_what_was_built_is_refused(sqlite_home, tmp_path):
 
 
 def test_the_ledger_of_another_home_is_refused_behind_what_was_built(sqlite_home, other_home, tmp_path):
-    """CASES.md, X12."""
+    """docs/cases.md, X12."""
     ledger = other_home.open()
     give(ledger, "C-1", "10", new=True)
     give(ledger, "C-1", "10")

@@ -232,7 +232,7 @@ def test_time_alone_makes_a_balance_another_forwards_and_back(ledger_home, way):
 
 
 def test_sums_of_many_largest_transfers_stay_exact(ledger_home, way):
-    """CASES.md, R7."""
+    """docs/cases.md, R7."""
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, *(a_transfer(f"T{number}", "C-1", LARGEST) for number in range(20)))
     record(ledger, a_transfer("U", "C-2", LARGEST), *(a_transfer(f"V{n}", "C-3", "0.0001") for n in range(3)))
@@ -300,7 +300,7 @@ def test_what_cannot_be_kept_is_answered_all_the_same(ledger_home, monkeypatch):
 
 @pytest.mark.parametrize("prefix", ["D_", "%", "C-1'", "C;drop table transfers", "_", "\U0010ffff", "\ud7ff"])
 def test_a_prefix_means_nothing_but_itself(ledger_home, prefix):
-    """CASES.md, C9."""
+    """docs/cases.md, C9."""
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, *A_PROGRAMME)
     for sort in ("relation_reference", "-relation_reference", "approved_points"):
@@ -310,7 +310,7 @@ def test_a_prefix_means_nothing_but_itself(ledger_home, prefix):
 
 
 def test_filters_and_orders_that_are_not_known_are_refused_by_name(ledger_home):
-    """CASES.md, C9."""
+    """docs/cases.md, C9."""
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, *A_PROGRAMME)
     with pytest.raises(FilterUnknown, match="no filter 'bucket'; filter by relation, relation_prefix"):

@@ -114,7 +114,7 @@ def test_a_refused_build_leaves_what_readers_have(built, points, tmp_path):
 
 
 def test_a_build_again_gives_the_same_bytes_whatever_the_machine_thinks_of_time_and_language(built, points):
-    """CASES.md, F10 and X17."""
+    """docs/cases.md, F10 and X17."""
     old = (built / "provisional").resolve()
     transfers = built.parent / "transfers.csv"
     result = points("build", home=built, transfers=transfers, TZ="Asia/Tokyo", LC_ALL="C", LANG="tr_TR.UTF-8")
@@ -161,7 +161,7 @@ def test_the_months_and_a_report_are_shown_and_printed_for_programs(built, point
     "month", ["2026-13", "2026-1", "2026-01\n", "٢٠٢٦-٠١", "../x", "2026-01/../2026-02", ""]
 )
 def test_a_month_that_is_none_is_refused_and_never_a_path(built, points, month):
-    """CASES.md, C1."""
+    """docs/cases.md, C1."""
     for arguments in (["report", month], ["build", "--through", month]):
         result = points(*arguments, home=built, transfers=built.parent / "transfers.csv")
         assert result.returncode == 1
@@ -191,7 +191,7 @@ def test_without_transfers_nothing_is_built_from_the_sample(points, tmp_path):
 
 
 def test_a_span_of_more_than_240_months_is_refused_naming_the_transfer(points, tmp_path):
-    """CASES.md, R22."""
+    """docs/cases.md, R22."""
     rows = [transfer("T-1"), transfer("T-FAR", occurred_at="2190-01-01T00:00:00Z")]
     transfers = write_transfers(tmp_path / "transfers.csv", rows)
     result = points("build", home=tmp_path / "home", transfers=transfers)

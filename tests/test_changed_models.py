@@ -1,4 +1,5 @@
-"""Models that change between closes: each month closes by its own, readers have all (CASES.md, X22, X23)."""
+"""Models that change between closes: each month closes by its own, readers have all (docs/cases.md, X22,
+X23)."""
 
 import os
 import re
@@ -85,20 +86,20 @@ def leave_parse(arguments: list[str], environment: Mapping[str, str], folder: Pa
 
 
 def test_a_parse_is_handed_on_while_the_project_stays_the_same(project, tmp_path):
-    """CASES.md, X23: to other homes too."""
+    """docs/cases.md, X23: to other homes too."""
     assert [run_once(tmp_path / "home") for _ in range(3)] == [None, b"000001", b"000002"]
     assert run_once(tmp_path / "another") == b"000003"
 
 
 def test_what_is_final_takes_no_parse(project, tmp_path):
-    """CASES.md, S21: it leaves one to builds."""
+    """docs/cases.md, S21: it leaves one to builds."""
     run_once(tmp_path / "home")
     assert run_once(tmp_path / "home", parses_anew=True) is None
     assert run_once(tmp_path / "home") == b"000002"
 
 
 def test_a_close_and_a_full_verification_are_what_is_final(copied, monkeypatch):
-    """CASES.md, S21: a build may take a parse."""
+    """docs/cases.md, S21: a build may take a parse."""
     settings, asked = copied.settings(), []
 
     def fail(arguments, environment, folder):
@@ -113,7 +114,7 @@ def test_a_close_and_a_full_verification_are_what_is_final(copied, monkeypatch):
 
 
 def test_dbt_takes_no_parse_unless_it_is_told_to(tmp_path, monkeypatch):
-    """CASES.md, S21: also where a few models are built by hand, in Dagster."""
+    """docs/cases.md, S21: also where a few models are built by hand, in Dagster."""
     started = []
 
     def start_dbt(arguments, environment, folder):
@@ -166,7 +167,7 @@ def make_it_a_link(kept: Path, home: Path) -> None:
     ],
 )
 def test_a_parse_that_others_could_have_written_is_not_taken(project, tmp_path, attack):
-    """CASES.md, S21."""
+    """docs/cases.md, S21."""
     home = tmp_path / "home"
     run_once(home)
     (kept,) = (tmp_path / "cache/outstanding-points/parses").iterdir()
@@ -175,7 +176,7 @@ def test_a_parse_that_others_could_have_written_is_not_taken(project, tmp_path, 
 
 
 def test_a_parse_in_a_folder_that_others_may_write_to_is_not_kept(project, tmp_path, monkeypatch):
-    """CASES.md, S21."""
+    """docs/cases.md, S21."""
 
     def open_to_others(arguments, environment, folder):
         yield from leave_parse(arguments, environment, folder)
@@ -216,7 +217,7 @@ def change_the_profile(project: Path) -> None:
     "change", [change_a_model, add_a_test, drop_a_description, rename_a_seed, change_the_profile]
 )
 def test_a_parse_of_other_files_is_never_handed_on(project, tmp_path, change):
-    """CASES.md, X23: that of the first project is, once more, and none of the other's."""
+    """docs/cases.md, X23: that of the first project is, once more, and none of the other's."""
     run_once(tmp_path / "home")
     first = tmp_path / "first"
     shutil.copytree(project, first)
@@ -230,7 +231,7 @@ def test_a_parse_of_other_files_is_never_handed_on(project, tmp_path, change):
 def test_a_parse_of_the_same_files_elsewhere_or_by_another_dbt_is_not_handed_on(
     project, tmp_path, monkeypatch
 ):
-    """CASES.md, X23: dbt remembers paths, and another version parses otherwise."""
+    """docs/cases.md, X23: dbt remembers paths, and another version parses otherwise."""
     run_once(tmp_path / "home")
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(project, elsewhere)
@@ -264,7 +265,7 @@ def read_joined(files: list[MonthFile]) -> list[dict[str, object]]:
 
 
 def test_months_are_joined_by_the_names_of_their_columns(tmp_path):
-    """CASES.md, X22: gained, lost, renamed and in another order; where a month has none it is null."""
+    """docs/cases.md, X22: gained, lost, renamed and in another order; where a month has none it is null."""
     files = [
         month_file(tmp_path / "1.parquet", "select 1 as month, 10.5::decimal(38, 4) as points, 'a' as note"),
         month_file(tmp_path / "2.parquet", "select 'b' as remark, 20::decimal(38, 4) as points, 2 as month"),
@@ -292,7 +293,8 @@ def test_months_are_joined_by_the_names_of_their_columns(tmp_path):
 )
 @pytest.mark.parametrize("is_reversed", [False, True])
 def test_a_column_that_months_have_in_different_types_is_text(tmp_path, first, second, texts, is_reversed):
-    """CASES.md, X22: whichever came first, and beside a month without it. DuckDB alone makes 1 of true."""
+    """docs/cases.md, X22: whichever came first, and beside a month without it. DuckDB alone makes 1 of
+    true."""
     files = [
         month_file(tmp_path / "1.parquet", f"select 1 as month, {first} as tier"),
         month_file(tmp_path / "2.parquet", f'select 2 as month, {second} as "Tier"'),
@@ -361,7 +363,7 @@ def change(build: Path, statement: str) -> None:
 
 
 def test_a_mart_may_have_columns_beside_those_that_it_promises(build):
-    """CASES.md, X22."""
+    """docs/cases.md, X22."""
     change(build, "alter table outstanding_points_by_month add column tier varchar")
     change(build, "alter table report_months add column days integer")
     check_contract(build_database(build))
@@ -395,7 +397,7 @@ def test_a_mart_may_have_columns_beside_those_that_it_promises(build):
     ],
 )
 def test_a_build_that_breaks_a_promise_is_refused_naming_it(build, statement, problem):
-    """DESIGN.md, section 8; CASES.md, X22."""
+    """docs/design.md, section 8; docs/cases.md, X22."""
     change(build, statement)
     with pytest.raises(ContractBroken) as refused:
         check_contract(build_database(build))
@@ -403,7 +405,7 @@ def test_a_build_that_breaks_a_promise_is_refused_naming_it(build, statement, pr
 
 
 def test_where_dbt_fails_over_a_column_that_is_gone_the_mart_that_lost_it_is_named(build, monkeypatch):
-    """CASES.md, X22: dbt names what reads it."""
+    """docs/cases.md, X22: dbt names what reads it."""
 
     def stream_dbt(arguments, environment, folder):
         yield from ()
@@ -491,7 +493,7 @@ def compare(tmp_path: Path, mart: str, changes: str) -> list[tuple[tuple, bool]]
     ],
 )
 def test_points_and_counts_that_differ_are_told_from_what_else_a_file_says(tmp_path, mart, changes, found):
-    """CASES.md, X22; DESIGN.md, section 4."""
+    """docs/cases.md, X22; docs/design.md, section 4."""
     assert compare(tmp_path, mart, changes) == found
 
 
@@ -560,7 +562,8 @@ def tiers(home: Path) -> dict[str, set[object]]:
 
 @pytest.mark.slow
 def test_a_mart_gains_a_column_changes_its_type_and_loses_it_again(copied, tmp_path):
-    """CASES.md, X22, X23: two months closed from this checkout, two from another, and one from this again."""
+    """docs/cases.md, X22, X23: two months closed from this checkout, two from another, and one from this
+    again."""
     home, settings = copied.path, copied.settings()
     other = Checkout(tmp_path / "other")
 
@@ -617,7 +620,7 @@ def test_a_mart_gains_a_column_changes_its_type_and_loses_it_again(copied, tmp_p
 
 
 def test_a_column_that_an_older_file_lacks_is_named(tmp_path):
-    """CASES.md, X22: what the next close is handed may be from before the models wanted it."""
+    """docs/cases.md, X22: what the next close is handed may be from before the models wanted it."""
     unposted = tmp_path / "unposted_transfers.parquet"
     columns = mart_contract()[UNPOSTED]
     listed = ", ".join(
@@ -637,7 +640,8 @@ def test_a_column_that_an_older_file_lacks_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_every_intermediate_model_may_have_another_name(copied, tmp_path):
-    """DESIGN.md, section 4: no intermediate model is named in Python; what the publisher needs is a mart."""
+    """docs/design.md, section 4: no intermediate model is named in Python; what the publisher needs is a
+    mart."""
     other = Checkout(tmp_path / "other")
     other.rename_intermediate_models()
     answer(other.points(copied.path, "close", "2025-03"))

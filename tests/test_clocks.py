@@ -41,7 +41,7 @@ def at(ledger, now: datetime):
 
 
 def test_a_clock_below_the_entry_before_is_recorded_and_said(ledger, caplog):
-    """CASES.md, S18."""
+    """docs/cases.md, S18."""
     give(at(ledger, NOW - timedelta(hours=1)), "C-1", "1", transfer_id="T3")
     assert "It is 2026-03-10 11:00:00 UTC by this machine's clock" in caplog.text
     assert Transfer.objects.get(transfer_id="T3").recorded_at == NOW - timedelta(hours=1)
@@ -58,7 +58,7 @@ def test_a_clock_below_the_entry_before_is_recorded_and_said(ledger, caplog):
 
 
 def test_the_command_says_it_and_exits_as_it_did(ledger_home, points):
-    """CASES.md, S18."""
+    """docs/cases.md, S18."""
     give(ledger_home.open(clock=lambda: datetime.now(UTC) + timedelta(days=1)), "C-1", "10", new=True)
     run = {"home": ledger_home.home, **ledger_home.environment}
     given = points("give", "C-1", "5", **run)
@@ -74,7 +74,7 @@ def test_the_command_says_it_and_exits_as_it_did(ledger_home, points):
 
 @pytest.mark.parametrize("now", [AHEAD, BEHIND, NOW + FAR + timedelta(seconds=1)])
 def test_what_takes_now_from_a_clock_that_is_far_off_is_refused(ledger, ledger_home, tmp_path, now):
-    """CASES.md, X28."""
+    """docs/cases.md, X28."""
     wrong = at(ledger, now)
     file = write_transfers(tmp_path / "file.csv", [transfer("F1", relation_reference="C-1")])
     request = TransferRequest("", "give", "1")
@@ -94,7 +94,7 @@ def test_what_takes_now_from_a_clock_that_is_far_off_is_refused(ledger, ledger_h
 
 
 def test_who_says_when_or_that_the_clock_is_right_goes_on(ledger, ledger_home):
-    """CASES.md, X28."""
+    """docs/cases.md, X28."""
     give(at(ledger, AHEAD), "C-1", "1", occurred_at="2026-03-11T00:00:00Z")
     # Which moved what is compared with: the right clock is now the one that is far off, once.
     with pytest.raises(ClockFarOff):
@@ -108,7 +108,7 @@ def test_who_says_when_or_that_the_clock_is_right_goes_on(ledger, ledger_home):
 
 
 def test_what_a_wrong_clock_closed_does_not_make_it_right(ledger):
-    """CASES.md, X28."""
+    """docs/cases.md, X28."""
     with appending(at(ledger, AHEAD), says_when=True) as appender:
         appender.append(Close(event="close", report_month="2026-02", revision=1, cutoff_entry_id=2))
     with pytest.raises(ClockFarOff, match="recorded at 2026-03-10"):
@@ -117,7 +117,7 @@ def test_what_a_wrong_clock_closed_does_not_make_it_right(ledger):
 
 
 def test_the_first_entry_is_of_a_year_that_a_transfer_may_have(ledger_home):
-    """CASES.md, X28."""
+    """docs/cases.md, X28."""
     for year in (1970, 2200):
         with pytest.raises(ClockFarOff, match=f"It is {year}-.*no year that a transfer may have"):
             give(
@@ -129,7 +129,7 @@ def test_the_first_entry_is_of_a_year_that_a_transfer_may_have(ledger_home):
 
 
 def test_a_file_of_the_inbox_waits_until_the_clock_is_right(ledger, monkeypatch):
-    """CASES.md, X28: nothing is wrong with it."""
+    """docs/cases.md, X28: nothing is wrong with it."""
     inbox = ledger.settings.home / "inbox"
     inbox.mkdir(parents=True)
     write_transfers(inbox / "file.csv", [transfer("F1", relation_reference="C-1")])
@@ -142,7 +142,7 @@ def test_a_file_of_the_inbox_waits_until_the_clock_is_right(ledger, monkeypatch)
 
 
 def test_no_month_is_due_that_only_a_clock_far_ahead_calls_ended(ledger, caplog):
-    """CASES.md, X28: whoever closes by schedule is not there to look."""
+    """docs/cases.md, X28: whoever closes by schedule is not there to look."""
     give(at(ledger, NOW), "C-1", "1", occurred_at="2026-01-10T00:00:00Z")
     assert find_due_months(ledger.settings, AHEAD).months == ["2026-01", "2026-02"]
     assert "Which months have ended is judged by that entry." in caplog.text

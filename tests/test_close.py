@@ -99,7 +99,7 @@ def small(points, tmp_path_factory) -> Path:
 @pytest.mark.parametrize("month", ["2026-13", "2026-1", "2026-01\n", "٢٠٢٦-٠١", "../x"])
 @pytest.mark.parametrize("arguments", [["close"], ["close", "--through"], ["reopen"], ["report"]])
 def test_what_is_no_month_is_refused_and_never_a_path(points, small, month, arguments):
-    """CASES.md, C1."""
+    """docs/cases.md, C1."""
     assert "is no report month; write one as YYYY-MM" in refusal(points(*arguments, month, home=small))
 
 
@@ -114,14 +114,14 @@ def test_what_is_no_month_is_refused_and_never_a_path(points, small, month, argu
     ],
 )
 def test_a_month_closes_once_it_has_ended_and_in_order(points, small, arguments, sentence):
-    """CASES.md, C2."""
+    """docs/cases.md, C2."""
     assert sentence in refusal(points(*arguments, home=small))
     assert not revision(small, "2026-04").exists()
 
 
 @pytest.mark.parametrize("arguments", [["2026-02"], ["--through", "2026-03"]])
 def test_a_closed_month_is_not_closed_again(points, small, arguments):
-    """CASES.md, C3."""
+    """docs/cases.md, C3."""
     before = bytes_of(revision(small, "2026-02/r1"))
     told = ok(points("close", *arguments, home=small))
     assert f"{arguments[-1]} is closed already, with revision 1 of" in told
@@ -138,7 +138,7 @@ def test_a_closed_month_is_not_closed_again(points, small, arguments):
     ],
 )
 def test_reopening_needs_a_reason_and_a_closed_month(points, small, arguments, sentence):
-    """CASES.md, C4."""
+    """docs/cases.md, C4."""
     assert sentence in refusal(points("reopen", *arguments, home=small))
     assert "reopened" not in ok(points("months", home=small))
 
@@ -160,7 +160,7 @@ def test_there_is_nothing_to_close_without_an_approved_transfer(points, tmp_path
 
 
 def test_a_month_is_published_whole(small):
-    """DESIGN.md, section 9: the files, their names and the link."""
+    """docs/design.md, section 9: the files, their names and the link."""
     assert {path.name for path in revision(small, "2026-01/r1").iterdir()} == {
         *(f"{Path(name).stem}{currency}.csv" for name in CSV_FILES for currency in ("", ".MILES")),
         *PARQUET_FILES,
@@ -225,7 +225,7 @@ def test_a_manifest_says_what_its_month_is_made_of(points, small):
 
 
 def test_readers_have_a_database_over_the_published_files(small):
-    """DESIGN.md, section 9: views with the revision and the days of each month."""
+    """docs/design.md, section 9: views with the revision and the days of each month."""
     with duckdb.connect(str(small / "published/outstanding_points.duckdb"), read_only=True) as connection:
         months = connection.execute(
             "select strftime(report_month, '%Y-%m'), revision, status, closed_by, signed_off_by,"
@@ -275,7 +275,7 @@ def test_the_database_can_be_carried_away(points, small, tmp_path):
 
 
 def test_a_damaged_database_is_a_sentence_and_made_again(points, small, tmp_path):
-    """CASES.md, X9."""
+    """docs/cases.md, X9."""
     home = tmp_path / "home"
     shutil.copytree(small, home, symlinks=True)
     ok(points("months", home=home))
@@ -291,7 +291,7 @@ def test_a_damaged_database_is_a_sentence_and_made_again(points, small, tmp_path
 
 @pytest.mark.slow
 def test_lost_publications_come_back_before_they_are_shown(points, small, tmp_path):
-    """CASES.md, X9: the ledger knows them by their hash, and nothing more is closed for it."""
+    """docs/cases.md, X9: the ledger knows them by their hash, and nothing more is closed for it."""
     home = tmp_path / "home"
     shutil.copytree(small, home, symlinks=True)
     before = {name: bytes_of(revision(home, name)) for name in ("2026-01/r1", "2026-02/r1", "2026-03/r1")}
@@ -303,7 +303,7 @@ def test_lost_publications_come_back_before_they_are_shown(points, small, tmp_pa
 
 
 def test_what_somebody_put_beside_a_revision_is_no_revision_and_is_named(points, small, tmp_path):
-    """CASES.md, S6."""
+    """docs/cases.md, S6."""
     home = tmp_path / "home"
     shutil.copytree(small, home, symlinks=True)
     shutil.copytree(revision(home, "2026-01/r1"), revision(home, "2026-01/r1.bak"))
@@ -399,7 +399,7 @@ def test_reports_of_closed_months_are_the_published_ones(points, small):
 
 @pytest.mark.slow
 def test_the_first_close_may_say_that_the_programme_begins_later(points, tmp_path):
-    """DESIGN.md, section 6: what is earlier posts to the first month."""
+    """docs/design.md, section 6: what is earlier posts to the first month."""
     home = tmp_path / "home"
     import_rows(points, home, [row for month in (1, 2, 3) for row in month_rows(month)])
     told = refusal(points("close", "--first-month", "2025-12", home=home))
@@ -418,7 +418,7 @@ def test_the_first_close_may_say_that_the_programme_begins_later(points, tmp_pat
 
 @pytest.mark.slow
 def test_what_comes_late_posts_to_the_first_open_month_and_is_marked(points, small, tmp_path):
-    """CASES.md, R13: earlier months stay as they are, to the byte; reopened, they come out with it."""
+    """docs/cases.md, R13: earlier months stay as they are, to the byte; reopened, they come out with it."""
     home = tmp_path / "home"
     shutil.copytree(small, home, symlinks=True)
     before = {name: bytes_of(revision(home, name)) for name in ("2026-01/r1", "2026-02/r1", "2026-03/r1")}
@@ -467,7 +467,7 @@ def test_what_comes_late_posts_to_the_first_open_month_and_is_marked(points, sma
 
 @pytest.mark.slow
 def test_a_rule_changed_for_months_gone_by_shows_and_changes_nothing(small, tmp_path):
-    """CASES.md, X14: in a copy of the project whose seeds say otherwise."""
+    """docs/cases.md, X14: in a copy of the project whose seeds say otherwise."""
     project, home = tmp_path / "project", tmp_path / "home"
     shutil.copytree(
         PROJECT_ROOT,
@@ -550,7 +550,7 @@ def test_the_airline_closes_as_computed_elsewhere(points, airline, airline_home,
 def test_late_rows_of_the_airline_move_no_closed_month_until_it_is_reopened(
     points, airline, airline_home, tmp_path
 ):
-    """CASES.md, R13, with 500 rows that come late."""
+    """docs/cases.md, R13, with 500 rows that come late."""
     home = tmp_path / "home"
     shutil.copytree(airline_home, home, symlinks=True)
     ok(points("close", "--through", "2018-10", home=home))

@@ -1,4 +1,5 @@
-"""Closes beside other closes, beside writers without pause, and beside readers: CASES.md, X6, X7 and X8."""
+"""Closes beside other closes, beside writers without pause, and beside readers: docs/cases.md, X6, X7
+and X8."""
 
 import itertools
 import multiprocessing
@@ -39,7 +40,7 @@ processes = multiprocessing.get_context("spawn")
 
 
 def test_while_one_close_goes_on_another_is_told_who_it_is(copied):
-    """CASES.md, X6; whoever only records or lists is not kept waiting."""
+    """docs/cases.md, X6; whoever only records or lists is not kept waiting."""
     first = copied.start("close", NEXT, POINTS_FAIL_AT="model built:stop")
     wait_until_stopped(first)
     for command in (["close", NEXT], ["close"], ["reopen", CLOSED[1], "--reason", "Sent anew"], ["build"]):
@@ -56,7 +57,7 @@ def test_while_one_close_goes_on_another_is_told_who_it_is(copied):
 
 @pytest.mark.slow
 def test_two_closes_that_start_together_close_the_month_once(copied):
-    """CASES.md, X6."""
+    """docs/cases.md, X6."""
     both = [copied.start("close", NEXT) for _ in range(2)]
     told = [process.communicate() for process in both]
     outputs = "".join(output for output, _ in told)
@@ -68,7 +69,7 @@ def test_two_closes_that_start_together_close_the_month_once(copied):
 
 @pytest.mark.slow
 def test_two_homes_of_one_ledger_close_a_month_once_and_publish_the_same(postgresql_server, tmp_path):
-    """CASES.md, X6: no lock of the file system lies between them, only the ledger's own."""
+    """docs/cases.md, X6: no lock of the file system lies between them, only the ledger's own."""
     one = begin_programme(tmp_path / "one", new_postgresql_database(postgresql_server))
     other = Home(tmp_path / "other", one.environment)
     late = one.start("close", CLOSED[0], POINTS_FAIL_AT="announced:stop")
@@ -126,7 +127,7 @@ def writers(home: Home, count: int) -> Iterator[list[int]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_what_arrives_while_months_close_is_in_one_of_them_or_left_for_later(request, tmp_path, database):
-    """CASES.md, X7."""
+    """docs/cases.md, X7."""
     environment = {}
     if database == "postgresql":
         environment = new_postgresql_database(request.getfixturevalue("postgresql_server"))
@@ -189,7 +190,7 @@ def read_on(home: Home, stop, told) -> None:
 
 @pytest.mark.slow
 def test_a_reader_sees_whole_sets_only_through_ten_changes(copied):
-    """CASES.md, X8: three closes, and reopenings, each of which gives readers another database."""
+    """docs/cases.md, X8: three closes, and reopenings, each of which gives readers another database."""
     stop, told = processes.Event(), processes.Queue()
     reader = processes.Process(target=read_on, args=(copied, stop, told), daemon=True)
     reader.start()

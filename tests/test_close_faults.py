@@ -1,6 +1,6 @@
 """A close on a full disk, without its database server, with tests taken away, and on another machine.
 
-CASES.md, X5, X13, X16 and X17.
+docs/cases.md, X5, X13, X16 and X17.
 """
 
 import os
@@ -69,7 +69,7 @@ SENTENCES = {
 
 @pytest.mark.parametrize("step", in_ci_but(["announced"], SENTENCES))
 def test_on_a_full_disk_a_close_has_not_happened_and_says_why(home_on_disk, disk, programme, step):
-    """CASES.md, X5."""
+    """docs/cases.md, X5."""
     assert SENTENCES[step] in close_on_full_disk(home_on_disk, disk, step)
     assert readers_see(home_on_disk) == OLD
     assert current_links(home_on_disk) == dict.fromkeys(CLOSED, "r1")
@@ -83,7 +83,7 @@ def test_on_a_full_disk_a_close_has_not_happened_and_says_why(home_on_disk, disk
 def test_on_a_disk_that_is_full_after_the_commit_the_month_is_closed_and_readers_get_it_later(
     home_on_disk, disk, undisturbed, room
 ):
-    """CASES.md, X5, X19 and X25; all that failed before it has left nothing that is in the way.
+    """docs/cases.md, X5, X19 and X25; all that failed before it has left nothing that is in the way.
 
     With a little room the readers' database is begun, and is not whole.
     """
@@ -100,7 +100,7 @@ def test_on_a_disk_that_is_full_after_the_commit_the_month_is_closed_and_readers
 
 
 def test_a_command_that_cannot_finish_a_close_says_so_and_does_its_own_work(home_on_disk, disk, undisturbed):
-    """CASES.md, X5 and X19."""
+    """docs/cases.md, X5 and X19."""
     home = home_on_disk.working_copy(disk.folder / "third")
     home.kill_at("current swapped", "close", NEXT)
     process = home.start("transfers", "E1-1", POINTS_FAIL_AT="months moved:stop")
@@ -163,7 +163,7 @@ TRUTH_6 = "truth_6_movement_is_sum_of_signed_points"
 
 @pytest.mark.slow
 def test_a_required_test_that_is_gone_or_only_warns_stops_a_close_by_name(copied, programme, tmp_path):
-    """CASES.md, X13: deleted, switched off, deselected, and made to warn of what it finds."""
+    """docs/cases.md, X13: deleted, switched off, deselected, and made to warn of what it finds."""
     project = tmp_path / "project"
     with changed_project(project) as change:
         (project / SINGULAR.format(TRUTH_4)).unlink()
@@ -186,7 +186,7 @@ def test_a_required_test_that_is_gone_or_only_warns_stops_a_close_by_name(copied
 
 
 def test_a_test_that_fails_stops_a_close_by_name(copied, programme, tmp_path):
-    """CASES.md, X13."""
+    """docs/cases.md, X13."""
     project = tmp_path / "project"
     with changed_project(project) as change:
         change(SINGULAR.format(TRUTH_5), lambda text: "select 1 as row")
@@ -208,7 +208,7 @@ def close_with_server(home: Home, step: str, happens: Callable[[], None]) -> sub
 
 @pytest.mark.slow
 def test_a_server_that_dies_before_the_commit_leaves_the_month_open(server, tmp_path):
-    """CASES.md, X16."""
+    """docs/cases.md, X16."""
     home = begin_programme(tmp_path / "home", new_postgresql_database(server.server.get_uri()))
     told = refusal(close_with_server(home, "appended", server.die))
     assert "did not confirm what was to be recorded" in told
@@ -223,7 +223,7 @@ def test_a_server_that_dies_before_the_commit_leaves_the_month_open(server, tmp_
 
 @pytest.mark.slow
 def test_a_server_that_dies_after_the_commit_has_the_month_closed_once(server, tmp_path):
-    """CASES.md, X16: readers get it with the next command after the server is back."""
+    """docs/cases.md, X16: readers get it with the next command after the server is back."""
     home = begin_programme(tmp_path / "home", new_postgresql_database(server.server.get_uri()))
     told = refusal(close_with_server(home, "committed", server.die))
     assert "What the ledger says is closed stays closed" in told
@@ -239,7 +239,7 @@ def test_a_server_that_dies_after_the_commit_has_the_month_closed_once(server, t
 
 @pytest.mark.slow
 def test_a_server_that_is_started_again_while_the_models_are_built_disturbs_nothing(server, tmp_path):
-    """CASES.md, X16: a close needs it before and after, and may take long between."""
+    """docs/cases.md, X16: a close needs it before and after, and may take long between."""
     home = begin_programme(tmp_path / "home", new_postgresql_database(server.server.get_uri()))
 
     def start_again() -> None:
@@ -253,7 +253,7 @@ def test_a_server_that_is_started_again_while_the_models_are_built_disturbs_noth
 
 @pytest.mark.slow
 def test_the_machines_zone_and_language_change_no_byte(copied, undisturbed):
-    """CASES.md, X17: the same cutoff gives the same manifest, which names the hash of every file."""
+    """docs/cases.md, X17: the same cutoff gives the same manifest, which names the hash of every file."""
     answer(copied.points("close", NEXT, TZ="Asia/Kathmandu", LANG="tr_TR.UTF-8", LC_ALL="C", PYTHONUTF8="0"))
     assert published_bytes(copied) == undisturbed
     assert_sound(copied, NEW_REVISIONS)

@@ -1,6 +1,6 @@
 """A close killed with -9 at every step before its commit, and at the commit: it has happened or it has not.
 
-CASES.md, X2, X3 and X4. The steps are those of `orchestration.fail_points`.
+docs/cases.md, X2, X3 and X4. The steps are those of `orchestration.fail_points`.
 """
 
 import os
@@ -49,7 +49,7 @@ def build_of_next(often_killed, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("step", in_ci_but(["opened", "models built", "appended"], BEFORE_COMMIT))
 def test_killed_before_the_commit_a_close_has_not_happened(request, often_killed, programme, step):
-    """CASES.md, X2 and X4. After the models, each takes the build that the first of them made."""
+    """docs/cases.md, X2 and X4. After the models, each takes the build that the first of them made."""
     home = often_killed
     kept = {}
     if BEFORE_COMMIT.index(step) >= BEFORE_COMMIT.index("models built"):
@@ -66,7 +66,7 @@ def test_killed_before_the_commit_a_close_has_not_happened(request, often_killed
 
 
 def test_dbt_ends_with_the_close_that_started_it(often_killed, programme):
-    """CASES.md, X3: only the parent is killed, and what it started may not go on."""
+    """docs/cases.md, X3: only the parent is killed, and what it started may not go on."""
     parent = often_killed.start("close", NEXT, POINTS_FAIL_AT="model built:stop")
     wait_until_stopped(parent)
     assert any("orchestration.dbt_child" in arguments for arguments in processes_of(often_killed).values())
@@ -87,7 +87,7 @@ def test_dbt_ends_with_the_close_that_started_it(often_killed, programme):
 
 
 def test_a_close_whose_dbt_is_killed_publishes_nothing_and_says_so(often_killed, programme):
-    """CASES.md, X2: the system kills the largest process first, and that is dbt."""
+    """docs/cases.md, X2: the system kills the largest process first, and that is dbt."""
     parent = often_killed.start("close", NEXT, POINTS_FAIL_AT="model built:stop")
     wait_until_stopped(parent)
     for child in processes_of(often_killed):
@@ -102,7 +102,7 @@ def test_a_close_whose_dbt_is_killed_publishes_nothing_and_says_so(often_killed,
 
 
 def test_the_close_after_all_that_killing_gives_the_same_bytes(often_killed, undisturbed):
-    """CASES.md, X2 and X4: the manifest is the same too, for the cutoff is."""
+    """docs/cases.md, X2 and X4: the manifest is the same too, for the cutoff is."""
     answer(often_killed.points("close", NEXT))
     assert published_bytes(often_killed) == undisturbed
     assert readers_see(often_killed) == NEW
@@ -114,7 +114,7 @@ def test_the_close_after_all_that_killing_gives_the_same_bytes(often_killed, und
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["appended", "committed"])
 def test_on_postgresql_a_killed_close_has_happened_or_not(postgresql_server, tmp_path, step):
-    """CASES.md, X4 and X19: the server itself takes back what was not committed."""
+    """docs/cases.md, X4 and X19: the server itself takes back what was not committed."""
     home = begin_programme(tmp_path / "home", new_postgresql_database(postgresql_server))
     home.kill_at(step, "close", CLOSED[0])
     assert readers_see(home) == {}

@@ -132,7 +132,7 @@ def test_instants_come_through_to_the_microsecond_in_utc(ledger_home):
     ],
 )
 def test_text_comes_through_as_it_is(ledger_home, text):
-    """CASES.md, R23."""
+    """docs/cases.md, R23."""
     ledger = ledger_home.open(user='O\'Neil, "Ada"')
     record(ledger, ledger_transfer("T1", comment=text, external_reference="0042"), ledger_transfer("T2"))
     assert read_part(freeze(ledger), "transfers", "comment, external_reference, recorded_by") == [
@@ -242,7 +242,7 @@ def test_both_databases_give_the_same_bytes(tmp_path, postgresql_server):
     ],
 )
 def test_what_is_deleted_of_a_cut_is_made_again(ledger_home, lost):
-    """CASES.md, X9."""
+    """docs/cases.md, X9."""
     ledger = ledger_home.open()
     for number in (1, 2, 3):
         record(ledger, ledger_transfer(f"T{number}", status="pending"))
@@ -318,7 +318,7 @@ def test_many_small_segments_become_one_and_a_large_one_is_left_alone(ledger_hom
 
 
 def test_a_disk_that_is_full_is_said_and_the_next_freeze_goes_on(ledger_home, monkeypatch):
-    """CASES.md, X5, as far as the cut goes."""
+    """docs/cases.md, X5, as far as the cut goes."""
     ledger = ledger_home.open()
     record(ledger, ledger_transfer("T1"))
 
@@ -382,7 +382,7 @@ def test_the_command_freezes_and_says_up_to_where(ledger_home, points):
 
 
 def test_an_altered_segment_is_made_again_before_anything_is_built_on_it(ledger_home):
-    """CASES.md, X9: a cut is disposable, and no close may take an altered one for the ledger."""
+    """docs/cases.md, X9: a cut is disposable, and no close may take an altered one for the ledger."""
     ledger = ledger_home.open()
     record(ledger, ledger_transfer("T1", "30"), ledger_transfer("T2", "4"))
     freeze(ledger)

@@ -433,7 +433,7 @@ def test_a_run_without_files_freezes_the_ledger_and_builds_what_it_froze(tmp_pat
 
 
 def test_a_run_whose_ledger_is_missing_is_refused_as_the_command_is(tmp_path):
-    """CASES.md, X12."""
+    """docs/cases.md, X12."""
     (tmp_path / "provisional").mkdir()
     write_anchor(tmp_path / "provisional", Head(1, bytes(32)))
     result = Programme(make_settings(tmp_path)).run("2026-03-01")

@@ -258,7 +258,7 @@ def test_a_tick_at_which_nothing_is_due_starts_no_run(tmp_path, instance):
 
 
 def test_a_tick_that_cannot_see_what_is_due_starts_the_run_that_says_so(tmp_path, instance):
-    """CASES.md, X12: the home was built on a ledger that is gone."""
+    """docs/cases.md, X12: the home was built on a ledger that is gone."""
     write_anchor(tmp_path, Head(1, bytes(32)))
     result = Scheduled(make_settings(tmp_path), instance).close_at(TICK)
     assert not result.success
@@ -316,7 +316,7 @@ def test_a_close_whose_audit_refuses_closes_no_month(tmp_path, instance, monkeyp
 
 @pytest.mark.slow
 def test_months_that_a_stopped_scheduler_missed_are_closed_in_order_by_the_next_tick(caught_up):
-    """CASES.md, X15."""
+    """docs/cases.md, X15."""
     scheduled, result = caught_up
     assert result.success, failure_of(result)
     home = LedgerHome(scheduled.settings.home)
@@ -329,7 +329,7 @@ def test_months_that_a_stopped_scheduler_missed_are_closed_in_order_by_the_next_
 
 @pytest.mark.slow
 def test_ticks_that_are_made_up_for_each_close_what_was_due_at_theirs(tmp_path, instance):
-    """CASES.md, X15, where the daemon does go through the ticks that it missed."""
+    """docs/cases.md, X15, where the daemon does go through the ticks that it missed."""
     home = LedgerHome(tmp_path / "home")
     give_once_a_month(home, *MONTHS)
     scheduled = Scheduled(home.settings(), instance)
@@ -423,7 +423,7 @@ def test_the_run_that_closes_checks_what_it_published(caught_up):
     ],
 )
 def test_one_flipped_byte_fails_its_check_and_the_run(caught_up, tmp_path, instance, name, failing):
-    """CASES.md, X10."""
+    """docs/cases.md, X10."""
     home = copied(caught_up, tmp_path)
     path = home.home / "published" / name
     whole = bytearray(path.read_bytes())
@@ -483,7 +483,7 @@ def test_a_programme_without_a_ledger_has_nothing_to_verify(tmp_path, instance):
 
 
 def copied(caught_up: tuple[Scheduled, dg.ExecuteInProcessResult], tmp_path: Path) -> LedgerHome:
-    """The caught-up home in another place, brought to rights there (CASES.md, X20)."""
+    """The caught-up home in another place, brought to rights there (docs/cases.md, X20)."""
     scheduled, _ = caught_up
     home = LedgerHome(tmp_path / "home")
     shutil.copytree(scheduled.settings.home, home.home, symlinks=True)

@@ -1,4 +1,5 @@
-"""Approving, holding, releasing and cancelling what waits (DESIGN.md, section 5; CASES.md, C6 and C11)."""
+"""Approving, holding, releasing and cancelling what waits (docs/design.md, section 5; docs/cases.md, C6
+and C11)."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -52,7 +53,7 @@ def test_what_waits_moves_between_pending_and_on_hold_until_it_is_decided(ada, b
 
 
 def test_what_is_decided_already_is_nothing_to_do(ada, bob):
-    """CASES.md, C8."""
+    """docs/cases.md, C8."""
     give(ada, "C-1", "10", new=True, status="pending", transfer_id="T-1")
     give(ada, "C-1", "10", transfer_id="T-2")
     approve(bob, ["T-1", "T-1"])
@@ -62,7 +63,7 @@ def test_what_is_decided_already_is_nothing_to_do(ada, bob):
 
 
 def test_approved_and_cancelled_are_final(ada, bob):
-    """CASES.md, C6."""
+    """docs/cases.md, C6."""
     give(ada, "C-1", "10", new=True, status="pending", transfer_id="cancelled")
     give(ada, "C-1", "10", transfer_id="approved")
     cancel(ada, ["cancelled"])
@@ -93,7 +94,7 @@ def test_many_are_decided_together_or_not_at_all(ada, bob):
 
 
 def test_nobody_approves_what_they_entered(ada, bob):
-    """CASES.md, C11: whoever held it or released it in between."""
+    """docs/cases.md, C11: whoever held it or released it in between."""
     give(ada, "C-1", "10", new=True, status="pending", transfer_id="T-1")
     hold(bob, ["T-1"])
     release(bob, ["T-1"])
@@ -137,7 +138,7 @@ def test_what_a_pending_deduct_reserves_is_its_own_when_it_is_approved(ada, bob)
 
 
 def test_approving_a_deduct_must_fit_what_is_spendable(ada, bob):
-    """CASES.md, R16: a file brought more pending deducts than there are points."""
+    """docs/cases.md, R16: a file brought more pending deducts than there are points."""
     give(ada, "C-1", "100", new=True)
     with appending(ada) as appender:
         appender.append(a_pending_deduct("D-1", "70"))
@@ -201,7 +202,7 @@ def test_an_approved_closure_closes_the_account_even_where_its_event_id_is_taken
 
 
 def test_nothing_of_a_closed_account_is_approved_but_it_may_be_cancelled(ada, bob):
-    """CASES.md, R17: a file brought it after the closure."""
+    """docs/cases.md, R17: a file brought it after the closure."""
     give(ada, "C-1", "10", new=True)
     with appending(ada) as appender:
         appender.append(

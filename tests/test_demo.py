@@ -63,7 +63,7 @@ def is_instant(text: str) -> bool:
 
 
 def list_faults(row: Row) -> list[str]:
-    """The columns of a row that break a rule of DESIGN.md, section 5."""
+    """The columns of a row that break a rule of docs/design.md, section 5."""
     is_good = {
         "transfer_id": ID.fullmatch(row["transfer_id"]),
         "relation_reference": ID.fullmatch(row["relation_reference"]),

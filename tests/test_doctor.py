@@ -74,7 +74,7 @@ def test_without_a_ledger_it_says_how_to_begin_one_and_makes_none(bare_home):
 
 
 def test_a_missing_ledger_is_a_problem(ledger):
-    """CASES.md, X12."""
+    """docs/cases.md, X12."""
     home = ledger.settings.home
     (home / "cut").mkdir(parents=True)
     write_anchor(home / "cut", ledger_head())
@@ -264,7 +264,7 @@ def test_runs_and_what_readers_see_of_them_are_told(tmp_path):
     found = about(examine(environment, {}, "").findings, "runs")
     assert (found.verdict, "000002" in found.sentence) == ("warning", True)
     with new_database(month.parent / DATABASE_NAME):
-        pass  # without tables, as a full disk once left it (CASES.md, X25)
+        pass  # without tables, as a full disk once left it (docs/cases.md, X25)
     found = about(examine(environment, {}, "").findings, "provisional")
     assert (found.verdict, found.sentence) == (
         "problem",
@@ -331,7 +331,7 @@ def test_a_month_that_has_ended_and_is_open_is_told(ledger_home):
 
 
 def test_seals_and_a_setting_that_breaks_one_are_told(ledger_home):
-    """CASES.md, X18."""
+    """docs/cases.md, X18."""
     seals = '{"time_zone":"UTC","month_start_day":1,"first_month":"2026-03","default_currency":"POINTS"}'
     with appending(ledger_home.open()) as appender:
         appender.append(ledger_transfer("T-1"))

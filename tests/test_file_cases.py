@@ -1,6 +1,6 @@
 """Files as others write them, to every reader: the import's, a build's, and that of a `dbt build` by hand.
 
-Each case of CASES.md comes out alike, but for what `OTHERWISE_BY_HAND` lists.
+Each case of docs/cases.md comes out alike, but for what `OTHERWISE_BY_HAND` lists.
 """
 
 import gzip
@@ -131,7 +131,7 @@ def said_by_hand(sent) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_import_takes_a_file_or_refuses_it_by_its_code(sent, tmp_path, name):
-    """CASES.md, F1 to F20."""
+    """docs/cases.md, F1 to F6, F8, F9, F14, F16, F17 and F20."""
     expected = CASES[name][1]
     ledger = open_ledger(Settings.from_environment({"POINTS_HOME": str(tmp_path / "home")}), create=True)
     if isinstance(expected, str):
@@ -154,7 +154,7 @@ def test_the_import_takes_a_file_or_refuses_it_by_its_code(sent, tmp_path, name)
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_build_reads_the_same_rows_each_with_its_file_and_line(sent, tmp_path, name):
-    """CASES.md, F1 to F20."""
+    """docs/cases.md, F1 to F6, F8, F9, F14, F16, F17 and F20."""
     expected = CASES[name][1]
     if isinstance(expected, str):
         with pytest.raises(TransfersFileRefused) as refused:
@@ -171,7 +171,7 @@ def test_a_build_reads_the_same_rows_each_with_its_file_and_line(sent, tmp_path,
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_dbt_by_hand_reads_the_same_rows_or_refuses_the_file_too(sent, said_by_hand, name):
-    """CASES.md, F1 to F20."""
+    """docs/cases.md, F1 to F6, F8, F9, F14, F16, F17 and F20."""
     expected = CASES[name][1]
     if isinstance(expected, str) and name not in OTHERWISE_BY_HAND:
         assert said_by_hand[name], "it was taken"

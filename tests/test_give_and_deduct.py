@@ -1,4 +1,4 @@
-"""Giving and deducting by hand (DESIGN.md, section 5), and notes beside it."""
+"""Giving and deducting by hand (docs/design.md, section 5), and notes beside it."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -64,7 +64,7 @@ def test_what_is_said_is_kept(ledger):
 
 
 def test_an_instant_without_offset_is_read_in_the_programmes_zone(ledger_home):
-    """CASES.md, R10."""
+    """docs/cases.md, R10."""
     ledger = ledger_home.open(POINTS_TIME_ZONE="Europe/Berlin")
     given = give(ledger, "C-1", "1", new=True, occurred_at="2026-07-01T00:30:00")
     assert given.occurred_at == datetime(2026, 6, 30, 22, 30, tzinfo=UTC)
@@ -74,7 +74,7 @@ def test_an_instant_without_offset_is_read_in_the_programmes_zone(ledger_home):
     "points", ["1e3", "1_000", "1,000", "0x10", " 10 ", "NaN", "-5", "0", "1.23456", "١٠", "100000000000000"]
 )
 def test_points_are_plain_positive_decimals(ledger, points):
-    """CASES.md, R6 and R7."""
+    """docs/cases.md, R6 and R7."""
     with pytest.raises(ValueRefused) as refused:
         give(ledger, "C-1", points, new=True)
     assert (refused.value.code, refused.value.value) == ("POINTS", points)
@@ -99,7 +99,7 @@ def test_points_are_plain_positive_decimals(ledger, points):
     ],
 )
 def test_a_value_that_breaks_its_rule_is_refused_by_name(ledger, column, value):
-    """CASES.md, R4, R8, R9 and F11, as far as commands go."""
+    """docs/cases.md, R4, R8, R9 and F11, as far as commands go."""
     with pytest.raises(ValueRefused) as refused:
         give(ledger, "C-1", "5", new=True, **{column: value})
     assert refused.value.column == column
@@ -126,7 +126,7 @@ def test_an_unknown_relation_reference_is_refused_unless_new(ledger):
 
 
 def test_the_same_request_twice_is_one_transfer(ledger):
-    """CASES.md, C8 and R18."""
+    """docs/cases.md, C8 and R18."""
     first = give(ledger, "C-1", "10", new=True, transfer_id="T-1", occurred_at="2026-03-01T00:00:00Z")
     again = give(
         ledger,
@@ -164,7 +164,7 @@ def test_a_repetition_is_answered_whatever_has_happened_since(ledger):
     ],
 )
 def test_an_id_with_other_content_is_refused_naming_what_differs(ledger, column, value):
-    """CASES.md, R3."""
+    """docs/cases.md, R3."""
     said = {"relation_reference": "C-1", "points": "10", "transfer_id": "T-1"}
     give(ledger, **said, new=True, external_reference="ORDER-7")
     with pytest.raises(IdConflict) as refused:
@@ -175,7 +175,7 @@ def test_an_id_with_other_content_is_refused_naming_what_differs(ledger, column,
 
 
 def test_a_deduct_must_fit_what_is_spendable(ledger):
-    """CASES.md, R16."""
+    """docs/cases.md, R16."""
     give(ledger, "C-1", "100", new=True)
     give(ledger, "C-1", "1000", status="pending")
     give(ledger, "C-1", "1000", occurred_at=NOW + timedelta(seconds=1))
@@ -199,7 +199,7 @@ def test_a_dry_run_tries_everything_and_keeps_nothing(ledger):
 
 
 def test_a_comment_is_added_to_a_transfer_once(ledger, ledger_home):
-    """CASES.md, C8 and R23."""
+    """docs/cases.md, C8 and R23."""
     give(ledger, "C-1", "5", new=True, transfer_id="T-1")
     assert not add_comment(ledger, "T-1", "=cmd()\n<i>").was_known
     assert add_comment(ledger, "T-1", "=cmd()\n<i>").was_known
@@ -262,7 +262,7 @@ def test_the_command_answers_people_and_programs(points, ledger_home):
 
 
 def test_what_is_deducted_ahead_is_reserved_unless_it_expires(ledger):
-    """DESIGN.md, section 5 (spendable): 100 less 30 that will be redeemed; what will expire may be spent
+    """docs/design.md, section 5 (spendable): 100 less 30 that will be redeemed; what will expire may be spent
     before, and of a give ahead that is revoked nothing was there to be spent."""
     later = NOW + timedelta(days=5)
 
@@ -290,7 +290,7 @@ def test_what_is_deducted_ahead_is_reserved_unless_it_expires(ledger):
 
 
 def test_an_approval_ahead_reserves_what_waiting_had(ledger, ledger_home):
-    """DESIGN.md, section 5 (spendable)."""
+    """docs/design.md, section 5 (spendable)."""
     later = NOW + timedelta(days=5)
     give(ledger, "C-1", "100", new=True)
     deduct(ledger, "C-1", "100", status="pending", occurred_at=later, transfer_id="D-1")

@@ -64,7 +64,7 @@ def alter(file: os.PathLike, transfer_id: str, is_digest_forged: bool = False) -
 
 
 def test_a_ledger_that_would_not_refuse_a_change_takes_no_entry(ledger_home):
-    """CASES.md, S9."""
+    """docs/cases.md, S9."""
     give(ledger_home.open(), "C-1", "10", new=True)
     if ledger_home.environment:
         with psycopg.connect(ledger_home.environment["POINTS_DATABASE_OWNER_URL"]) as owner:
@@ -93,7 +93,7 @@ def test_what_guards_is_looked_at_once_for_each_connection(home, monkeypatch):
 
 
 def test_a_ledger_that_would_not_refuse_a_change_is_neither_closed_nor_copied(copied, tmp_path):
-    """CASES.md, S9."""
+    """docs/cases.md, S9."""
     with closing(sqlite3.connect(copied.path / "ledger.sqlite3")) as connected:
         connected.execute("drop trigger closes_no_delete")
     for act in (["close", NEXT], ["backup", str(tmp_path / "backup.sqlite3")]):
@@ -107,7 +107,7 @@ def test_a_ledger_that_would_not_refuse_a_change_is_neither_closed_nor_copied(co
     [(False, "its values do not give the digest that it was recorded with"), (True, "the link over ")],
 )
 def test_what_was_altered_since_the_months_opening_is_not_closed(copied, is_digest_forged, finding):
-    """CASES.md, S10."""
+    """docs/cases.md, S10."""
     alter(copied.path / "ledger.sqlite3", "LATE", is_digest_forged)
     told = refusal(copied.points("close", NEXT))
     assert finding in told
@@ -117,7 +117,7 @@ def test_what_was_altered_since_the_months_opening_is_not_closed(copied, is_dige
 
 
 def test_an_altered_ledger_is_not_backed_up(home, tmp_path):
-    """CASES.md, X24."""
+    """docs/cases.md, X24."""
     ledger = home.open()
     alter(sqlite_file(home.settings()), "T1")
     with pytest.raises(EntryAltered, match=r"entry 1 \(transfer T1\) was altered") as raised:
@@ -129,7 +129,7 @@ def test_an_altered_ledger_is_not_backed_up(home, tmp_path):
 
 
 def test_a_forged_digest_is_not_backed_up(home, tmp_path):
-    """CASES.md, X24."""
+    """docs/cases.md, X24."""
     alter(sqlite_file(home.settings()), "T1", is_digest_forged=True)
     with pytest.raises(LinkBroken, match="transfer T1"):
         back_up(home.open(), tmp_path / "backup.sqlite3")
@@ -137,7 +137,7 @@ def test_a_forged_digest_is_not_backed_up(home, tmp_path):
 
 @pytest.mark.parametrize("damage", ["altered", "foreign trigger", "no trigger"])
 def test_a_backup_that_was_changed_is_not_restored(home, tmp_path, damage):
-    """CASES.md, S11."""
+    """docs/cases.md, S11."""
     backup = back_up(home.open(), tmp_path / "backup.sqlite3").file
     if damage == "altered":
         alter(backup, "T1")
@@ -154,7 +154,7 @@ def test_a_backup_that_was_changed_is_not_restored(home, tmp_path, damage):
 
 
 def test_a_restored_ledger_is_for_its_owner_alone(home, tmp_path):
-    """CASES.md, S11."""
+    """docs/cases.md, S11."""
     backup = back_up(home.open(), tmp_path / "backup.sqlite3").file
     backup.chmod(0o666)
     restored = restore(LedgerHome(tmp_path / "other").settings(), backup)
@@ -162,7 +162,7 @@ def test_a_restored_ledger_is_for_its_owner_alone(home, tmp_path):
 
 
 def test_what_a_killed_backup_left_is_removed_by_the_next(home, tmp_path):
-    """CASES.md, X31."""
+    """docs/cases.md, X31."""
     folder = tmp_path / "backups"
     left = folder / ".points-unfinished"
     left.mkdir(parents=True)
@@ -172,7 +172,7 @@ def test_what_a_killed_backup_left_is_removed_by_the_next(home, tmp_path):
 
 
 def test_what_a_killed_export_left_is_removed_by_the_next(copied, tmp_path):
-    """CASES.md, X31: whatever the next one is called."""
+    """docs/cases.md, X31: whatever the next one is called."""
     left = tmp_path / "exports" / ".points-unfinished"
     left.mkdir(parents=True)
     for name in ("2026-01.duckdb", "2026-01.duckdb.wal"):
@@ -195,7 +195,7 @@ def test_of_two_backups_at_once_into_one_folder_the_second_says_so(home, tmp_pat
 
 
 def test_published_months_refuse_a_ledger_that_lacks_them(copied, programme, tmp_path):
-    """CASES.md, X30: whatever else of the home is gone, by a restore, by hand and by every act."""
+    """docs/cases.md, X30: whatever else of the home is gone, by a restore, by hand and by every act."""
     home = Home(tmp_path / "moved")
     shutil.copytree(copied.path / "published", home.path / "published", symlinks=True)
     older = programme.path.parent / "older.sqlite3"
@@ -207,7 +207,7 @@ def test_published_months_refuse_a_ledger_that_lacks_them(copied, programme, tmp
 
 
 def test_a_restored_ledger_goes_on_with_the_months_that_it_knows(copied, tmp_path):
-    """CASES.md, X30."""
+    """docs/cases.md, X30."""
     home = Home(tmp_path / "moved")
     shutil.copytree(copied.path / "published", home.path / "published", symlinks=True)
     assert copied.points("backup", str(tmp_path / "backup.sqlite3")).returncode == 0
@@ -218,7 +218,7 @@ def test_a_restored_ledger_goes_on_with_the_months_that_it_knows(copied, tmp_pat
 
 
 def test_closes_that_no_anchor_remembers_are_a_finding(copied):
-    """CASES.md, S15."""
+    """docs/cases.md, S15."""
     for anchor in copied.path.rglob(ANCHOR_NAME):
         anchor.unlink()
     told = refusal(copied.points("verify"))
@@ -227,7 +227,7 @@ def test_closes_that_no_anchor_remembers_are_a_finding(copied):
 
 
 def test_a_head_that_was_kept_elsewhere_is_asked_for(copied):
-    """CASES.md, S15."""
+    """docs/cases.md, S15."""
     sound = json.loads(copied.points("verify", "--json").stdout)
     entry_id, digest = sound["head_entry_id"], sound["chain_digest"]
     assert copied.points("give", "C-1", "5").returncode == 0
@@ -242,7 +242,7 @@ def test_a_head_that_was_kept_elsewhere_is_asked_for(copied):
 
 
 def test_a_manifest_is_held_against_its_close_and_the_month_before(copied):
-    """CASES.md, S15."""
+    """docs/cases.md, S15."""
     history = copied.history()
     assert list(find_damage(copied.path, history)) == []
     first, second = history.closes

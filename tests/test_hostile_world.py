@@ -86,7 +86,7 @@ def test_random_acts_agree_with_the_rules_in_plain_python(new_home):
     indirect=["new_home"],
 )
 def test_a_random_history_with_closes_is_built_as_plain_python_says(new_home, limit):
-    """Months, buckets and balances of every customer. Closes are handed to the build (CASES.md, R13)."""
+    """Months, buckets and balances of every customer. Closes are handed to the build (docs/cases.md, R13)."""
     seed = os.environ.get("POINTS_TEST_SEED", "2026")
     random = Random(seed)
     home = new_home()

@@ -46,7 +46,7 @@ ASK_FOR_ZONES = {"ledger/zones.py", "orchestration/zone_data.py", "dbt_project/m
 
 
 def test_nobody_asks_for_a_zone_but_who_reads_the_list():
-    """CASES.md, X21: Python, DuckDB, PostgreSQL and Spark have each their own data."""
+    """docs/cases.md, X21: Python, DuckDB, PostgreSQL and Spark have each their own data."""
     files = [path for room in ROOMS for path in (PROJECT_ROOT / room).rglob("*.py")]
     files += [
         path for folder in ("dbt_project", "tests/data") for path in (PROJECT_ROOT / folder).rglob("*.sql")

@@ -101,7 +101,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_file_that_cannot_be_read_as_rows_is_refused_whole(refusing_home, tmp_path, case):
-    """CASES.md, F1, F3, F5, F6, F8, F9, F12 and F14; --quarantine is no way around."""
+    """docs/cases.md, F1, F3, F5, F6, F8, F9, F12 and F14; --quarantine is no way around."""
     name, content, code, fact = REFUSED[case]
     (tmp_path / name).write_bytes(content)
     ledger = refusing_home.open()
@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_read_as_rows_is_refused_whole(refusing_home, tmp_
 
 
 def test_what_is_no_readable_file_is_refused_by_name(refusing_home, tmp_path):
-    """CASES.md, F13."""
+    """docs/cases.md, F13."""
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "link.csv").symlink_to(tmp_path / "nothing.csv")
     (tmp_path / "folder.csv").mkdir()
@@ -141,7 +141,7 @@ def test_what_is_no_readable_file_is_refused_by_name(refusing_home, tmp_path):
     ],
 )
 def test_parquet_of_another_type_is_refused_naming_the_column(refusing_home, tmp_path, column, expression):
-    """CASES.md, F14."""
+    """docs/cases.md, F14."""
     values = {name: f"'{value}'" for name, value in transfer("T-1").items()} | {column: expression}
     select = ", ".join(f"{value} as {name}" for name, value in values.items())
     duckdb.sql(f"select {select}").write_parquet(str(tmp_path / "a.parquet"))
@@ -152,7 +152,7 @@ def test_parquet_of_another_type_is_refused_naming_the_column(refusing_home, tmp
 
 @pytest.mark.parametrize(("rows", "points"), [(3, None), (1, None), (None, "200.0001"), (None, "0")])
 def test_a_file_that_holds_not_what_its_sender_says_is_refused(refusing_home, tmp_path, rows, points):
-    """CASES.md, F9: --expect-rows and --expect-points."""
+    """docs/cases.md, F9: --expect-rows and --expect-points."""
     path = write_transfers(tmp_path / "a.csv", [transfer("T-1"), transfer("T-2")])
     with pytest.raises(TransfersFileRefused) as refused:
         import_file(
@@ -166,7 +166,7 @@ def test_a_file_that_holds_not_what_its_sender_says_is_refused(refusing_home, tm
 
 
 def test_a_file_that_holds_what_its_sender_says_is_taken(ledger_home, tmp_path):
-    """CASES.md, F9: points are added up over every row, repeated ones too."""
+    """docs/cases.md, F9: points are added up over every row, repeated ones too."""
     rows = [transfer("T-1", points="0.5"), transfer("T-2"), transfer("T-2")]
     path = write_transfers(tmp_path / "a.csv", rows)
     result = import_file(
@@ -177,7 +177,7 @@ def test_a_file_that_holds_what_its_sender_says_is_taken(ledger_home, tmp_path):
 
 
 def test_a_header_alone_is_taken_and_adds_nothing(ledger_home, tmp_path):
-    """CASES.md, F2."""
+    """docs/cases.md, F2."""
     ledger = ledger_home.open()
     for text in (HEADER, f"{HEADER}\r\n", f"{HEADER}\n\n"):
         (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
@@ -187,7 +187,8 @@ def test_a_header_alone_is_taken_and_adds_nothing(ledger_home, tmp_path):
 
 
 def test_a_file_is_read_whatever_its_lines_end_with_and_however_its_columns_stand(ledger_home, tmp_path):
-    """CASES.md, F4 (a byte order mark) and F5 (another order); blank lines and mixed line ends as well."""
+    """docs/cases.md, F4 (a byte order mark) and F5 (another order); blank lines and mixed line ends as
+    well."""
     ledger = ledger_home.open()
     files = {
         "bom.csv": b"\xef\xbb\xbf" + f"{HEADER}\r\n{ROW.replace('T-1', 'bom')}\r\n".encode(),
@@ -224,7 +225,7 @@ def test_columns_of_other_names_are_mapped_and_others_left_out(ledger_home, tmp_
 
 
 def test_parquet_may_be_typed(ledger_home, tmp_path):
-    """CASES.md, F14: exact numbers and timestamps; one without an offset is a wall clock of the zone."""
+    """docs/cases.md, F14: exact numbers and timestamps; one without an offset is a wall clock of the zone."""
     path = tmp_path / "a.parquet"
     duckdb.sql("set TimeZone = 'Asia/Tokyo'")
     duckdb.sql(
@@ -261,7 +262,7 @@ BAD_LINES = (
 
 
 def test_rows_of_another_length_and_control_characters_are_reported_by_line_and_column(ledger_home, tmp_path):
-    """CASES.md, F7 and F11; a row's line is where it begins, whatever stands before it."""
+    """docs/cases.md, F7 and F11; a row's line is where it begins, whatever stands before it."""
     (tmp_path / "a.csv").write_text(BAD_LINES, encoding="utf-8", newline="")
     ledger = ledger_home.open()
     with pytest.raises(ImportRefused) as refused:
@@ -279,7 +280,7 @@ def test_rows_of_another_length_and_control_characters_are_reported_by_line_and_
 
 
 def test_a_bad_row_is_kept_as_it_was_sent(ledger_home, tmp_path):
-    """CASES.md, F7 and F11."""
+    """docs/cases.md, F7 and F11."""
     (tmp_path / "a.csv").write_text(BAD_LINES, encoding="utf-8", newline="")
     import_file(ledger_home.open(), tmp_path / "a.csv", quarantine=True)
     kept = {row.line: json.loads(row.row) for row in QuarantinedRow.objects.all()}
@@ -289,7 +290,7 @@ def test_a_bad_row_is_kept_as_it_was_sent(ledger_home, tmp_path):
 
 
 def test_the_same_file_again_adds_nothing_and_says_so(points, ledger_home, tmp_path):
-    """CASES.md, F10; what the command tells of it."""
+    """docs/cases.md, F10; what the command tells of it."""
     path = write_transfers(tmp_path / "a.csv", [transfer("T-1"), transfer("T-2", points="1e3")])
     arguments = ("import", str(path), "--quarantine")
     first = points(*arguments, home=ledger_home.home, **ledger_home.environment)
@@ -315,7 +316,7 @@ def entry_count_of(home: LedgerHome) -> int:
 
 
 def test_a_refused_import_shows_its_bad_rows_and_exits_with_1(points, ledger_home, tmp_path):
-    """CASES.md, F7; people see the first, programs all."""
+    """docs/cases.md, F7; people see the first, programs all."""
     rows = [transfer(f"T-{number}", points="=1") for number in range(25)]
     path = write_transfers(tmp_path / "a.csv", rows)
     shown = points("import", str(path), home=ledger_home.home, **ledger_home.environment)
@@ -326,7 +327,7 @@ def test_a_refused_import_shows_its_bad_rows_and_exits_with_1(points, ledger_hom
     told = points("import", str(path), "--csv", home=ledger_home.home, **ledger_home.environment)
     assert told.returncode == 1
     assert told.stdout.count("POINTS") == 25
-    assert ",'=1," in told.stdout  # CASES.md, R23
+    assert ",'=1," in told.stdout  # docs/cases.md, R23
     for arguments in (["--map", "points"], ["--expect-points", "many"], ["--expect-rows", "-1"]):
         wrong = points("import", str(path), *arguments, home=ledger_home.home, **ledger_home.environment)
         assert wrong.returncode == 2
@@ -377,7 +378,7 @@ print(ledger.files.imports.import_file(opened, Path(sys.argv[1])).added)
 
 @pytest.mark.slow
 def test_a_file_larger_than_the_memory_allowed_is_taken(ledger_home, tmp_path):
-    """CASES.md, F15; ten million rows are `python -m benchmarks.import_rate`'s."""
+    """docs/cases.md, F15; ten million rows are `python -m benchmarks.import_rate`'s."""
     path = tmp_path / "large.csv"
     duckdb.sql(
         "copy (select uuid() as transfer_id, 'C-' || number % 20000 as relation_reference, 'give' as style,"
@@ -410,7 +411,7 @@ def test_who_imports_and_when_is_recorded(ledger_home, tmp_path):
     [("points", "['10']"), ("comment", "['a', 'b']"), ("occurred_at", "[timestamp '2026-03-10 12:00:00']")],
 )
 def test_parquet_of_lists_is_refused_naming_the_column(refusing_home, tmp_path, column, expression):
-    """CASES.md, F14."""
+    """docs/cases.md, F14."""
     values = {name: f"'{value}'" for name, value in transfer("T-1").items()} | {column: expression}
     select = ", ".join(f"{value} as {name}" for name, value in values.items())
     duckdb.sql(f"select {select}").write_parquet(str(tmp_path / "a.parquet"))
@@ -419,7 +420,7 @@ def test_parquet_of_lists_is_refused_naming_the_column(refusing_home, tmp_path, 
 
 
 def test_parquet_with_a_damaged_byte_is_never_anything_but_refused_or_read(refusing_home, tmp_path):
-    """CASES.md, F14: wherever the damage is. A bad row is one way to be refused."""
+    """docs/cases.md, F14: wherever the damage is. A bad row is one way to be refused."""
     duckdb.sql(
         "select 'P-' || i as transfer_id, 'C-1' as relation_reference, 'give' as style, '10' as points,"
         " 'rule_credit' as reason, '2026-03-10T12:00:00Z' as occurred_at from range(50) as numbers (i)"

@@ -63,7 +63,7 @@ def take(ledger_home, tmp_path):
 
 
 def test_the_same_content_is_added_once_within_a_file_and_over_files(take):
-    """CASES.md, R2 and F10."""
+    """docs/cases.md, R2 and F10."""
     first = take(transfer("T-1"), transfer("T-2"), transfer("T-1"))
     assert (first.added, first.duplicates) == (2, 1)
     again = take(transfer("T-2"), transfer("T-3"))
@@ -76,7 +76,7 @@ def test_the_same_content_is_added_once_within_a_file_and_over_files(take):
     ["a\nb", "a\rb", "a\r\nb", "a\r\nb\nc\rd", pytest.param("x" * 3_000_000, id="of 3 MB")],
 )
 def test_a_text_with_line_ends_of_any_kind_or_of_any_length_is_known_again(take, text):
-    """CASES.md, F10, F16, F20 and R18."""
+    """docs/cases.md, F10, F16, F20 and R18."""
     rows = [transfer(f"T-{number}", external_reference=text) for number in (1, 2)]
     assert take(*rows).added == 2
     assert (take(*rows).added, take(*rows).duplicates) == (0, 2)
@@ -95,7 +95,7 @@ def test_a_text_with_line_ends_of_any_kind_or_of_any_length_is_known_again(take,
     ],
 )
 def test_the_same_values_in_other_words_are_the_same_content(take, other):
-    """CASES.md, R18."""
+    """docs/cases.md, R18."""
     take(transfer("T-1", points="10", comment="first"))
     result = take(transfer("T-1", **{"points": "10"} | other))
     assert (result.added, result.duplicates) == (0, 1)
@@ -105,7 +105,7 @@ def test_the_same_values_in_other_words_are_the_same_content(take, other):
 
 
 def test_a_column_that_the_file_lacks_does_not_count(take):
-    """CASES.md, R18: neither as content, nor as a status."""
+    """docs/cases.md, R18: neither as content, nor as a status."""
     take(
         transfer(
             "T-1",
@@ -121,7 +121,8 @@ def test_a_column_that_the_file_lacks_does_not_count(take):
 
 
 def test_a_link_of_another_reason_is_a_duplicate_where_the_ledger_holds_it(take, ledger_home):
-    """CASES.md, R24: the ledger holds it from before there was the rule; whatever else has one is bad."""
+    """docs/cases.md, R24: the ledger holds it from before there was the rule; whatever else has one is
+    bad."""
     old = {"reason": "redemption", "reverses_transfer_id": "T-0"}
     with appending(ledger_home.open("bob", clock=lambda: NOW)) as appender:
         appender.append(ledger_transfer("T-1", points="100", status="pending", **old))
@@ -153,7 +154,7 @@ def test_a_link_of_another_reason_is_a_duplicate_where_the_ledger_holds_it(take,
 )
 @pytest.mark.parametrize("quarantine", [False, True])
 def test_other_content_under_a_known_id_refuses_the_file(take, other, quarantine):
-    """CASES.md, R3: known to the ledger, or from another row of the same file."""
+    """docs/cases.md, R3: known to the ledger, or from another row of the same file."""
     take(transfer("T-1"))
     with pytest.raises(ImportRefused) as refused:
         take(transfer("T-0"), transfer("T-1", **other), quarantine=quarantine)
@@ -168,7 +169,7 @@ def test_other_content_under_a_known_id_refuses_the_file(take, other, quarantine
 
 
 def test_a_conflict_is_told_beside_every_other_bad_row(take):
-    """CASES.md, R3; with --quarantine it alone refuses the file."""
+    """docs/cases.md, R3; with --quarantine it alone refuses the file."""
     take(transfer("T-1"))
     rows = [transfer("T-1", points="7"), transfer("T-2", points="x"), said("pending")]
     with pytest.raises(ImportRefused) as refused:
@@ -180,7 +181,7 @@ def test_a_conflict_is_told_beside_every_other_bad_row(take):
 
 
 def test_a_row_that_differs_in_its_status_alone_is_a_status_change(take):
-    """DESIGN.md, section 5."""
+    """docs/design.md, section 5."""
     take(said("pending"))
     result = take(said("on_hold", "2026-04-01T00:00:00Z"))
     assert (result.added, result.status_changes, result.warnings) == (0, 1, ())
@@ -192,7 +193,7 @@ def test_a_row_that_differs_in_its_status_alone_is_a_status_change(take):
 
 
 def test_a_status_change_that_no_row_dates_counts_from_now_and_says_so(take):
-    """CASES.md, R20."""
+    """docs/cases.md, R20."""
     take(said("pending"), said("pending", transfer_id="T-2"))
     result = take(said("approved"), said("cancelled", "2026-04-01T00:00:00Z", transfer_id="T-2"))
     assert statuses()["T-1"] == [("pending", None), ("approved", NOW)]
@@ -202,7 +203,7 @@ def test_a_status_change_that_no_row_dates_counts_from_now_and_says_so(take):
 
 
 def test_a_status_that_the_transfer_already_held_is_a_duplicate(take):
-    """CASES.md, R19: the approval stays, whoever gave it."""
+    """docs/cases.md, R19: the approval stays, whoever gave it."""
     file = [said("pending", "2026-04-01T00:00:00Z"), said("pending", transfer_id="T-2")]
     take(*file)
     take(said("approved", "2026-04-03T00:00:00Z"), said("on_hold", "2026-04-03T00:00:00Z", "T-2"))
@@ -215,7 +216,7 @@ def test_a_status_that_the_transfer_already_held_is_a_duplicate(take):
 
 
 def test_the_approval_of_a_person_stays_when_the_file_comes_again(take, ledger_home):
-    """CASES.md, R19."""
+    """docs/cases.md, R19."""
     take(said("pending"))
     with appending(ledger_home.open(user="grace")) as appender:
         appender.append(StatusChange(transfer_id="T-1", status="approved", changed_at=NOW))
@@ -226,7 +227,8 @@ def test_the_approval_of_a_person_stays_when_the_file_comes_again(take, ledger_h
 @pytest.mark.parametrize("final", ["approved", "cancelled"])
 @pytest.mark.parametrize("then", ["pending", "on_hold", "approved", "cancelled"])
 def test_no_status_follows_a_final_one(take, final, then):
-    """DESIGN.md, section 5; CASES.md, C6 as it comes by file: a bad row, which a quarantine keeps."""
+    """docs/design.md, section 5; docs/cases.md, C6 as it comes by file: a bad row, which a quarantine
+    keeps."""
     take(said(final))
     rows = [said(then, "2026-05-01T00:00:00Z")]
     if then == final:
@@ -266,7 +268,7 @@ def test_statuses_within_a_file_come_in_the_order_of_when_they_changed(take):
 
 @pytest.mark.parametrize("transfer_id", [*STATUS_ROWS, "UNDATED"])
 def test_a_file_with_changes_of_status_adds_nothing_the_second_time(take, transfer_id):
-    """CASES.md, F10 and R19."""
+    """docs/cases.md, F10 and R19."""
     statements = STATUS_ROWS.get(transfer_id, [("approved", ""), ("on_hold", ""), ("pending", "")])
     rows = [said(*statement, transfer_id=transfer_id) for statement in statements]
     take(*rows, quarantine=True)
@@ -277,7 +279,7 @@ def test_a_file_with_changes_of_status_adds_nothing_the_second_time(take, transf
 
 
 def test_what_a_first_row_dates_takes_effect_then(take, ledger_home):
-    """CASES.md, R25: at the later of occurrence, 10 March, and approval; the instant is kept."""
+    """docs/cases.md, R25: at the later of occurrence, 10 March, and approval; the instant is kept."""
     result = take(
         said("approved", "2026-04-05T00:00:00Z", "LATER"),
         said("approved", "2026-03-01T00:00:00Z", "BEFORE"),
@@ -300,7 +302,7 @@ def test_what_a_first_row_dates_takes_effect_then(take, ledger_home):
 
 
 def test_a_status_from_before_the_last_one_is_history(take, ledger_home):
-    """CASES.md, R25: kept as it was sent, once, and changing nothing; it never has to be mended."""
+    """docs/cases.md, R25: kept as it was sent, once, and changing nothing; it never has to be mended."""
     take(said("approved", "2026-04-05T00:00:00Z"), transfer("T-2"))
     rows = [said("on_hold", "2026-04-03T00:00:00Z"), said("cancelled", "2026-03-09T00:00:00Z", "T-2")]
     result = take(*rows, transfer("T-3"))
@@ -328,7 +330,8 @@ def test_a_status_from_before_the_last_one_is_history(take, ledger_home):
 
 
 def test_what_becomes_of_a_transfer_does_not_depend_on_the_order_of_files(take):
-    """CASES.md, R25: of each order of three files it is approved on 4 April, as if one file said it all."""
+    """docs/cases.md, R25: of each order of three files it is approved on 4 April, as if one file said it
+    all."""
     story = [*(("pending", 1), ("on_hold", 2), ("approved", 4))]
     orders = list(permutations(story))
     for files in zip(*orders, strict=True):
@@ -352,7 +355,7 @@ def test_a_batch_id_belongs_to_one_file(take):
 
 
 def test_what_was_given_by_hand_is_known_to_a_file(take, ledger_home):
-    """CASES.md, R2 and R3."""
+    """docs/cases.md, R2 and R3."""
     with appending(ledger_home.open()) as appender:
         appender.append(ledger_transfer("T-1", "100", reason="rule_credit"))
     assert take(transfer("T-1")).duplicates == 1
@@ -433,7 +436,7 @@ def start(home: LedgerHome, code: str, path: Path) -> subprocess.Popen:
 
 @postgresql_in_ci
 def test_an_import_that_is_killed_leaves_no_row_and_then_works_once(ledger_home, tmp_path):
-    """CASES.md, X1."""
+    """docs/cases.md, X1."""
     path = write_many(tmp_path / "many.csv", 0, MANY)
     ledger_home.open()
     connections.close_all()
@@ -498,7 +501,7 @@ def test_overlapping_files_imported_at_once_add_each_transfer_once(ledger_home, 
 
 @pytest.mark.slow
 def test_the_airline_programme_imported_twice_is_there_once(airline, ledger_home):
-    """CASES.md, F10, with real input: 288,336 transfers, 57 closures that give among them."""
+    """docs/cases.md, F10, with real input: 288,336 transfers, 57 closures that give among them."""
     ledger = ledger_home.open()
     first = import_file(ledger, airline / "transfers.csv.gz")
     assert (first.row_count, first.added, first.duplicates) == (288_336, 288_336, 0)

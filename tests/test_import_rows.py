@@ -106,8 +106,8 @@ def built(points, tmp_path_factory):
 
 
 def test_import_and_the_models_give_the_same_verdict_on_every_row(built, ledger_home, tmp_path):
-    """CASES.md, R1, R4 to R12, R24, R25, F7 and F11: code, column, value and what was expected; and what is
-    read of a good row is the same instant and the same points, with the same status and effect."""
+    """docs/cases.md, R1, R4 to R12, R24, R25, F7 and F11: code, column, value and what was expected; and what
+    is read of a good row is the same instant and the same points, with the same status and effect."""
     with duckdb.connect(str(built), read_only=True) as database:
         staged = database.execute(
             "select rejection_code, rejected_column, coalesce(rejected_value, ''), expected"
@@ -143,7 +143,7 @@ def test_import_and_the_models_give_the_same_verdict_on_every_row(built, ledger_
 
 @pytest.mark.parametrize("case", BAD_ROWS)
 def test_a_bad_row_has_its_code(corpus_refused, case):
-    """CASES.md, R1, R4, R6, R7, R8, R9 and F11."""
+    """docs/cases.md, R1, R4, R6, R7, R8, R9 and F11."""
     number = list(BAD_ROWS).index(case)
     values, code = BAD_ROWS[case]
     found = corpus_refused.bad_rows[number]
@@ -165,7 +165,7 @@ def corpus_refused(tmp_path_factory) -> ImportRefused:
 
 
 def test_every_bad_row_is_reported_and_nothing_added(ledger_home, tmp_path):
-    """CASES.md, R1: with its line, its column, its value and what was expected."""
+    """docs/cases.md, R1: with its line, its column, its value and what was expected."""
     rows = [transfer("T-1"), transfer("T-2", points="1e3"), transfer("T-3"), transfer("", style="take")]
     path = write_transfers(tmp_path / "a.csv", rows)
     with pytest.raises(ImportRefused) as refused:
@@ -182,7 +182,7 @@ def test_every_bad_row_is_reported_and_nothing_added(ledger_home, tmp_path):
 
 
 def test_values_are_kept_to_the_letter(ledger_home, tmp_path):
-    """CASES.md, R5, R7, R10, R11, R12 and R23."""
+    """docs/cases.md, R5, R7, R10, R11, R12 and R23."""
     path = write_transfers(tmp_path / "a.csv", GOOD_ROWS.values(), NEEDED + OPTIONAL)
     result = import_file(ledger_home.open(POINTS_TIME_ZONE="Europe/Berlin"), path)
     assert result.added == len(GOOD_ROWS)
@@ -204,7 +204,7 @@ def test_values_are_kept_to_the_letter(ledger_home, tmp_path):
 
 
 def test_sums_of_the_largest_points_stay_exact(ledger_home, tmp_path):
-    """CASES.md, R7."""
+    """docs/cases.md, R7."""
     rows = [transfer(f"T-{number}", points="99999999999999.9999") for number in range(1_000)]
     import_file(ledger_home.open(), write_transfers(tmp_path / "a.csv", rows))
     balance = balances_of(["C-1"], datetime(2026, 12, 1, tzinfo=UTC))[("C-1", "POINTS")]
@@ -212,7 +212,7 @@ def test_sums_of_the_largest_points_stay_exact(ledger_home, tmp_path):
 
 
 def test_a_file_may_report_what_a_command_may_not_do(ledger_home, tmp_path):
-    """CASES.md, R14 to R17: revocations before their original, of nothing, too large, of another's, in a
+    """docs/cases.md, R14 to R17: revocations before their original, of nothing, too large, of another's, in a
     circle; below zero; after a closure. They are taken as they are and show in the discrepancies."""
     give = {"reason": "revocation", "style": "give"}
     deduct = {"reason": "revocation", "style": "deduct"}
@@ -239,7 +239,7 @@ def test_a_file_may_report_what_a_command_may_not_do(ledger_home, tmp_path):
 
 @pytest.mark.slow
 def test_a_transfer_dated_centuries_away_is_taken_and_no_month_built_for_it(points, ledger_home, tmp_path):
-    """CASES.md, R22: the build names it, and what stays is what was there."""
+    """docs/cases.md, R22: the build names it, and what stays is what was there."""
     rows = [transfer("NEAR"), transfer("FAR", occurred_at="2190-01-01T00:00:00Z")]
     path = write_transfers(tmp_path / "a.csv", rows)
     assert import_file(ledger_home.open(), path).added == 2
@@ -251,7 +251,7 @@ def test_a_transfer_dated_centuries_away_is_taken_and_no_month_built_for_it(poin
 
 
 def test_an_imported_account_closure_closes_the_account_when_it_takes_effect(ledger_home, tmp_path):
-    """DESIGN.md, section 5: by occurrence, or by approval where that is later."""
+    """docs/design.md, section 5: by occurrence, or by approval where that is later."""
     closing = {"style": "deduct", "reason": "account_closure"}
     rows = [
         transfer("AT-ONCE", **closing, status="approved"),
@@ -320,7 +320,7 @@ def test_a_bad_row_is_kept_once_however_often_it_comes(ledger_home, tmp_path):
 
 
 def test_a_quarantined_row_that_is_later_sent_correctly_is_resolved(ledger_home, tmp_path):
-    """CASES.md, R21; so is a change of status that was refused."""
+    """docs/cases.md, R21; so is a change of status that was refused."""
     ledger = ledger_home.open()
     path = tmp_path / "a.csv"
     write_transfers(
@@ -360,7 +360,7 @@ def test_a_row_that_is_dismissed_is_open_no_more_and_says_why(ledger_home, tmp_p
 
 
 def test_the_command_lists_open_rows_and_dismisses_them(points, ledger_home, tmp_path):
-    """CASES.md, R23: what a spreadsheet would take for a formula is text in the CSV."""
+    """docs/cases.md, R23: what a spreadsheet would take for a formula is text in the CSV."""
     ledger = ledger_home.open()
     rows = [transfer("=1+1", points="1"), transfer("T-2", points="a\x1b[31m")]
     import_file(ledger, write_transfers(tmp_path / "a.csv", rows), quarantine=True)
@@ -382,7 +382,7 @@ def test_the_command_lists_open_rows_and_dismisses_them(points, ledger_home, tmp
 
 
 def test_a_quarantined_id_may_be_whatever_was_sent(ledger_home, tmp_path):
-    """CASES.md, R4: too long for an index, no text for a database, and still kept to the letter."""
+    """docs/cases.md, R4: too long for an index, no text for a database, and still kept to the letter."""
     sent = ["x" * 5_000, "a\x00b", "ａ"]
     rows = [transfer(transfer_id) for transfer_id in sent]
     ledger = ledger_home.open()
@@ -392,7 +392,7 @@ def test_a_quarantined_id_may_be_whatever_was_sent(ledger_home, tmp_path):
 
 
 def test_a_quarantined_row_is_resolved_by_a_row_that_says_what_is_known(ledger_home, tmp_path):
-    """CASES.md, R21: also where the ledger had the transfer before, or from the same file (F10)."""
+    """docs/cases.md, R21: also where the ledger had the transfer before, or from the same file (F10)."""
     ledger = ledger_home.open()
     good, bad = transfer("T-1"), transfer("T-1", points="x")
     import_file(ledger, write_transfers(tmp_path / "good.csv", [good]))

@@ -124,7 +124,7 @@ def test_a_file_that_is_still_being_written_is_left_until_it_has_settled(ledger_
     ],
 )
 def test_a_name_of_an_unfinished_file_is_left_alone(ledger_home, name):
-    """CASES.md, F19."""
+    """docs/cases.md, F19."""
     drop(ledger_home.home, name, "T1")
     assert look(ledger_home) == InboxTick()
     assert names(ledger_home.home / "inbox") == [name]
@@ -133,7 +133,7 @@ def test_a_name_of_an_unfinished_file_is_left_alone(ledger_home, name):
 def test_killed_between_the_import_and_the_move_the_next_look_adds_nothing_and_moves(
     ledger_home, monkeypatch
 ):
-    """CASES.md, X1 and F10, as far as the inbox goes."""
+    """docs/cases.md, X1 and F10, as far as the inbox goes."""
     path = drop(ledger_home.home, "a.csv", "T1", "T2")
 
     class Killed(BaseException):
@@ -155,7 +155,7 @@ def test_killed_between_the_import_and_the_move_the_next_look_adds_nothing_and_m
 
 
 def test_a_ledger_that_is_missing_leaves_every_file_where_it_is(ledger_home):
-    """CASES.md, X12."""
+    """docs/cases.md, X12."""
     published = ledger_home.home / "published" / "2026-03" / "r1"
     published.mkdir(parents=True)
     (published / "manifest.json").touch()
@@ -193,7 +193,7 @@ def test_the_sensor_imports_reports_and_remembers_what_waits(tmp_path):
 
 
 def test_the_sensor_says_of_what_was_left_that_it_is_still_there(tmp_path):
-    """CASES.md, S1."""
+    """docs/cases.md, S1."""
     home = LedgerHome(tmp_path / "home")
     path = drop(home.home, "a.csv", "T1", changed_at=LONG_AGO - 10**9).with_name("b.csv")
     path.symlink_to("a.csv")
@@ -289,7 +289,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("put", STRANGE)
 def test_what_is_no_file_of_its_own_is_refused_by_name_and_not_looked_into(ledger_home, private, put):
-    """CASES.md, S1 and F13. It stops no other file."""
+    """docs/cases.md, S1 and F13. It stops no other file."""
     path = drop(ledger_home.home, "b.csv", "T1").with_name("a.csv")
     put(path, private)
     for added in (1, None):  # and again at the next look
@@ -305,7 +305,7 @@ def test_what_is_no_file_of_its_own_is_refused_by_name_and_not_looked_into(ledge
 
 
 def test_what_stands_in_the_inbox_under_our_names_changes_nothing(ledger_home, tmp_path):
-    """CASES.md, S2 and S4."""
+    """docs/cases.md, S2 and S4."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     ledger_home.open()
@@ -323,7 +323,7 @@ def test_what_stands_in_the_inbox_under_our_names_changes_nothing(ledger_home, t
 
 
 def test_what_came_through_the_inbox_is_nobody_elses_to_read(ledger_home):
-    """CASES.md, S4."""
+    """docs/cases.md, S4."""
     drop(ledger_home.home, "a.csv", "T1").chmod(0o666)
     (file,) = look(ledger_home).files
     assert received(ledger_home).stat().st_mode & 0o777 == 0o700
@@ -343,7 +343,7 @@ def write_on(path: Path, private: Path) -> None:
 def test_what_was_taken_is_what_is_read_whatever_happens_in_the_inbox(
     ledger_home, private, monkeypatch, disturb
 ):
-    """CASES.md, S3. What came meanwhile stays for the next look."""
+    """docs/cases.md, S3. What came meanwhile stays for the next look."""
     path = drop(ledger_home.home, "a.csv", "T1")
     check_file = file_rows.check_file
 
@@ -363,7 +363,7 @@ def test_what_was_taken_is_what_is_read_whatever_happens_in_the_inbox(
 
 @pytest.mark.parametrize("disturb", [swap_for_link, write_on])
 def test_a_file_that_changes_while_it_is_taken_is_left(ledger_home, private, monkeypatch, disturb):
-    """CASES.md, S3 and F19."""
+    """docs/cases.md, S3 and F19."""
     path = drop(ledger_home.home, "a.csv", "T1")
     read = os.read
 
@@ -381,7 +381,7 @@ def test_a_file_that_changes_while_it_is_taken_is_left(ledger_home, private, mon
 
 
 def test_a_file_that_cannot_be_removed_is_not_imported_time_and_again(ledger_home, monkeypatch):
-    """CASES.md, S1: as in a folder where nobody may remove what is another's."""
+    """docs/cases.md, S1: as in a folder where nobody may remove what is another's."""
     path = drop(ledger_home.home, "a.csv", "T1")
     unlink = Path.unlink
 
@@ -410,7 +410,7 @@ def make_it_larger(path: Path) -> None:
     ("change", "finding"), [(name_it_longer, "too long a name"), (make_it_larger, "are free on the disk")]
 )
 def test_what_has_no_room_stops_no_other_file(ledger_home, monkeypatch, change, finding):
-    """CASES.md, S1."""
+    """docs/cases.md, S1."""
     drop(ledger_home.home, "z.csv", "T1")
     change(drop(ledger_home.home, "a.csv", "T2"))
     for path in (ledger_home.home / "inbox").iterdir():
@@ -423,7 +423,7 @@ def test_what_has_no_room_stops_no_other_file(ledger_home, monkeypatch, change, 
 
 
 def test_the_doctor_names_what_nobody_takes_after_a_day(tmp_path, monkeypatch):
-    """CASES.md, F19 and S1."""
+    """docs/cases.md, F19 and S1."""
     inbox_folder = tmp_path / "inbox"
     (inbox_folder / "imported").mkdir(parents=True)
     (inbox_folder / ".ssh").mkdir()

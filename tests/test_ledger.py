@@ -173,7 +173,7 @@ def test_digests_in_duckdb_are_those_of_python(ledger_home):
 
 
 def test_a_ledger_that_was_lost_before_anything_was_built_is_missed(ledger_home):
-    """CASES.md, X12: never silently begun anew."""
+    """docs/cases.md, X12: never silently begun anew."""
     ledger = ledger_home.open()
     if connection.vendor != "sqlite":
         pytest.skip("The database of a team is not in the home.")

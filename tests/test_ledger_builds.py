@@ -111,7 +111,7 @@ def without_ledger(request) -> Callable[[LedgerHome], LedgerHome]:
 
 @pytest.mark.slow
 def test_a_build_is_of_the_ledger_as_it_was_frozen_and_anew_of_all_that_came(ledger_home):
-    """CASES.md, X7 and X9, as far as a build goes."""
+    """docs/cases.md, X7 and X9, as far as a build goes."""
     ledger = ledger_home.open(clock=lambda: at(4, 2))
     record(
         ledger,
@@ -144,7 +144,7 @@ def test_a_build_is_of_the_ledger_as_it_was_frozen_and_anew_of_all_that_came(led
 
 @postgresql_in_ci
 def test_what_is_late_for_a_closed_month_posts_to_the_first_open_one(ledger_home):
-    """CASES.md, R13: the closes in force are read from the cut like everything else."""
+    """docs/cases.md, R13: the closes in force are read from the cut like everything else."""
     ledger = ledger_home.open(clock=lambda: at(4, 2))
     record(
         ledger,
@@ -168,7 +168,7 @@ def test_what_is_late_for_a_closed_month_posts_to_the_first_open_one(ledger_home
 def test_a_ledger_that_is_gone_or_an_older_copy_is_refused_behind_what_was_built(
     ledger_home, keep_copy, without_ledger, points
 ):
-    """CASES.md, X12."""
+    """docs/cases.md, X12."""
     record(ledger_home.open(), ledger_transfer("T1"))
     put_back = keep_copy(ledger_home)
     record(ledger_home.open(), ledger_transfer("T2"))
@@ -198,7 +198,7 @@ def test_a_ledger_that_is_gone_or_an_older_copy_is_refused_behind_what_was_built
 
 
 def test_a_ledger_with_other_entries_than_the_cut_is_refused(ledger_home, keep_copy):
-    """CASES.md, X12: an older copy that went on by itself."""
+    """docs/cases.md, X12: an older copy that went on by itself."""
     record(ledger_home.open(), ledger_transfer("T1"))
     put_back = keep_copy(ledger_home)
     record(ledger_home.open(), ledger_transfer("T2"))

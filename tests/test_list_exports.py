@@ -93,7 +93,7 @@ def test_csv_is_what_rfc_4180_says_with_points_as_people_write_them(ledger_home)
 
 
 def test_free_text_in_csv_is_never_a_formula(ledger_home):
-    """CASES.md, R23."""
+    """docs/cases.md, R23."""
     ledger = hostile_ledger(ledger_home)
     written = exported(write_csv, every_listed_transfer(ledger, {}, "entry_id"), TRANSFER_COLUMNS)
     rows = list(csv.DictReader(io.StringIO(written.decode("utf-8"), newline="")))
@@ -107,7 +107,7 @@ def test_free_text_in_csv_is_never_a_formula(ledger_home):
 
 
 def test_whoever_records_or_names_a_batch_writes_no_formula_either(ledger_home):
-    """CASES.md, R23."""
+    """docs/cases.md, R23."""
     ledger = ledger_home.open(user="=1+1", clock=lambda: NOON)
     with appending(ledger) as appender:
         appender.append(a_transfer("T1", batch_id="@B"))
@@ -118,7 +118,7 @@ def test_whoever_records_or_names_a_batch_writes_no_formula_either(ledger_home):
 
 
 def test_xml_holds_the_same_text_and_no_character_that_xml_forbids(ledger_home):
-    """CASES.md, R23."""
+    """docs/cases.md, R23."""
     ledger = hostile_ledger(ledger_home)
     written = exported(write_xml, every_listed_transfer(ledger, {}, "entry_id"), TRANSFER_COLUMNS, "transfer")
     root = ElementTree.fromstring(written)

@@ -1,4 +1,4 @@
-"""Lock files are opened without following a link and without shortening a file (CASES.md, S2)."""
+"""Lock files are opened without following a link and without shortening a file (docs/cases.md, S2)."""
 
 import ast
 import fcntl
@@ -34,7 +34,7 @@ def put_other_name(lock: Path, victim: Path) -> None:
 @pytest.mark.parametrize("put", [put_link, put_other_name])
 @pytest.mark.parametrize(("name", "command"), LOCKS, ids=[name for name, _ in LOCKS])
 def test_a_file_under_a_locks_name_is_named_and_keeps_every_byte(tmp_path, name, command, put):
-    """CASES.md, S2."""
+    """docs/cases.md, S2."""
     home = Home(tmp_path / "home")
     write_transfers(tmp_path / "a.csv", [transfer("T-1")])
     if command == ("cut",):
@@ -53,14 +53,14 @@ def test_a_file_under_a_locks_name_is_named_and_keeps_every_byte(tmp_path, name,
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["a pipe", "a folder"])
 def test_what_is_no_file_is_no_lock(tmp_path, make):
-    """CASES.md, S2 and F13."""
+    """docs/cases.md, S2 and F13."""
     make(tmp_path / "run.lock")
     with pytest.raises(LockNotOurs, match="no ordinary file"), run_lock(tmp_path, "the test"):
         pass
 
 
 def test_a_link_to_nothing_makes_no_file_there(tmp_path):
-    """CASES.md, S2."""
+    """docs/cases.md, S2."""
     (tmp_path / "run.lock").symlink_to(tmp_path / "new")
     with pytest.raises(LockNotOurs, match="is a link"), run_lock(tmp_path, "the test"):
         pass
@@ -68,7 +68,7 @@ def test_a_link_to_nothing_makes_no_file_there(tmp_path):
 
 
 def test_the_doctor_names_what_is_no_lock(tmp_path):
-    """CASES.md, S2."""
+    """docs/cases.md, S2."""
     (tmp_path / "run.lock").symlink_to("elsewhere")
     (lock,) = [
         found for found in examine({"POINTS_HOME": str(tmp_path)}, {}, "").findings if found.subject == "lock"
@@ -96,7 +96,8 @@ def test_a_lock_that_others_may_read_alone_is_looked_at(tmp_path):
 
 
 def test_every_lock_is_opened_by_the_one_place_that_follows_nothing():
-    """CASES.md, S2. A folder that is its own lock cannot be shortened, nor be another if not followed."""
+    """docs/cases.md, S2. A folder that is its own lock cannot be shortened, nor be another if not
+    followed."""
     rooms = ("ledger", "orchestration", "console")
     files = [file for room in rooms for file in (PROJECT_ROOT / room).rglob("*.py")]
     locking = {file: ast.parse(file.read_text(encoding="utf-8")) for file in files}

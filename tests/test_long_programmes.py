@@ -1,4 +1,4 @@
-"""More months than one build may make: they are computed again in stretches (CASES.md, X29)."""
+"""More months than one build may make: they are computed again in stretches (docs/cases.md, X29)."""
 
 import shutil
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ def test_what_one_build_may_make_is_computed_from_the_first_entry():
 
 
 def test_longer_spans_go_on_from_the_last_close_of_a_run():
-    """CASES.md, X29."""
+    """docs/cases.md, X29."""
     assert stretches(("close", 0, 99), ("close", 100, 239), ("close", 240, 240), ("close", 241, 480)) == [
         (None, "2000-01/r1", "2019-12/r1"),
         ("2019-12/r1", "2020-01/r1", "2020-01/r1"),
@@ -71,7 +71,7 @@ def test_longer_spans_go_on_from_the_last_close_of_a_run():
 
 @pytest.mark.slow
 def test_a_stretch_comes_out_as_it_was_published(made_once, programme, tmp_path, monkeypatch):
-    """CASES.md, X29: with late transfers, and revocations of what a month before it posted."""
+    """docs/cases.md, X29: with late transfers, and revocations of what a month before it posted."""
     made = made_once("undisturbed", lambda folder: close_next(programme.copy(folder / "home")))
     home = Home(made / "home").working_copy(tmp_path / "home")
     monkeypatch.setattr("orchestration.close.openings.longest_span_in_months", lambda: 2)
@@ -83,7 +83,7 @@ def test_a_stretch_comes_out_as_it_was_published(made_once, programme, tmp_path,
 
 @pytest.mark.slow
 def test_more_than_240_closed_months_are_verified_and_built(tmp_path):
-    """CASES.md, X29."""
+    """docs/cases.md, X29."""
     home = Home(tmp_path / "home", {})
     rows = [
         transfer("T1", occurred_at="2000-01-10T00:00:00Z"),

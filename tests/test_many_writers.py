@@ -1,4 +1,4 @@
-"""Thirty-two real processes at once on one ledger: nothing lost, nothing doubled (CASES.md, C8)."""
+"""Thirty-two real processes at once on one ledger: nothing lost, nothing doubled (docs/cases.md, C8)."""
 
 import fcntl
 import multiprocessing
@@ -111,7 +111,7 @@ def test_of_many_writers_at_once_each_is_answered_rightly(ledger_home):
 
 
 def test_who_waits_too_long_is_told_so_and_nothing_is_recorded(tmp_path, monkeypatch):
-    """CASES.md, C8: where SQLite's only writer does not end."""
+    """docs/cases.md, C8: where SQLite's only writer does not end."""
     ledger = open_ledger(Settings.from_environment({"POINTS_HOME": str(tmp_path)}), create=True)
     monkeypatch.setattr(writers_queue, "_WAIT_SECONDS", 0)
     with open(tmp_path / ".ledger.queue", "ab") as place:

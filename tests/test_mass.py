@@ -1,4 +1,4 @@
-"""Many transfers in one request, all or nothing (DESIGN.md, section 10; CASES.md, C7)."""
+"""Many transfers in one request, all or nothing (docs/design.md, section 10; docs/cases.md, C7)."""
 
 import json
 from datetime import UTC, datetime
@@ -61,7 +61,7 @@ def test_many_customers_get_the_same(ledger):
 
 
 def test_a_mass_is_repeatable_as_a_whole(ledger):
-    """CASES.md, C8, R2 and R3."""
+    """docs/cases.md, C8, R2 and R3."""
     request = TransferRequest("", "give", "50")
     record_mass(ledger, mass_rows(request, ["C-1", "C-2"]), mass_id="M-1", new=True)
     again = record_mass(ledger, mass_rows(request, ["C-1", "C-2"]), mass_id="M-1")
@@ -77,7 +77,7 @@ def test_a_mass_is_repeatable_as_a_whole(ledger):
 
 
 def test_one_bad_row_refuses_all_and_every_bad_row_is_reported(ledger, tmp_path):
-    """CASES.md, C7, F7, F11, R1, R6, R8, R15 to R17."""
+    """docs/cases.md, C7, F7, F11, R1, R6, R8, R15 to R17."""
     give(ledger, "C-1", "100", new=True, transfer_id="T-1")
     path = written(
         tmp_path,
@@ -131,7 +131,7 @@ def test_a_file_says_what_it_says_and_the_rest_is_as_said_beside_it(ledger, tmp_
 
 
 def test_the_same_file_again_adds_nothing(ledger, tmp_path):
-    """CASES.md, F10 and R2."""
+    """docs/cases.md, F10 and R2."""
     path = written(
         tmp_path,
         "transfer_id,relation_reference,style,points\nT-1,C-1,give,5\nT-2,C-1,give,6\nT-1,C-1,give,5.0\n",
@@ -159,14 +159,15 @@ def test_the_same_file_again_adds_nothing(ledger, tmp_path):
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path, code, content):
-    """CASES.md, F1, F3, F5, F6, F8 and F12; `style` may be said beside the file, `status` may not be said."""
+    """docs/cases.md, F1, F3, F5, F6, F8 and F12; `style` may be said beside the file, `status` may not be
+    said."""
     with pytest.raises(TransfersFileRefused) as refused:
         read_mass_file(written(tmp_path, content), ANY)
     assert refused.value.code == code
 
 
 def test_a_file_without_rows_is_nothing_to_do(ledger, tmp_path):
-    """CASES.md, F2."""
+    """docs/cases.md, F2."""
     outcome = record_file(ledger, written(tmp_path, "relation_reference,style,points\n"))
     assert (outcome.transfers, outcome.batch_id) == ((), "")
     assert ledger_head().entry_id == 0
@@ -182,7 +183,7 @@ def test_a_parquet_file_will_do_too(ledger, tmp_path):
 
 
 def test_the_deducts_of_a_mass_count_together(ledger):
-    """CASES.md, R16."""
+    """docs/cases.md, R16."""
     give(ledger, "C-1", "100", new=True)
     rows = mass_rows(TransferRequest("", "deduct", "60"), ["C-1", "C-1"])
     with pytest.raises(SeveralRefused) as refused:

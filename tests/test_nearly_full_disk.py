@@ -1,4 +1,4 @@
-"""What readers get when a disk has little room left, at any size (CASES.md, X25)."""
+"""What readers get when a disk has little room left, at any size (docs/cases.md, X25)."""
 
 import os
 import shutil

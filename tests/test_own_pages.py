@@ -1,4 +1,5 @@
-"""Dagster's page takes orders from its own pages, from people and from programs (CASES.md, S29 and S30)."""
+"""Dagster's page takes orders from its own pages, from people and from programs (docs/cases.md, S29
+and S30)."""
 
 import asyncio
 import os
@@ -103,14 +104,14 @@ def test_what_the_page_a_person_and_a_program_ask_is_handed_on(method, path, hea
     ],
 )
 def test_what_another_website_sends_is_refused(method, path, headers, reason):
-    """CASES.md, S29; with a name that it has made to lead here, S30."""
+    """docs/cases.md, S29; with a name that it has made to lead here, S30."""
     start, body = asked("http", method, path, headers)
     assert start["status"] == 403
     assert reason in body["body"].decode()
 
 
 def test_what_goes_on_is_shown_to_no_other_website():
-    """CASES.md, S29 and S30: a websocket is answered to whoever opens it, unless it is refused."""
+    """docs/cases.md, S29 and S30: a websocket is answered to whoever opens it, unless it is refused."""
     assert asked("websocket", "", "/graphql", OWN)[-1] == "handed on"
     assert asked("websocket", "", "/graphql", HOST)[-1] == "handed on"
     for headers in (FOREIGN, {**OWN, "host": "evil.example:3000"}):
@@ -119,7 +120,7 @@ def test_what_goes_on_is_shown_to_no_other_website():
 
 
 def test_make_starts_the_page_behind_its_check_and_no_other():
-    """CASES.md, S29; what `make dev` starts makes private files (S27)."""
+    """docs/cases.md, S29; what `make dev` starts makes private files (S27)."""
     said = subprocess.run(["make", "-n", "dev"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
     assert "python -m orchestration.dagster_page" in said.stdout
     assert not re.search(r"dagster dev|dagster-webserver", said.stdout)
@@ -164,7 +165,7 @@ def runs(address: str) -> int:
 
 @pytest.mark.slow
 def test_no_other_website_starts_a_close_and_the_page_does(tmp_path):
-    """CASES.md, S29 and S30; and what the page makes is private (S27)."""
+    """docs/cases.md, S29 and S30; and what the page makes is private (S27)."""
     with page(tmp_path) as address:
         asks = f"{address}/graphql"
         for refused in (

@@ -1,4 +1,5 @@
-"""Content comes from content: what stands in the name of a folder or file changes nothing (CASES.md, F18)."""
+"""Content comes from content: what stands in the name of a folder or file changes nothing
+(docs/cases.md, F18)."""
 
 import ast
 import gzip
@@ -96,7 +97,7 @@ def assert_reports_70_points(home: Home) -> None:
 
 
 def test_a_home_reports_what_was_imported_and_not_what_its_path_says(closed):
-    """CASES.md, F18, X17."""
+    """docs/cases.md, F18, X17."""
     open_ledger(closed.settings())
     imported = Transfer.objects.order_by("entry_id").values_list("currency", "style", "occurred_at")
     assert list(imported) == [
@@ -107,14 +108,14 @@ def test_a_home_reports_what_was_imported_and_not_what_its_path_says(closed):
 
 
 def test_a_closed_home_that_is_moved_reports_the_same(closed, tmp_path):
-    """CASES.md, F18, X20."""
+    """docs/cases.md, F18, X20."""
     moved = tmp_path / "currency=GOLD" / "posting_month=1999-01-01" / "home"
     moved.parent.mkdir(parents=True)
     assert_reports_70_points(closed.copy(moved))
 
 
 def test_a_backup_below_such_folders_restores_the_same_ledger(closed, tmp_path):
-    """CASES.md, F18."""
+    """docs/cases.md, F18."""
     backup = tmp_path / LYING / "status=cancelled.sqlite3"
     backup.parent.mkdir(parents=True)
     head = back_up(open_ledger(closed.settings()), backup).head
@@ -126,7 +127,8 @@ def test_a_backup_below_such_folders_restores_the_same_ledger(closed, tmp_path):
 
 @pytest.mark.slow
 def test_a_build_reads_a_tree_of_files_by_what_is_in_them(points, tmp_path):
-    """CASES.md, F18. What was listed and checked is what is read: `a[1].csv` is no pattern for `a1.csv`."""
+    """docs/cases.md, F18. What was listed and checked is what is read: `a[1].csv` is no pattern for
+    `a1.csv`."""
     lake = tmp_path / "env=prod" / "year=2026" / "month=08"
     (lake / "style=give").mkdir(parents=True)
     write_transfers(lake / "style=give" / "a1.csv", [transfer("ONE", points="7")])
@@ -161,7 +163,7 @@ def test_a_build_reads_a_tree_of_files_by_what_is_in_them(points, tmp_path):
     "name", ["currency=MILES/a.csv", "currency=MILES.csv", " Currency =MILES/env=prod/a.csv.gz"]
 )
 def test_a_file_whose_path_says_a_column_that_it_lacks_is_refused_by_name(ledger_home, tmp_path, name):
-    """CASES.md, F18."""
+    """docs/cases.md, F18."""
     path = tmp_path / "lake" / name
     path.parent.mkdir(parents=True)
     written = write_transfers(tmp_path / "sent.csv", [transfer("T")]).read_bytes()
@@ -176,7 +178,7 @@ def test_a_file_whose_path_says_a_column_that_it_lacks_is_refused_by_name(ledger
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_an_imported_file_says_itself_what_its_transfers_are(tmp_path, ending):
-    """CASES.md, F18: folders of other names change nothing, nor does one whose column the file has."""
+    """docs/cases.md, F18: folders of other names change nothing, nor does one whose column the file has."""
     path = (
         tmp_path / "year=2026" / "month=08" / "style=give" / "status=cancelled" / "env=prod" / f"a.{ending}"
     )
@@ -197,7 +199,7 @@ def test_an_imported_file_says_itself_what_its_transfers_are(tmp_path, ending):
 
 
 def test_a_mass_below_a_folder_that_says_its_style_is_refused_by_name(tmp_path):
-    """CASES.md, F18."""
+    """docs/cases.md, F18."""
     path = tmp_path / "style=deduct" / "mass.csv"
     path.parent.mkdir()
     path.write_text("relation_reference,points\nC-1,5\n", encoding="utf-8")
@@ -208,7 +210,7 @@ def test_a_mass_below_a_folder_that_says_its_style_is_refused_by_name(tmp_path):
 
 
 def test_a_column_that_is_renamed_or_left_out_is_in_the_file_all_the_same(tmp_path):
-    """CASES.md, F18."""
+    """docs/cases.md, F18."""
     path = tmp_path / "currency=MILES" / "a.csv"
     path.parent.mkdir()
     write_transfers(path, [transfer("T", currency="MILES")])
@@ -232,7 +234,7 @@ def test_a_name_that_is_a_pattern_names_its_file_alone(tmp_path, name):
 
 
 def test_an_instant_is_read_by_the_same_calendar_and_zone_everywhere():
-    """CASES.md, X17. DuckDB asks for the locale once a process."""
+    """docs/cases.md, X17. DuckDB asks for the locale once a process."""
     program = """
 from ledger.data_files import connect
 with connect() as database:

@@ -1,4 +1,4 @@
-"""The manners of the command (DESIGN.md, section 10)."""
+"""The manners of the command (docs/design.md, section 10)."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def test_nothing_built_yet_is_nothing_to_show_and_no_failure(points, tmp_path):
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(points, tmp_path, name, value):
-    """CASES.md, S7, of homes."""
+    """docs/cases.md, S7, of homes."""
     with pytest.raises(SettingInvalid, match=name):
         Settings.from_environment({name: value})
     result = points("months", home=tmp_path / "home", **{name: value})
@@ -114,7 +114,7 @@ def test_the_demo_never_goes_where_other_things_are(points, tmp_path, name):
 
 
 def test_a_second_run_in_a_home_says_who_holds_it(points, tmp_path):
-    """CASES.md, X6, as far as a build goes."""
+    """docs/cases.md, X6, as far as a build goes."""
     transfers = write_transfers(tmp_path / "transfers.csv", [transfer("T-1")])
     home = tmp_path / "home"
     with run_lock(home, "the test"):
@@ -127,7 +127,7 @@ def test_a_second_run_in_a_home_says_who_holds_it(points, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_build_takes_its_dbt_with_it_and_the_next_one_works(points, tmp_path):
-    """CASES.md, X2 and X3, as far as a build goes."""
+    """docs/cases.md, X2 and X3, as far as a build goes."""
     transfers = write_transfers(tmp_path / "transfers.csv", [transfer("T-1")])
     home = tmp_path / "home"
     process = subprocess.Popen(
@@ -175,7 +175,7 @@ def test_an_id_that_is_no_text_is_unknown_and_no_traceback(points, tmp_path, com
 
 
 def test_an_answer_is_told_whatever_the_locale_writes(points, tmp_path):
-    """CASES.md, X17."""
+    """docs/cases.md, X17."""
     told = points(
         "give",
         "C-1",
@@ -192,6 +192,6 @@ def test_an_answer_is_told_whatever_the_locale_writes(points, tmp_path):
 
 
 def test_csv_of_an_act_carries_no_formula(points, tmp_path):
-    """CASES.md, R23."""
+    """docs/cases.md, R23."""
     told = points("give", "C-1", "1", "--new", "--comment", "=1+1", "--csv", home=tmp_path / "home")
     assert "'=1+1" in told.stdout

@@ -150,7 +150,7 @@ ATTACKS = [
 
 
 def test_what_is_not_chained_to_the_head_is_refused_at_commit(ledger):
-    """CASES.md, S16."""
+    """docs/cases.md, S16."""
     for attack in ATTACKS:
         with pytest.raises(IntegrityError, match="Nothing was recorded: "), transaction.atomic():
             attack()
@@ -166,7 +166,7 @@ def test_what_is_not_chained_to_the_head_is_refused_at_commit(ledger):
 
 
 def test_of_two_who_go_around_the_queue_none_leaves_an_entry_without_its_link(ledger, ledger_home):
-    """CASES.md, S16: each sees the ledger as of before the other."""
+    """docs/cases.md, S16: each sees the ledger as of before the other."""
     with psycopg.connect(ledger_home.environment["POINTS_DATABASE_URL"]) as other:
         other.execute(
             "insert into comments (entry_id, recorded_at, recorded_by, digest, transfer_id, text)"
@@ -189,7 +189,7 @@ def test_a_transaction_that_was_undone_in_part_is_looked_at_as_it_ends(ledger):
 
 
 def test_what_looks_at_commit_is_among_the_guards(ledger, by_owner):
-    """CASES.md, S9."""
+    """docs/cases.md, S9."""
     by_owner("alter table transfers disable trigger transfers_noted")
     by_owner("drop trigger chain_links_checked on unchecked_appends")
     by_owner("alter function note_last_entry_id() security invoker")
@@ -240,7 +240,7 @@ EXCESSES = {
 
 
 def test_whatever_else_the_role_may_is_told_with_what_takes_it_away(ledger, by_owner, group):
-    """CASES.md, S17."""
+    """docs/cases.md, S17."""
     for statement, told in EXCESSES.items():
         by_owner(statement.format(role=ROLE))
         found = find_excessive_privileges()
@@ -254,7 +254,7 @@ def test_whatever_else_the_role_may_is_told_with_what_takes_it_away(ledger, by_o
 
 
 def test_a_member_of_the_tables_owner_is_told(ledger, by_owner, group):
-    """CASES.md, S17."""
+    """docs/cases.md, S17."""
     by_owner("grant points_group to points_application")
     by_owner("alter table transfers owner to points_group")
     try:
@@ -265,7 +265,7 @@ def test_a_member_of_the_tables_owner_is_told(ledger, by_owner, group):
 
 
 def test_a_role_whose_connections_fire_no_trigger_appends_nothing(ledger, ledger_home, by_owner):
-    """CASES.md, S17."""
+    """docs/cases.md, S17."""
     by_owner(f"alter role {ROLE} set session_replication_role = replica")
     try:
         with pytest.raises(LedgerUnguarded, match="switched off"), appending(ledger_home.open()):

@@ -1,6 +1,6 @@
 """Published files altered, lost or moved, and ledgers and settings that are not theirs.
 
-CASES.md, X9, X10, X12, X18 and X20.
+docs/cases.md, X9, X10, X12, X18 and X20.
 """
 
 import json
@@ -115,14 +115,14 @@ def test_every_file_of_a_month_is_tried(programme):
 def test_a_published_file_that_is_not_as_it_was_is_named_and_not_built_on(
     copied, name: str, harm: Callable[[Path], None]
 ):
-    """CASES.md, X10."""
+    """docs/cases.md, X10."""
     path = published_folder(copied.path) / CLOSED[1] / "r1" / name
     harm(path)
     assert_named_and_refused(copied, path)
 
 
 def test_damage_in_an_earlier_month_is_named_too(copied):
-    """CASES.md, X10: what the next close reads is the newest month alone."""
+    """docs/cases.md, X10: what the next close reads is the newest month alone."""
     path = published_folder(copied.path) / CLOSED[0] / "r1" / "outstanding_points.csv"
     flip_a_byte(path)
     assert_named_and_refused(copied, path)
@@ -130,7 +130,7 @@ def test_damage_in_an_earlier_month_is_named_too(copied):
 
 @pytest.mark.parametrize("name", [f"{CLOSED[0]}/r1/notes.txt", f"{CLOSED[0]}/r2", "2024-12/r1"])
 def test_what_was_never_published_is_named(copied, name):
-    """CASES.md, X10."""
+    """docs/cases.md, X10."""
     path = published_folder(copied.path) / name
     path.parent.mkdir(exist_ok=True)
     path.mkdir() if path.name.startswith("r") else path.write_text("checked by nobody")
@@ -139,7 +139,7 @@ def test_what_was_never_published_is_named(copied, name):
 
 @pytest.mark.parametrize("name", ["", "/manifest.json", "/outstanding_points.csv"])
 def test_a_revision_and_its_files_are_no_links(copied, tmp_path, name):
-    """CASES.md, S6: to the byte what it was, but where others may write."""
+    """docs/cases.md, S6: to the byte what it was, but where others may write."""
     path = published_folder(copied.path) / f"{CLOSED[1]}/r1{name}"
     path.symlink_to(path.rename(tmp_path / "away"))
     with pytest.raises(PublishedUnsound) as unsound:
@@ -151,7 +151,7 @@ def test_a_revision_and_its_files_are_no_links(copied, tmp_path, name):
 
 
 def test_a_link_to_nothing_is_no_month_to_be_made_again(copied):
-    """CASES.md, S6."""
+    """docs/cases.md, S6."""
     path = published_folder(copied.path) / CLOSED[1] / "r1"
     shutil.rmtree(path)
     path.symlink_to("nothing")
@@ -176,7 +176,7 @@ def put_file(path: Path) -> None:
     ],
 )
 def test_strays_beside_revisions_are_named_and_stop_no_close(copied, name, put):
-    """CASES.md, S6."""
+    """docs/cases.md, S6."""
     path = published_folder(copied.path) / name
     put(path)
     with pytest.raises(PublishedUnsound) as unsound:
@@ -187,7 +187,7 @@ def test_strays_beside_revisions_are_named_and_stop_no_close(copied, name, put):
 
 
 def test_a_month_and_a_database_behind_links_are_named(copied, tmp_path):
-    """CASES.md, S6."""
+    """docs/cases.md, S6."""
     database = database_file(copied.path).resolve()
     month = published_folder(copied.path) / CLOSED[0]
     for path in (month, database):
@@ -205,7 +205,7 @@ def put_folder(path: Path) -> None:
 @pytest.mark.parametrize("put", [put_file, put_folder])
 @pytest.mark.parametrize("name", [f"published/{CLOSED[1]}/current", "published/outstanding_points.duckdb"])
 def test_what_stands_where_a_link_belongs_is_named_and_kept(copied, name, put):
-    """CASES.md, S8."""
+    """docs/cases.md, S8."""
     link = copied.path / name
     databases = published_folder(copied.path) / ".databases"
     made = sorted(databases.iterdir())
@@ -232,7 +232,7 @@ def test_what_stands_where_a_link_belongs_is_named_and_kept(copied, name, put):
 
 @pytest.mark.parametrize("put", [put_file, put_folder])
 def test_what_stands_where_provisional_belongs_is_named_and_kept(tmp_path, put):
-    """CASES.md, S8: before a build begins, too."""
+    """docs/cases.md, S8: before a build begins, too."""
     put(tmp_path / "provisional")
     transfers = write_transfers(tmp_path.parent / f"{tmp_path.name}.csv", [transfer("T-1")])
     build = partial(build_months, Home(tmp_path).settings(POINTS_TRANSFERS=str(transfers)))
@@ -247,7 +247,7 @@ def test_what_stands_where_provisional_belongs_is_named_and_kept(tmp_path, put):
     "command", [["verify"], ["close", NEXT], ["reopen", CLOSED[0], "--reason", "Sent anew"]]
 )
 def test_what_no_close_knows_is_said_once(copied, command):
-    """CASES.md, X12: where something is to be published, too."""
+    """docs/cases.md, X12: where something is to be published, too."""
     stranger = published_folder(copied.path) / NEXT / "r1"
     stranger.mkdir(parents=True)
     told = refusal(copied.points(*command))
@@ -256,7 +256,7 @@ def test_what_no_close_knows_is_said_once(copied, command):
 
 
 def test_the_command_says_which_file_it_was(copied):
-    """CASES.md, X10, as people and programs see it."""
+    """docs/cases.md, X10, as people and programs see it."""
     path = published_folder(copied.path) / CLOSED[1] / "r1" / "outstanding_points.csv"
     flip_a_byte(path)
     told = refusal(copied.points("verify"))
@@ -271,7 +271,7 @@ def test_the_command_says_which_file_it_was(copied):
 
 
 def test_a_damaged_database_is_named_and_made_again_once_it_is_deleted(copied):
-    """CASES.md, X10: nothing is built on it, so it stands in no close's way."""
+    """docs/cases.md, X10: nothing is built on it, so it stands in no close's way."""
     file = database_file(copied.path).resolve()
     flip_a_byte(file)
     told = refusal(copied.points("verify"))
@@ -284,7 +284,7 @@ def test_a_damaged_database_is_named_and_made_again_once_it_is_deleted(copied):
 
 
 def test_every_command_says_that_the_database_is_not_what_was_published(copied):
-    """CASES.md, X25: it does its own work, and hides nothing from who is to find out."""
+    """docs/cases.md, X25: it does its own work, and hides nothing from who is to find out."""
     file = database_file(copied.path).resolve()
     flip_a_byte(file)
     damaged = file.read_bytes()
@@ -299,7 +299,7 @@ def test_every_command_says_that_the_database_is_not_what_was_published(copied):
 
 
 def test_a_log_beside_the_database_is_named_and_not_played_back_into_the_next_one(copied):
-    """CASES.md, X25: whoever opens a database sees what stands in a log beside it."""
+    """docs/cases.md, X25: whoever opens a database sees what stands in a log beside it."""
     file = database_file(copied.path).resolve()
     log = file.with_name(f"{file.name}.wal")
     log.write_bytes(b"")
@@ -330,7 +330,7 @@ def vouch_for(home: Home, database: Path, digits: int = 32) -> None:
 
 
 def test_a_database_that_nobody_read_back_is_made_again_by_any_command(copied, programme):
-    """CASES.md, X25 and X26: earlier releases put 16 digits of its hash, and had no link to the set."""
+    """docs/cases.md, X25 and X26: earlier releases put 16 digits of its hash, and had no link to the set."""
     put_hollow_database(copied, digits=16)
     published = published_folder(copied.path)
     point_link(database_file(copied.path), str(database_file(copied.path).resolve().relative_to(published)))
@@ -348,7 +348,7 @@ def test_a_database_that_nobody_read_back_is_made_again_by_any_command(copied, p
 
 
 def test_a_database_without_its_tables_is_named_whatever_vouches_for_it(copied):
-    """CASES.md, X25."""
+    """docs/cases.md, X25."""
     put_hollow_database(copied, digits=32)
     file = database_file(copied.path)
     with pytest.raises(PublishedUnsound) as unsound:
@@ -373,7 +373,7 @@ def test_a_database_without_its_tables_is_named_whatever_vouches_for_it(copied):
     ],
 )
 def test_a_database_that_was_altered_and_vouches_for_itself_is_named(copied, alteration):
-    """CASES.md, S23: it is compared with one that is made anew, and `months` asks the ledger (S25)."""
+    """docs/cases.md, S23 and S25: it is compared with one that is made anew, and `months` asks the ledger."""
     file = database_file(copied.path)
     altered = file.resolve().with_name("altered.duckdb")
     shutil.copyfile(file.resolve(), altered)
@@ -393,7 +393,7 @@ def test_a_database_that_was_altered_and_vouches_for_itself_is_named(copied, alt
 
 
 def test_a_database_that_cannot_be_made_is_missing(copied):
-    """CASES.md, S23: verify says so, and why."""
+    """docs/cases.md, S23: verify says so, and why."""
     database_file(copied.path).unlink()
     shutil.rmtree(published_folder(copied.path) / DATABASES_NAME)
     (published_folder(copied.path) / DATABASES_NAME).write_text("")
@@ -403,7 +403,7 @@ def test_a_database_that_cannot_be_made_is_missing(copied):
 
 @pytest.mark.parametrize("elsewhere", [".", f"../{CLOSED[0]}/r1"])
 def test_a_link_that_leads_readers_elsewhere_is_named(copied, elsewhere):
-    """CASES.md, X10: every file is whole, and people would open the wrong one."""
+    """docs/cases.md, X10: every file is whole, and people would open the wrong one."""
     link = published_folder(copied.path) / CLOSED[1] / "current"
     point_link(link, elsewhere)
     with pytest.raises(PublishedUnsound) as unsound:
@@ -412,7 +412,7 @@ def test_a_link_that_leads_readers_elsewhere_is_named(copied, elsewhere):
 
 
 def test_a_database_that_is_older_than_what_was_issued_is_named(copied):
-    """CASES.md, X10: it is whole, and says nothing of the reopening."""
+    """docs/cases.md, X10: it is whole, and says nothing of the reopening."""
     before = os.readlink(set_link(copied.path))
     reopen_months(copied.settings(), CLOSED[1], "Sent anew")
     assert readers_see(copied)[CLOSED[1]] == (1, "reopened")
@@ -424,7 +424,7 @@ def test_a_database_that_is_older_than_what_was_issued_is_named(copied):
 
 @pytest.mark.parametrize("command", [["months"], ["transfers"], ["give", "C-1", "5"], ["close", CLOSED[0]]])
 def test_readers_database_and_links_are_made_again_by_any_command(copied, programme, command):
-    """CASES.md, X9."""
+    """docs/cases.md, X9."""
     published = published_folder(copied.path)
     shutil.rmtree(published / ".databases")
     database_file(copied.path).unlink()
@@ -438,7 +438,7 @@ def test_readers_database_and_links_are_made_again_by_any_command(copied, progra
 
 
 def test_a_link_that_is_lost_alone_is_made_again(copied):
-    """CASES.md, X9."""
+    """docs/cases.md, X9."""
     (published_folder(copied.path) / CLOSED[0] / "current").unlink()
     answer(copied.points("transfers"))
     assert current_links(copied) == dict.fromkeys(CLOSED, "r1")
@@ -446,7 +446,7 @@ def test_a_link_that_is_lost_alone_is_made_again(copied):
 
 @pytest.mark.slow
 def test_all_that_can_be_made_again_is_made_again_with_the_same_bytes(copied, undisturbed):
-    """CASES.md, X9: nothing is left but the ledger, whose entries name the hash of every manifest."""
+    """docs/cases.md, X9: nothing is left but the ledger, whose entries name the hash of every manifest."""
     for name in ("published", "runs", "cut"):
         shutil.rmtree(copied.path / name)
     answer(copied.points("close", NEXT))
@@ -456,7 +456,7 @@ def test_all_that_can_be_made_again_is_made_again_with_the_same_bytes(copied, un
 
 
 def test_closed_months_that_would_be_made_again_otherwise_are_not(copied, monkeypatch):
-    """CASES.md, X9: another rule, setting or version would put other files where the old ones were."""
+    """docs/cases.md, X9: another rule, setting or version would put other files where the old ones were."""
     lost = published_folder(copied.path) / CLOSED[0]
     shutil.rmtree(lost)
     shutil.rmtree(copied.path / "runs")
@@ -498,7 +498,7 @@ MADE_FROM_IT = ("cut", "runs", "provisional")
 def test_a_ledger_that_is_not_the_one_of_the_closed_months_is_refused(
     programme, copied, harm, error: type[PointsError], forgotten
 ):
-    """CASES.md, X12."""
+    """docs/cases.md, X12."""
     forget(copied, forgotten)
     harm(copied, programme)
     for act in (
@@ -521,7 +521,7 @@ def forget(home: Home, names: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("harm", [delete_ledger, restore_older_copy, put_another_there])
 def test_closed_months_alone_tell_that_the_ledger_is_not_theirs(copied, programme, harm):
-    """CASES.md, X12: also where everything that remembers the ledger was deleted with it."""
+    """docs/cases.md, X12: also where everything that remembers the ledger was deleted with it."""
     forget(copied, (*MADE_FROM_IT, "ledger_head.json", "published/ledger_head.json"))
     harm(copied, programme)
     for command in (["close"], ["reopen", CLOSED[1], "--reason", "Sent anew"], ["verify"]):
@@ -535,7 +535,7 @@ def test_closed_months_alone_tell_that_the_ledger_is_not_theirs(copied, programm
 
 
 def test_a_ledger_that_lacks_only_the_newest_close_takes_no_reader_back(copied, programme):
-    """CASES.md, X12: the copy was made between two closes, and nothing else remembers the second."""
+    """docs/cases.md, X12: the copy was made between two closes, and nothing else remembers the second."""
     shutil.copyfile(copied.path / "ledger.sqlite3", copied.path.parent / "backup.sqlite3")
     answer(copied.points("close", NEXT))
     shutil.copyfile(copied.path.parent / "backup.sqlite3", copied.path / "ledger.sqlite3")
@@ -558,7 +558,7 @@ OTHER_SETTINGS = [
 
 @pytest.mark.parametrize(("name", "value", "sealed"), OTHER_SETTINGS)
 def test_settings_other_than_the_sealed_ones_are_refused_by_every_command(copied, name, value, sealed):
-    """CASES.md, X18."""
+    """docs/cases.md, X18."""
     sentence = f"{name} is {value}, but the programme's first close sealed it as {sealed}"
     for command in (["close"], ["give", "C-1", "5"], ["transfers"], ["build"], ["verify"]):
         told = refusal(copied.points(*command, **{name: value}))
@@ -573,7 +573,7 @@ def test_settings_other_than_the_sealed_ones_are_refused_by_every_command(copied
 
 
 def test_a_home_that_was_moved_has_its_database_mended_and_nothing_else(copied, tmp_path):
-    """CASES.md, X20."""
+    """docs/cases.md, X20."""
     answer(copied.points("give", "C-1", "5"))
     before = all_bytes(copied)
     moved = Home(tmp_path / "moved" / "there")

@@ -1,6 +1,6 @@
 """Publishing killed with -9 at every step after the commit: the next command of any kind finishes it.
 
-CASES.md, X2, X4 and X19. The steps are those of `orchestration.fail_points`.
+docs/cases.md, X2, X4 and X19. The steps are those of `orchestration.fail_points`.
 """
 
 import errno
@@ -55,7 +55,7 @@ def committed(killed_at_commit) -> Home:
 
 @pytest.mark.parametrize("step", in_ci_but(["committed", "current swapped", "finished"], AFTER_COMMIT))
 def test_killed_after_the_commit_the_next_command_of_any_kind_finishes_it(committed, undisturbed, step):
-    """CASES.md, X4 and X19."""
+    """docs/cases.md, X4 and X19."""
     position = AFTER_COMMIT.index(step)
     if step != "committed":
         committed.kill_at(step, *COMMANDS[-1 - position % len(COMMANDS)])
@@ -69,7 +69,7 @@ def test_killed_after_the_commit_the_next_command_of_any_kind_finishes_it(commit
 
 
 def test_a_committed_close_whose_run_is_gone_is_made_again_to_the_byte(committed, undisturbed, tmp_path):
-    """CASES.md, X19: the ledger names the hash of the manifest, and what is made again must have it.
+    """docs/cases.md, X19: the ledger names the hash of the manifest, and what is made again must have it.
 
     What needs none of its files only says that they are lacking, and goes on.
     """
@@ -93,7 +93,7 @@ def test_a_committed_close_whose_run_is_gone_is_made_again_to_the_byte(committed
 
 
 def test_prepared_files_that_were_altered_after_their_commit_are_made_again(committed, undisturbed, tmp_path):
-    """CASES.md, S24: of the same size too."""
+    """docs/cases.md, S24: of the same size too."""
     kept = {KEPT_BUILD: str(keep_build(committed.path, tmp_path))}
     (altered,) = committed.path.glob(f"runs/*/published/{NEXT}/r1/outstanding_points.csv")
     altered.chmod(0o644)
@@ -108,7 +108,7 @@ REOPENED = {CLOSED[0]: (1, "issued"), CLOSED[1]: (1, "reopened")}
 
 @pytest.mark.parametrize("step", ["announced", "appended"])
 def test_killed_before_its_commit_a_reopening_has_not_happened(copied, programme, step):
-    """CASES.md, X2."""
+    """docs/cases.md, X2."""
     copied.kill_at(step, "reopen", CLOSED[1], "--reason", "Sent anew")
     answer(copied.points("transfers"))
     assert readers_see(copied) == OLD
@@ -119,7 +119,8 @@ def test_killed_before_its_commit_a_reopening_has_not_happened(copied, programme
 
 @pytest.mark.parametrize("step", ["link prepared", *AFTER_COMMIT[AFTER_COMMIT.index("database begun") :]])
 def test_readers_are_told_of_a_reopening_that_was_killed_after_its_commit(copied, programme, step):
-    """CASES.md, X2: they keep every file, and the next command of any kind flags those that are reopened."""
+    """docs/cases.md, X2: they keep every file, and the next command of any kind flags those that are
+    reopened."""
     copied.kill_at("committed", "reopen", CLOSED[1], "--reason", "Sent anew")
     copied.kill_at(step, "transfers")
     assert readers_see(copied) in (OLD, REOPENED)
@@ -134,7 +135,7 @@ def test_readers_are_told_of_a_reopening_that_was_killed_after_its_commit(copied
 
 
 def test_readers_never_learn_of_a_month_before_all_of_its_files_are_there(committed):
-    """CASES.md, X4: between the rename and the pointers."""
+    """docs/cases.md, X4: between the rename and the pointers."""
     committed.kill_at("months moved", "months")
     assert (committed.path / "published" / NEXT / "r1" / "manifest.json").exists()
     assert current_links(committed) == dict.fromkeys(CLOSED, "r1")
@@ -169,7 +170,7 @@ def killed_at_restatement(programme, tmp_path_factory) -> Home:
     ),
 )
 def test_killed_between_links_readers_have_the_old_set_or_the_new_one(killed_at_restatement, step):
-    """CASES.md, X26: months closed again together, with a new one, and the database over them."""
+    """docs/cases.md, X26: months closed again together, with a new one, and the database over them."""
     home = killed_at_restatement
     shutil.rmtree(home.path)
     Home(home.path.parent / "snapshot").copy(home.path)
@@ -185,7 +186,7 @@ def test_killed_between_links_readers_have_the_old_set_or_the_new_one(killed_at_
 
 
 def test_readers_folder_may_lie_on_another_file_system(committed, undisturbed, monkeypatch):
-    """CASES.md, X19: a rename is refused there, and the month is committed already."""
+    """docs/cases.md, X19: a rename is refused there, and the month is committed already."""
     rename = os.rename
 
     def refuse_across(source: Path, target: Path) -> None:
@@ -201,7 +202,7 @@ def test_readers_folder_may_lie_on_another_file_system(committed, undisturbed, m
 
 
 def test_what_a_close_has_prepared_is_kept_until_readers_have_it(committed, undisturbed):
-    """CASES.md, X19: a command that cannot finish it goes on with its own work, and may begin runs."""
+    """docs/cases.md, X19: a command that cannot finish it goes on with its own work, and may begin runs."""
     for _ in range(3):
         new_run_folder(committed.path)
     assert len(list(committed.path.glob(f"runs/*/published/{NEXT}/r1/manifest.json"))) == 1

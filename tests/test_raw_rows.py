@@ -1,4 +1,5 @@
-"""Rows of a file: what is taken as it is, and what is set aside with its reason (CASES.md, R4 to R23)."""
+"""Rows of a file: what is taken as it is, and what is set aside with its reason (docs/cases.md, R4
+to R23)."""
 
 from pathlib import Path
 
@@ -163,7 +164,7 @@ def query(built: Path, sql: str) -> list[tuple]:
 
 
 def test_every_bad_row_is_set_aside_with_its_code_and_as_it_was_sent(built):
-    """CASES.md, R1, R4, R6, R7, R8, R9, F7 and F11."""
+    """docs/cases.md, R1, R4, R6, R7, R8, R9, F7 and F11."""
     found = query(
         built,
         "select rejection_code, transfer_id, relation_reference, points, occurred_at"
@@ -202,7 +203,7 @@ def test_a_row_that_is_set_aside_says_the_column_the_value_and_what_was_expected
 
 
 def test_the_quarantine_file_can_be_opened_in_a_spreadsheet(built):
-    """CASES.md, R4 and R23."""
+    """docs/cases.md, R4 and R23."""
     rows = read_rows(built / "provisional/quarantined_transfers.csv")
     assert len(rows) == len(BAD_ROWS) + 3
     for row in rows:
@@ -213,7 +214,7 @@ def test_the_quarantine_file_can_be_opened_in_a_spreadsheet(built):
 
 
 def test_identifiers_stay_text_to_the_last_zero(built):
-    """CASES.md, R5."""
+    """docs/cases.md, R5."""
     assert (
         b"\r\n00000000000000000007,1,0,0,0,1\r\n"
         in (built / "provisional/2026-03/outstanding_points.csv").read_bytes()
@@ -221,7 +222,7 @@ def test_identifiers_stay_text_to_the_last_zero(built):
 
 
 def test_sums_of_the_largest_points_stay_exact(built):
-    """CASES.md, R7."""
+    """docs/cases.md, R7."""
     assert (
         b"\r\nRICH,199999999999999.9998,0,0,0,199999999999999.9998\r\n"
         in (built / "provisional/2026-03/outstanding_points.csv").read_bytes()
@@ -229,7 +230,7 @@ def test_sums_of_the_largest_points_stay_exact(built):
 
 
 def test_a_transfer_dated_ahead_counts_in_its_own_month_and_is_listed(built):
-    """CASES.md, R12."""
+    """docs/cases.md, R12."""
     months = query(
         built,
         "select strftime(report_month, '%Y-%m') from outstanding_points_by_month"
@@ -241,12 +242,12 @@ def test_a_transfer_dated_ahead_counts_in_its_own_month_and_is_listed(built):
 
 
 def test_the_same_content_in_other_words_is_counted_once(built):
-    """CASES.md, R18."""
+    """docs/cases.md, R18."""
     assert b"\r\nSAME,10,0,0,0,10\r\n" in (built / "provisional/2026-03/outstanding_points.csv").read_bytes()
 
 
 def test_a_comment_is_kept_as_it_is(built):
-    """CASES.md, R23 and F11: kept to the letter in the history, and in no file that finance opens."""
+    """docs/cases.md, R23 and F11: kept to the letter in the history, and in no file that finance opens."""
     database = sorted((built / "runs").iterdir())[-1] / "build.duckdb"
     with duckdb.connect(str(database), read_only=True) as connection:
         comments = dict(
@@ -270,7 +271,7 @@ def test_a_comment_is_kept_as_it_is(built):
     ],
 )
 def test_a_chain_of_150_revocations_is_followed_to_its_root(built, name, bucket, outstanding):
-    """DESIGN.md, section 7; CASES.md, R14 and R15."""
+    """docs/design.md, section 7; docs/cases.md, R14 and R15."""
     buckets = query(
         built,
         "select distinct bucket from posted_transfers where reason = 'revocation'"
@@ -300,7 +301,7 @@ def test_a_chain_of_150_revocations_is_followed_to_its_root(built, name, bucket,
 )
 @pytest.mark.slow
 def test_the_month_is_that_of_the_programmes_zone(points, tmp_path, zone, start_day, months):
-    """CASES.md, R10 and R11."""
+    """docs/cases.md, R10 and R11."""
     rows = [
         transfer("LATE", relation_reference="LATE", occurred_at="2026-03-31T23:30:00Z"),
         transfer("FOLD", relation_reference="FOLD", occurred_at="2026-10-25 02:30:00"),

@@ -132,7 +132,7 @@ def test_the_control_totals_of_a_month_are_counts_and_points_as_text_in_one_orde
 
 
 def test_sums_of_the_largest_points_stay_exact(ledger):
-    """CASES.md, R7."""
+    """docs/cases.md, R7."""
     most = "99999999999999.9999"
     record(ledger, *(a_transfer(f"T{n}", most, occurred_at=at(1)) for n in range(30)))
     totals = recount_of(ledger, ["2026-01"]).control_totals["2026-01"]["POINTS"]
@@ -178,7 +178,7 @@ def test_entries_above_the_cutoff_are_not_there(ledger):
 
 
 def test_what_is_late_posts_to_the_month_after_the_last_closed_one(ledger):
-    """CASES.md, R13."""
+    """docs/cases.md, R13."""
     record(ledger, a_transfer("T1", "1", occurred_at=at(1)))
     record(ledger, a_transfer("T2", "2", occurred_at=at(1)), a_transfer("T3", "4", occurred_at=at(2)))
     record(ledger, a_transfer("T4", "8", occurred_at=at(1)), a_transfer("T5", "16", occurred_at=at(3)))
@@ -240,7 +240,7 @@ def test_a_revocation_is_undone_in_the_bucket_of_its_original_but_earned_in_reve
 
 
 def test_a_revocation_in_a_circle_or_of_nothing_known_is_a_reversal(ledger):
-    """CASES.md, R15."""
+    """docs/cases.md, R15."""
     record(
         ledger,
         revocation("T1", "T1"),
@@ -264,7 +264,7 @@ def test_a_revocation_in_a_circle_or_of_nothing_known_is_a_reversal(ledger):
 
 
 def test_what_a_close_did_not_know_of_an_original_stays_unknown(ledger):
-    """DESIGN.md, section 7: a link is known up to the smallest cutoff of those walked so far."""
+    """docs/design.md, section 7: a link is known up to the smallest cutoff of those walked so far."""
     record(
         ledger,
         revocation("T1", "T9", points="1", occurred_at=at(1)),
@@ -330,7 +330,7 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(ledger, tmp_path):
 
 
 def test_every_mart_is_recounted(ledger):
-    """Who adds a mart says here what the recount makes of it (DESIGN.md, section 9: rows per mart)."""
+    """Who adds a mart says here what the recount makes of it (docs/design.md, section 9: rows per mart)."""
     record(ledger, a_transfer("T1"))
     marts = {path.stem for path in (PROJECT_ROOT / "dbt_project/models/marts").glob("*.sql")}
     assert set(recount_of(ledger, ["2026-03"]).row_counts) == marts
@@ -521,7 +521,7 @@ def test_control_totals_are_the_same_from_the_first_entry_and_from_a_closes_bala
 
 
 def test_balances_that_are_not_what_their_manifest_says_are_a_difference(ledger, tmp_path):
-    """CASES.md, X10."""
+    """docs/cases.md, X10."""
     record(ledger, a_transfer("T1", "2", occurred_at=at(3)))
     with duckdb.connect() as duck:
         duck.execute(
@@ -896,7 +896,7 @@ DAMAGES = [
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.sentence)
 def test_damage_is_named(damage, split, tmp_path):
-    """CASES.md, S22."""
+    """docs/cases.md, S22."""
     database = tmp_path / split.whole.name
     shutil.copyfile(split.whole, database)
     with duckdb.connect(str(database)) as build:

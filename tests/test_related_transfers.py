@@ -161,7 +161,7 @@ def test_what_comes_after_the_runs_last_entry_is_not_there(run):
 
 
 def test_an_original_that_came_after_its_revocation_joins_the_two(run):
-    """CASES.md, R14."""
+    """docs/cases.md, R14."""
     run.before(a_transfer("T-1"), a_transfer("R-1", "T-1"), a_transfer("orphan", "P-1"))
     run.own(a_transfer("P-1", "R-1"))
     run.write()
@@ -169,7 +169,7 @@ def test_an_original_that_came_after_its_revocation_joins_the_two(run):
 
 
 def test_circles_end(run):
-    """CASES.md, R15."""
+    """docs/cases.md, R15."""
     run.before(
         a_transfer("A", "C"),
         a_transfer("B", "A"),

@@ -1,4 +1,5 @@
-"""The audit's own calendar says the same as the models' month rule, in any zone (CASES.md, R11 and X21)."""
+"""The audit's own calendar says the same as the models' month rule, in any zone (docs/cases.md, R11
+and X21)."""
 
 from bisect import bisect_right
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The audit: what dbt says of its tests decides whether a build is published (CASES.md, X13)."""
+"""The audit: what dbt says of its tests decides whether a build is published (docs/cases.md, X13)."""
 
 import errno
 
@@ -49,7 +49,7 @@ def test_the_six_truths_are_required():
     ],
 )
 def test_files_that_cannot_be_written_leave_readers_what_they_had(tmp_path, monkeypatch, fault, sentence):
-    """CASES.md, X5, as far as a build goes."""
+    """docs/cases.md, X5, as far as a build goes."""
 
     def fail(*arguments):
         raise fault

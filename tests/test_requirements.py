@@ -88,7 +88,7 @@ def amiss(requirements: Path, settings: Mapping[str, str] | None = None) -> str:
 
 @pytest.mark.slow
 def test_no_locked_release_was_yanked_and_each_is_for_this_python(tmp_path):
-    """CASES.md, S26. As far as the index says, that pip is set up to ask."""
+    """docs/cases.md, S26. As far as the index says, that pip is set up to ask."""
     returned, said = pip_says(["index", "versions", "dbt-core"])
     if returned:
         pytest.skip(f"pip finds no index that knows dbt-core, so none was asked what was yanked: {said}")
@@ -107,7 +107,7 @@ def test_no_locked_release_was_yanked_and_each_is_for_this_python(tmp_path):
     [("1.0", "it wipes disks"), ("2.0", "No matching distribution found for leaky==2.0"), ("3.0", "")],
 )
 def test_a_yanked_release_and_one_for_a_later_python_are_told(tmp_path, version, told):
-    """CASES.md, S26, with an index in which 1.0 was yanked and 2.0 needs Python 4."""
+    """docs/cases.md, S26, with an index in which 1.0 was yanked and 2.0 needs Python 4."""
     folder = tmp_path / "simple" / "leaky"
     folder.mkdir(parents=True)
     links = [

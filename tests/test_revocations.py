@@ -1,4 +1,4 @@
-"""Undoing approved transfers by opposite ones (DESIGN.md, section 5; CASES.md, C5)."""
+"""Undoing approved transfers by opposite ones (docs/design.md, section 5; docs/cases.md, C5)."""
 
 import json
 from datetime import UTC, datetime
@@ -69,7 +69,7 @@ def test_a_revocation_is_the_opposite_transfer(ledger):
 
 
 def test_twice_or_more_than_is_left_is_refused_naming_what_is_left(ledger):
-    """CASES.md, C5 and R15."""
+    """docs/cases.md, C5 and R15."""
     give(ledger, "C-1", "100", new=True, transfer_id="T-1")
     revoke(ledger, ["T-1"], "60")
     with pytest.raises(RevocationTooLarge) as refused:
@@ -83,7 +83,7 @@ def test_twice_or_more_than_is_left_is_refused_naming_what_is_left(ledger):
 
 
 def test_only_what_is_approved_and_known_can_be_revoked(ledger, ledger_home):
-    """CASES.md, C5 and R15."""
+    """docs/cases.md, C5 and R15."""
     give(ledger, "C-1", "100", new=True, status="pending", transfer_id="T-1")
     with pytest.raises(RevocationOfUnapproved, match="points cancel T-1"):
         revoke(ledger, ["T-1"])
@@ -125,7 +125,7 @@ def test_what_is_left_is_right_at_a_depth_of_150(ledger):
 
 
 def test_nothing_is_undone_twice_by_revoking_what_gave_it_back(ledger):
-    """CASES.md, C13: T is revoked by R, given back by Q, revoked again by S; then Q stays."""
+    """docs/cases.md, C13: T is revoked by R, given back by Q, revoked again by S; then Q stays."""
     give(ledger, "C-1", "100", new=True, transfer_id="T")
     give(ledger, "C-1", "500", transfer_id="X")
     revoke(ledger, ["T"], revocation_id="R")
@@ -147,8 +147,8 @@ def test_nothing_is_undone_twice_by_revoking_what_gave_it_back(ledger):
 
 
 def test_a_revocation_that_waits_gives_nothing_back(ledger, ledger_home):
-    """CASES.md, C13: R revokes T, and Q, beyond the limit, would revoke R. Until Q is approved T has nothing
-    left to revoke, so that it is undone once, whatever becomes of Q."""
+    """docs/cases.md, C13: R revokes T, and Q, beyond the limit, would revoke R. Until Q is approved T has
+    nothing left to revoke, so that it is undone once, whatever becomes of Q."""
     give(ledger, "C-1", "500", new=True, transfer_id="X")
     give(ledger, "C-1", "100", transfer_id="T")
     revoke(ledger, ["T"], revocation_id="R")
@@ -171,7 +171,7 @@ def test_a_revocation_that_waits_gives_nothing_back(ledger, ledger_home):
 
 
 def test_what_waits_is_not_approved_where_a_file_has_revoked_as_much(ledger, ledger_home):
-    """CASES.md, C13: the import takes what happened elsewhere, but no approval makes it worse."""
+    """docs/cases.md, C13: the import takes what happened elsewhere, but no approval makes it worse."""
     give(ledger, "C-1", "500", new=True, transfer_id="X")
     give(ledger, "C-1", "100", transfer_id="T")
     revoke(ledger_home.open(clock=lambda: NOW, POINTS_APPROVAL_ABOVE="50"), ["T"], revocation_id="R")
@@ -197,7 +197,7 @@ def test_what_waits_is_not_approved_where_a_file_has_revoked_as_much(ledger, led
 
 
 def test_what_one_request_revokes_gives_nothing_back_within_it(ledger):
-    """CASES.md, C13: whether the request will wait shows only when all of it is known."""
+    """docs/cases.md, C13: whether the request will wait shows only when all of it is known."""
     give(ledger, "C-1", "100", new=True, transfer_id="T")
     revoke(ledger, ["T"], "70", revocation_id="R")
     revocations = revoke(ledger, ["R", "T"])
@@ -206,7 +206,7 @@ def test_what_one_request_revokes_gives_nothing_back_within_it(ledger):
 
 
 def test_circles_from_files_do_not_hang(ledger):
-    """CASES.md, R15."""
+    """docs/cases.md, R15."""
     with appending(ledger) as appender:
         appender.append(from_elsewhere("A", "10", reverses="B", style="give"))
         appender.append(from_elsewhere("B", "10", reverses="A"))
@@ -234,8 +234,8 @@ def test_what_files_revoked_counts_and_what_was_cancelled_does_not(ledger):
 
 
 def test_a_link_of_another_reason_that_an_older_ledger_holds_revokes_nothing(ledger):
-    """CASES.md, R24: give 100, redeem 60, give the 60 back as a redemption with a link; the real revocation
-    still finds all of them, and the list says so too."""
+    """docs/cases.md, R24: give 100, redeem 60, give the 60 back as a redemption with a link; the real
+    revocation still finds all of them, and the list says so too."""
     give(ledger, "C-1", "100", new=True, transfer_id="T-1")
     deduct(ledger, "C-1", "60", reason="redemption", transfer_id="T-2")
     with appending(ledger) as appender:
@@ -252,7 +252,7 @@ def test_a_link_of_another_reason_that_an_older_ledger_holds_revokes_nothing(led
 
 
 def test_revoking_a_give_must_fit_what_is_spendable(ledger):
-    """CASES.md, R16."""
+    """docs/cases.md, R16."""
     give(ledger, "C-1", "100", new=True, transfer_id="T-1")
     deduct(ledger, "C-1", "30")
     with pytest.raises(NotEnoughPoints) as refused:
@@ -286,7 +286,7 @@ def test_transfers_that_revoke_each_other_are_revoked_in_the_order_named(ledger)
 
 
 def test_the_same_revocation_twice_is_one(ledger):
-    """CASES.md, C8."""
+    """docs/cases.md, C8."""
     give(ledger, "C-1", "100", new=True, transfer_id="T-1")
     give(ledger, "C-1", "100", transfer_id="T-2")
     revoke(ledger, ["T-1"], "40", revocation_id="R-1")

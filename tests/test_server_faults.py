@@ -1,4 +1,4 @@
-"""The database gone, locked or full in the middle of a command, and back (CASES.md, X16)."""
+"""The database gone, locked or full in the middle of a command, and back (docs/cases.md, X16)."""
 
 import os
 import resource
@@ -46,7 +46,7 @@ def run_main(monkeypatch, capsys, home: LedgerHome, *arguments: str) -> str:
 
 
 def test_a_server_that_dies_in_a_transaction_takes_all_of_it_along(server, postgresql_home):
-    """CASES.md, X16."""
+    """docs/cases.md, X16."""
     ledger = postgresql_home.open()
     give(ledger, "C-1", "10", new=True, transfer_id="T1")
 
@@ -81,7 +81,7 @@ def _transfer(transfer_id: str) -> Transfer:
 
 
 def test_the_command_that_was_cut_off_works_again_and_adds_one(server, postgresql_home, points):
-    """CASES.md, X16."""
+    """docs/cases.md, X16."""
     ledger = postgresql_home.open()
     give(ledger, "C-1", "10", new=True)
     connection.close()
@@ -202,7 +202,7 @@ def test_a_file_that_may_not_grow_records_nothing_and_says_why(sqlite_home, poin
 
 
 def test_a_full_disk_records_nothing_and_says_so(sqlite_home, monkeypatch, capsys):
-    """CASES.md, X5 for the ledger: SQLite is told that there is no more room."""
+    """docs/cases.md, X5 for the ledger: SQLite is told that there is no more room."""
     ledger = sqlite_home.open()
     with connection.cursor() as cursor:
         cursor.execute("pragma page_count")

@@ -20,14 +20,14 @@ def file(tmp_path):
 
 
 def test_only_settings_are_taken_and_the_environment_goes_first(file, monkeypatch):
-    """CASES.md, S12."""
+    """docs/cases.md, S12."""
     monkeypatch.setattr(os, "environ", {"POINTS_USER": "ada"})
     take_settings_file(file.parent)
     assert os.environ == {"POINTS_USER": "ada", "POINTS_PROGRAMME_NAME": "Miles & Moor"}
 
 
 def test_a_file_above_the_folder_is_not_looked_at(file):
-    """CASES.md, S12."""
+    """docs/cases.md, S12."""
     below = file.parent / "below"
     below.mkdir()
     assert read_settings_file(below) == {}
@@ -35,7 +35,7 @@ def test_a_file_above_the_folder_is_not_looked_at(file):
 
 @pytest.mark.parametrize("mode", [0o666, 0o664])
 def test_a_file_that_others_may_change_is_refused(file, points, mode):
-    """CASES.md, S12."""
+    """docs/cases.md, S12."""
     file.chmod(mode)
     told = points("months", home=file.parent / "home")
     assert (told.returncode, len(told.stderr.splitlines())) == (1, 1)
@@ -44,7 +44,7 @@ def test_a_file_that_others_may_change_is_refused(file, points, mode):
 
 
 def test_a_file_of_another_user_a_link_and_a_pipe_are_refused(file, monkeypatch, tmp_path):
-    """CASES.md, S12."""
+    """docs/cases.md, S12."""
     if file.stat().st_uid == 0:
         os.chown(file, 54321, -1)
     with monkeypatch.context() as patch:
@@ -68,7 +68,7 @@ def test_a_file_that_is_not_utf_8_is_a_sentence(file):
 
 
 def test_doctor_names_the_file_and_what_it_does_not_take(file, points):
-    """CASES.md, S12."""
+    """docs/cases.md, S12."""
     found = json.loads(points("doctor", "--json", home=file.parent / "home").stdout)
     (told,) = [finding for finding in found["findings"] if "LD_PRELOAD" in finding["sentence"]]
     assert told["verdict"] == "warning"
@@ -86,7 +86,7 @@ def test_doctor_names_the_file_and_what_it_does_not_take(file, points):
     ],
 )
 def test_a_url_whose_password_may_end_elsewhere_is_refused_and_not_shown(url):
-    """CASES.md, S13."""
+    """docs/cases.md, S13."""
     with pytest.raises(SettingInvalid, match="percent-encoded") as refused:
         Settings.from_environment({"POINTS_DATABASE_URL": url})
     assert "word" not in str(refused.value).replace("password@host", "").replace("in the password", "")
@@ -103,13 +103,13 @@ def test_a_url_whose_password_may_end_elsewhere_is_refused_and_not_shown(url):
     ],
 )
 def test_a_url_that_can_be_read_in_one_way_is_taken_and_stands_in_no_repr(url):
-    """CASES.md, S13."""
+    """docs/cases.md, S13."""
     settings = Settings.from_environment({"POINTS_DATABASE_URL": url, "POINTS_DATABASE_OWNER_URL": url})
     assert settings.database_url == url
     assert url not in repr(settings)
 
 
 def test_a_project_of_djangos_in_the_environment_is_not_the_ledgers(points, tmp_path):
-    """CASES.md, S12."""
+    """docs/cases.md, S12."""
     told = points("doctor", home=tmp_path / "home", DJANGO_SETTINGS_MODULE="somebody.elses")
     assert told.returncode == 0, told.stderr

@@ -1,4 +1,5 @@
-"""What came from outside is shown, to people and to programs, so that it acts on nothing (CASES.md, S33)."""
+"""What came from outside is shown, to people and to programs, so that it acts on nothing
+(docs/cases.md, S33)."""
 
 import csv
 import io
@@ -24,6 +25,7 @@ ACTS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]")
 
 
 def test_what_cannot_be_seen_is_written_out_on_one_line():
+    """docs/cases.md, S33."""
     assert shown(HOSTILE) == r"a\x1b[2J\x9b31m\nall is well\u202egpj.csv"
     assert shown("1\xa0000 Punkte für 👩, a\\b") == "1\xa0000 Punkte für 👩, a\\b"
     assert shown("half of a character: \udc80\u2028") == r"half of a character: \udc80\u2028"
@@ -31,6 +33,7 @@ def test_what_cannot_be_seen_is_written_out_on_one_line():
 
 
 def test_nothing_that_is_printed_for_people_acts_on_the_terminal_or_is_left_out():
+    """docs/cases.md, S33."""
     printed = io.StringIO()
     screen = Screen(file=printed, width=200)
     screen.print(Text(HOSTILE), "C:boom:1")
@@ -43,6 +46,7 @@ def test_nothing_that_is_printed_for_people_acts_on_the_terminal_or_is_left_out(
 
 
 def test_a_file_with_a_hostile_name_and_values_acts_nowhere_when_it_is_named(points, tmp_path):
+    """docs/cases.md, S33."""
     file = write_transfers(
         tmp_path / HOSTILE,
         [transfer("T-1", comment="x\x1b]0;y\x07"), transfer("T-2", comment="z\x85")],

@@ -62,8 +62,8 @@ def _spark_is_here() -> None:
 
 
 def test_the_sample_gives_the_same_rows_on_spark_with_every_data_test_green(tmp_path: Path) -> None:
-    """CASES.md, X21: in a zone whose clocks change four times a year; DuckDB reads the changes itself, Spark
-    is handed them."""
+    """docs/cases.md, X21: in a zone whose clocks change four times a year; DuckDB reads the changes itself,
+    Spark is handed them."""
     zone = read_zone("Asia/Hebron")
     on_duckdb = build_on_duckdb(tmp_path / "duckdb", POINTS_TIME_ZONE=zone.name)
     on_spark = build_on_spark(tmp_path / "spark", POINTS_TIME_ZONE=zone.name, POINTS_ZONE_CHANGES=zone.text)
@@ -79,7 +79,7 @@ def test_the_sample_gives_the_same_rows_on_spark_with_every_data_test_green(tmp_
 @pytest.mark.slow
 def test_parquet_and_a_chain_of_110_revocations_give_the_same_rows_on_spark(tmp_path: Path) -> None:
     """Unless it is told otherwise, Spark gives a recursion up after 100 steps, and takes the style of every
-    transfer from the folder that they are in (CASES.md, F18)."""
+    transfer from the folder that they are in (docs/cases.md, F18)."""
     settings = write_relations(tmp_path, revocations=110) | {
         "POINTS_TIME_ZONE": "Europe/Berlin",
         "POINTS_ZONE_CHANGES": read_zone("Europe/Berlin").text,
@@ -105,7 +105,7 @@ def test_parquet_and_a_chain_of_110_revocations_give_the_same_rows_on_spark(tmp_
 
 @pytest.mark.slow
 def test_a_file_whose_folder_says_a_column_that_it_lacks_is_refused_by_spark_too(tmp_path: Path) -> None:
-    """CASES.md, F18."""
+    """docs/cases.md, F18."""
     settings = write_relations(tmp_path, revocations=1)
     lying = tmp_path / "transfers.parquet" / "currency=MILES"
     (tmp_path / "transfers.parquet" / "style=give").rename(lying)
@@ -118,7 +118,8 @@ def write_relations(folder: Path, revocations: int) -> dict[str, str]:
 
     G-0 is revoked, its revocation is revoked, and so on. LATE comes after the close of its month, in its last
     second; GAP and FOLD occurred at a wall clock that Berlin skips, and one that it has twice. LINKED has a
-    link though it revokes nothing (CASES.md, R24); AHEAD is dated ahead, and UNDONE undoes it then (R26).
+    link though it revokes nothing (docs/cases.md, R24); AHEAD is dated ahead, and UNDONE undoes it then
+    (R26).
     """
     transfers = [
         ("G-0", "C-1", "give", "100", "rule_credit", "2026-01-20T12:00:00Z", "", "", "1"),

@@ -3,7 +3,7 @@
 A ledger is filled from a seed, and its months are closed: the first, the second, then two at once, and
 these once more after a reopening. Builds look at it as closes would: one of everything; one of what the
 second close saw; one that goes on from there; one that goes on from that; and one that goes back to the
-older balances and makes closed months again (DESIGN.md, sections 3 and 6). POINTS_TEST_SEED plays other
+older balances and makes closed months again (docs/design.md, sections 3 and 6). POINTS_TEST_SEED plays other
 ledgers, one for each number in it.
 """
 

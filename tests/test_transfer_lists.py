@@ -210,7 +210,7 @@ def test_a_large_ledger_is_frozen_where_the_cut_lags_behind(ledger_home, monkeyp
 
 @pytest.mark.parametrize("text", ["C-1' or '1'='1", "C;drop table transfers", "%", "C-_", '"', "\\", "--"])
 def test_quotes_semicolons_and_percent_signs_mean_nothing_but_themselves(programme, text):
-    """CASES.md, C9."""
+    """docs/cases.md, C9."""
     for name in ("relation", "relation_prefix", "batch"):
         for sort in ("-entry_id", "points", "relation_reference"):
             assert ids(programme, {name: text}, sort) == []
@@ -218,7 +218,7 @@ def test_quotes_semicolons_and_percent_signs_mean_nothing_but_themselves(program
 
 
 def test_filters_and_orders_that_are_not_known_are_refused_by_name(programme):
-    """CASES.md, C9."""
+    """docs/cases.md, C9."""
     with pytest.raises(
         FilterUnknown, match=r"no filter 'colour\"; --'; filter by relation, relation_prefix,"
     ):
@@ -273,7 +273,7 @@ def test_one_transfer_is_shown_with_its_history_its_notes_and_its_relatives(ledg
 
 
 def test_a_chain_of_a_thousand_revocations_and_a_circle_end(ledger_home):
-    """CASES.md, R15."""
+    """docs/cases.md, R15."""
     ledger = ledger_home.open(clock=lambda: NOON)
     record(
         ledger,

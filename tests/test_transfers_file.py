@@ -32,21 +32,21 @@ def refusal_in_a_build(location: Path) -> TransfersFileRefused:
 
 
 def test_an_empty_file_is_refused(tmp_path):
-    """CASES.md, F1."""
+    """docs/cases.md, F1."""
     (tmp_path / "a.csv").touch()
     assert refusal(tmp_path / "a.csv").code == "FILE_EMPTY"
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 def test_utf_16_is_refused(tmp_path, encoding):
-    """CASES.md, F3."""
+    """docs/cases.md, F3."""
     (tmp_path / "a.csv").write_bytes(f"{HEADER}\n{ROW}\n".encode(encoding))
     assert refusal(tmp_path / "a.csv").code == "ENCODING"
 
 
 @pytest.mark.parametrize("ending", ["T-2,C-1,give,5", "T-2", 'T-2,C-1,give,5,"rule_cre'])
 def test_a_file_that_ends_inside_a_row_is_refused(tmp_path, ending):
-    """CASES.md, F9."""
+    """docs/cases.md, F9."""
     (tmp_path / "a.csv").write_text(f"{HEADER}\n{ROW}\n{ending}", encoding="utf-8")
     assert refusal_in_a_build(tmp_path / "a.csv").code == "TRUNCATED"
     with gzip.open(tmp_path / "b.csv.gz", "wt", encoding="utf-8") as file:
@@ -55,14 +55,14 @@ def test_a_file_that_ends_inside_a_row_is_refused(tmp_path, ending):
 
 
 def test_a_compressed_file_that_breaks_off_is_refused(tmp_path):
-    """CASES.md, F9."""
+    """docs/cases.md, F9."""
     whole = gzip.compress(f"{HEADER}\n{ROW}\n".encode() * 1000)
     (tmp_path / "a.csv.gz").write_bytes(whole[: len(whole) // 2])
     assert refusal_in_a_build(tmp_path / "a.csv.gz").code == "TRUNCATED"
 
 
 def test_a_last_row_without_a_line_end_is_whole_when_its_fields_are(tmp_path):
-    """CASES.md, F9."""
+    """docs/cases.md, F9."""
     (tmp_path / "a.csv").write_text(f"{HEADER}\n{ROW}", encoding="utf-8")
     write_transfer_rows(str(tmp_path / "a.csv"), tmp_path / "rows")
     assert duckdb.read_parquet(str(tmp_path / "rows" / "000001.parquet")).shape[0] == 1
@@ -70,7 +70,7 @@ def test_a_last_row_without_a_line_end_is_whole_when_its_fields_are(tmp_path):
 
 @pytest.mark.parametrize("length", [200_000, 1_500_000])
 def test_an_open_quote_at_the_end_of_a_long_file_is_refused(tmp_path, length):
-    """CASES.md, F8 and F9."""
+    """docs/cases.md, F8 and F9."""
     (tmp_path / "a.csv").write_text(f'{HEADER}\n"T-1,{"x" * length}', encoding="utf-8")
     assert refusal_in_a_build(tmp_path / "a.csv").code == "TRUNCATED"
     (tmp_path / "b.csv").write_text(f'"{"x" * length}', encoding="utf-8")
@@ -78,7 +78,7 @@ def test_an_open_quote_at_the_end_of_a_long_file_is_refused(tmp_path, length):
 
 
 def test_a_row_of_any_kind_that_is_too_long_is_refused_before_it_is_held_in_memory(tmp_path):
-    """CASES.md, S32: one field, one of many lines, and a value of Parquet; at the limit it is read."""
+    """docs/cases.md, S32: one field, one of many lines, and a value of Parquet; at the limit it is read."""
     start = f"{HEADER},comment\n{ROW},"
     room = LONGEST_ROW - len(f"{ROW},\n")
     texts = {
@@ -106,19 +106,19 @@ def test_a_row_of_any_kind_that_is_too_long_is_refused_before_it_is_held_in_memo
     ids=["an archive", "gzip", "Parquet"],  # gzip's bytes hold the time, and a test's name must not
 )
 def test_another_kind_of_file_under_the_name_of_a_csv_is_refused(tmp_path, content):
-    """CASES.md, F12."""
+    """docs/cases.md, F12."""
     (tmp_path / "a.csv").write_bytes(content)
     assert refusal(tmp_path / "a.csv").code == "NOT_CSV"
 
 
 def test_what_is_no_gzip_under_its_name_is_refused(tmp_path):
-    """CASES.md, F12."""
+    """docs/cases.md, F12."""
     (tmp_path / "a.csv.gz").write_text(f"{HEADER}\n{ROW}\n", encoding="utf-8")
     assert refusal(tmp_path / "a.csv.gz").code == "NOT_CSV"
 
 
 def test_what_is_no_readable_file_is_refused_by_name(tmp_path):
-    """CASES.md, F13."""
+    """docs/cases.md, F13."""
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "link.csv").symlink_to(tmp_path / "nothing.csv")
     (tmp_path / "folder").mkdir()
@@ -127,7 +127,7 @@ def test_what_is_no_readable_file_is_refused_by_name(tmp_path):
 
 
 def test_a_damaged_parquet_file_is_refused(tmp_path):
-    """CASES.md, F14."""
+    """docs/cases.md, F14."""
     path = tmp_path / "a.parquet"
     duckdb.sql("select 1 as x").write_parquet(str(path))
     path.write_bytes(path.read_bytes()[:-10])
@@ -168,7 +168,8 @@ def private(tmp_path) -> Path:
 @pytest.mark.parametrize("pattern", ["", "**/*.csv", "*/*.csv"], ids=["a folder", "a glob", "a narrow glob"])
 @pytest.mark.parametrize("put", [link, hard_link, link_to_the_folder, pipe])
 def test_what_was_put_into_a_folder_and_leads_out_of_it_is_refused_by_name(tmp_path, private, put, pattern):
-    """CASES.md, S5 and F13. Before anything is built where it shows in a name, else before it is read."""
+    """docs/cases.md, S5 and F13. Before anything is built where it shows in a name, else before it is
+    read."""
     lake = tmp_path / "lake"
     (lake / "day").mkdir(parents=True)
     write_transfers(lake / "day" / "a.csv", [transfer("A")])
@@ -185,7 +186,7 @@ def test_what_was_put_into_a_folder_and_leads_out_of_it_is_refused_by_name(tmp_p
 
 @pytest.mark.parametrize("swap", ["the file", "its folder"])
 def test_a_found_file_that_is_swapped_for_a_link_is_not_followed(tmp_path, private, monkeypatch, swap):
-    """CASES.md, S5: between the look and the reading."""
+    """docs/cases.md, S5: between the look and the reading."""
     lake = tmp_path / "lake"
     (lake / "day").mkdir(parents=True)
     file = write_transfers(lake / "day" / "b.csv", [transfer("A")])
@@ -206,7 +207,7 @@ def test_a_found_file_that_is_swapped_for_a_link_is_not_followed(tmp_path, priva
 
 
 def test_a_link_that_somebody_names_is_followed_and_keeps_its_name(tmp_path, private):
-    """CASES.md, S5: who names a link means what it leads to."""
+    """docs/cases.md, S5: who names a link means what it leads to."""
     (tmp_path / "today.csv").symlink_to(private)
     (tmp_path / "lake").mkdir()
     shutil.copy(private, tmp_path / "lake" / "a.csv")
@@ -239,7 +240,7 @@ def refusing_home(tmp_path_factory) -> Path:
 def test_a_file_that_is_no_table_of_transfers_is_refused_with_a_sentence(
     points, refusing_home, tmp_path, case
 ):
-    """CASES.md, F3, F5, F6 and F8."""
+    """docs/cases.md, F3, F5, F6 and F8."""
     content, code, fact = REFUSED_WITHIN[case]
     (tmp_path / "a.csv").write_bytes(content)
     result = points("build", home=refusing_home, transfers=tmp_path / "a.csv")
@@ -253,7 +254,7 @@ def test_a_file_that_is_no_table_of_transfers_is_refused_with_a_sentence(
 
 
 def test_points_as_a_float_are_refused_naming_the_column(points, refusing_home, tmp_path):
-    """CASES.md, F14."""
+    """docs/cases.md, F14."""
     duckdb.sql(
         "select 'T-1' as transfer_id, 'C-1' as relation_reference, 'give' as style, 1.5::double as points,"
         " 'rule_credit' as reason, timestamp '2026-03-10 12:00:00' as occurred_at"
@@ -265,7 +266,7 @@ def test_points_as_a_float_are_refused_naming_the_column(points, refusing_home, 
 
 
 def test_a_header_alone_has_no_months_and_says_so(points, refusing_home, tmp_path):
-    """CASES.md, F2: zero rows are no error of the file; there is just nothing to report."""
+    """docs/cases.md, F2: zero rows are no error of the file; there is just nothing to report."""
     (tmp_path / "a.csv").write_text(f"{HEADER}\n", encoding="utf-8")
     result = points("build", home=refusing_home, transfers=tmp_path / "a.csv")
     assert result.returncode == 1
@@ -273,7 +274,7 @@ def test_a_header_alone_has_no_months_and_says_so(points, refusing_home, tmp_pat
 
 
 def test_files_of_every_kind_are_read_together(points, tmp_path):
-    """CASES.md, F4 (a byte order mark), F5 (another order of columns), and typed Parquet."""
+    """docs/cases.md, F4 (a byte order mark), F5 (another order of columns), and typed Parquet."""
     folder = tmp_path / "transfers"
     folder.mkdir()
     (folder / "bom.csv").write_bytes(b"\xef\xbb\xbf" + f"{HEADER}\r\n{ROW}\r\n".encode())

@@ -1,4 +1,4 @@
-"""`points verify`: whoever changes the database by hand is found out, and where (CASES.md, X11)."""
+"""`points verify`: whoever changes the database by hand is found out, and where (docs/cases.md, X11)."""
 
 import json
 import sqlite3
@@ -100,7 +100,7 @@ def stored(model, entry_id: int) -> list:
     ],
 )
 def test_an_altered_entry_is_named(ledger, tamper, statement, entry_id, kind, transfer_id):
-    """CASES.md, X11."""
+    """docs/cases.md, X11."""
     tamper(statement)
     with pytest.raises(EntryAltered) as raised:
         verify(ledger.settings)
@@ -122,7 +122,7 @@ def test_an_altered_entry_is_named(ledger, tamper, statement, entry_id, kind, tr
     ],
 )
 def test_a_removed_entry_is_named(ledger, tamper, statement, first, last):
-    """CASES.md, X11."""
+    """docs/cases.md, X11."""
     tamper(statement)
     with pytest.raises(EntryRemoved) as raised:
         verify(ledger.settings)
@@ -143,7 +143,7 @@ def forge(tamper, entry_id: int, comment_on: str = "T1") -> None:
 
 @pytest.mark.parametrize("entry_id", [8, 0, -5, 100])
 def test_an_entry_slipped_in_beyond_the_chain_is_named(ledger, tamper, entry_id):
-    """CASES.md, X11."""
+    """docs/cases.md, X11."""
     forge(tamper, entry_id)
     with pytest.raises(EntrySlippedIn) as raised:
         verify(ledger.settings)
@@ -152,7 +152,7 @@ def test_an_entry_slipped_in_beyond_the_chain_is_named(ledger, tamper, entry_id)
 
 
 def test_an_entry_slipped_in_under_a_number_that_is_taken_is_named(ledger, tamper):
-    """CASES.md, X11."""
+    """docs/cases.md, X11."""
     forge(tamper, 2)
     with pytest.raises(EntrySlippedIn, match=r"entry 2 \(transfer T2\) and entry 2 \(comment of T1\)"):
         verify(ledger.settings)
@@ -170,7 +170,7 @@ def test_of_two_entries_with_one_number_the_one_with_a_false_digest_is_named(led
 
 
 def test_two_entries_that_changed_places_are_named(ledger, tamper):
-    """CASES.md, X11."""
+    """docs/cases.md, X11."""
     tamper("update transfers set entry_id = 1000 where entry_id = 1")
     tamper("update transfers set entry_id = 1 where entry_id = 2")
     tamper("update transfers set entry_id = 2 where entry_id = 1000")
@@ -190,7 +190,7 @@ def alter_points_and_digest(tamper, entry_id: int) -> None:
 
 
 def test_an_alteration_whose_digest_was_computed_again_shows_at_its_link(ledger, tamper):
-    """CASES.md, X11."""
+    """docs/cases.md, X11."""
     alter_points_and_digest(tamper, 2)
     with pytest.raises(LinkBroken, match="the entries 1 to 3 ") as raised:
         verify(ledger.settings)
@@ -198,7 +198,7 @@ def test_an_alteration_whose_digest_was_computed_again_shows_at_its_link(ledger,
 
 
 def test_in_a_commit_of_one_entry_the_link_names_that_entry(ledger, tamper):
-    """CASES.md, X11."""
+    """docs/cases.md, X11."""
     values = stored(AccountEvent, 7)
     values[digest_columns(AccountEvent).index("event")] = "close"
     tamper("update account_events set event = 'close', digest = ?", entry_digest("account_event", 7, values))
@@ -207,7 +207,7 @@ def test_in_a_commit_of_one_entry_the_link_names_that_entry(ledger, tamper):
 
 
 def test_an_alteration_whose_link_was_computed_again_shows_at_the_next_link(ledger, tamper):
-    """CASES.md, X11."""
+    """docs/cases.md, X11."""
     alter_points_and_digest(tamper, 2)
     rewrite_link(tamper, 1, 3, bytes(32))
     with pytest.raises(LinkBroken) as raised:
@@ -231,7 +231,7 @@ def rewrite_link(tamper, first: int, last: int, previous: bytes) -> bytes:
 
 
 def test_a_chain_computed_again_to_its_end_is_not_the_one_that_the_home_remembers(ledger, tamper):
-    """CASES.md, X11 and X12."""
+    """docs/cases.md, X11 and X12."""
     remember_head(ledger)
     alter_points_and_digest(tamper, 2)
     digest = rewrite_link(tamper, 1, 3, bytes(32))
@@ -248,7 +248,7 @@ def remember_head(ledger) -> None:
 
 
 def test_a_tail_removed_with_its_link_is_missed_by_what_the_home_remembers(ledger, tamper):
-    """CASES.md, X11 and X12."""
+    """docs/cases.md, X11 and X12."""
     remember_head(ledger)
     assert verify(ledger.settings).anchors == (ledger.settings.home / "cut", ledger.settings.home)
     tamper("delete from account_events")
@@ -395,7 +395,7 @@ def test_where_nothing_was_recorded_there_is_nothing_to_verify(ledger_home):
 
 
 def test_a_ledger_emptied_behind_what_was_built_on_it_is_missing(ledger, tamper):
-    """CASES.md, X12."""
+    """docs/cases.md, X12."""
     remember_head(ledger)
     for table in ("transfers", "status_changes", "comments", "account_events", "chain_links"):
         tamper(f"delete from {table}")
@@ -436,7 +436,7 @@ def test_an_anchor_that_cannot_be_read_is_named(ledger):
 
 
 def test_the_command_says_what_it_looked_at_and_names_what_is_wrong(points, ledger, tamper, ledger_home):
-    """CASES.md, X11."""
+    """docs/cases.md, X11."""
     where = {"home": ledger_home.home, **ledger_home.environment}
     clean = points("verify", **where)
     assert clean.returncode == 0, clean.stderr

@@ -1,4 +1,4 @@
-"""A home on a file system without symbolic or hard links, like exFAT (CASES.md, X27)."""
+"""A home on a file system without symbolic or hard links, like exFAT (docs/cases.md, X27)."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ def without_links(copied, monkeypatch) -> Home:
 
 @pytest.mark.parametrize("act", [lambda settings: close_months(settings, NEXT), build_months])
 def test_nothing_is_begun_that_could_not_be_given_to_readers(without_links, programme, monkeypatch, act):
-    """Above all no month is closed that could never be published."""
+    """docs/cases.md, X27: above all no month is closed that could never be published."""
     runs = list((without_links.path / "runs").iterdir())
     with pytest.raises(NoLinks) as refused:
         act(without_links.settings())
@@ -43,12 +43,14 @@ def test_nothing_is_begun_that_could_not_be_given_to_readers(without_links, prog
 
 
 def test_doctor_says_so(without_links):
+    """docs/cases.md, X27."""
     findings = examine({"POINTS_HOME": str(without_links.path)}, {}, "").findings
     (found,) = [finding for finding in findings if finding.verdict == "problem"]
     assert (found.subject, found.sentence) == ("home", NoLinks(without_links.path).sentence)
 
 
 def test_exports_and_backups_need_no_links_and_overwrite_nothing_all_the_same(without_links, tmp_path):
+    """docs/cases.md, X27."""
     exported, copy = tmp_path / "carried" / "copy.duckdb", tmp_path / "carried" / "ledger.sqlite3"
     exported.parent.mkdir()
     tables = dict(export_database(without_links.path, exported))

@@ -1,4 +1,5 @@
-"""One list of a zone's changes of offset, DuckDB's, decides all months and wall clocks (CASES.md, X21)."""
+"""One list of a zone's changes of offset, DuckDB's, decides all months and wall clocks
+(docs/cases.md, X21)."""
 
 import os
 import re
@@ -95,7 +96,7 @@ def test_the_models_read_the_same_list_and_take_one_handed_over_as_it_is(duck, n
 
 
 def test_spark_is_handed_the_list_or_refuses_another_zone_than_utc(duck):
-    """CASES.md, X21: what `python -m ledger.zones` prints is what it takes."""
+    """docs/cases.md, X21: what `python -m ledger.zones` prints is what it takes."""
     with pytest.raises(CompilerError, match="are not in POINTS_ZONE_CHANGES"):
         load_macros(duck, CASABLANCA, "spark").zone_changes()
     printed = subprocess.run(
@@ -159,13 +160,13 @@ def assert_agreed(duck, zone: Zone) -> None:
 
 @pytest.mark.parametrize("name", ODD_ZONES)
 def test_models_import_and_python_agree_on_every_months_edges(duck, name):
-    """CASES.md, X21 and R11."""
+    """docs/cases.md, X21 and R11."""
     assert_agreed(duck, read_zone(name))
 
 
 @pytest.mark.slow
 def test_models_import_and_python_agree_in_every_zone(duck):
-    """CASES.md, X21. Zones with the same changes are asked once."""
+    """docs/cases.md, X21. Zones with the same changes are asked once."""
     names = zone_names()
     assert len(names) >= 590
     seen = {}
@@ -219,13 +220,13 @@ def test_the_list_leaves_no_offset_of_any_hour_out(duck):
 def test_a_wall_clock_that_comes_twice_is_the_earlier_and_a_skipped_one_goes_by_the_offset_before(
     wall_clock, instant
 ):
-    """CASES.md, R11."""
+    """docs/cases.md, R11."""
     said = read_zone("Africa/Casablanca").to_utc(datetime.fromisoformat(wall_clock))
     assert said == datetime.fromisoformat(f"{instant}+00:00")
 
 
 def test_give_and_import_store_a_wall_clock_as_the_same_instant(ledger_home, tmp_path):
-    """CASES.md, X21: Morocco's hour of October 2026."""
+    """docs/cases.md, X21: Morocco's hour of October 2026."""
     ledger = ledger_home.open(**CASABLANCA)
     given = record_transfer(
         ledger, TransferRequest("C-1", "give", "1", occurred_at="2026-10-01T00:30:00"), new=True
@@ -238,7 +239,7 @@ def test_give_and_import_store_a_wall_clock_as_the_same_instant(ledger_home, tmp
 
 
 def test_a_list_up_to_a_months_last_day_has_no_transfer_of_the_next_month(ledger_home, tmp_path):
-    """CASES.md, X21: Alberta's clocks do not go back in November 2026."""
+    """docs/cases.md, X21: Alberta's clocks do not go back in November 2026."""
     ledger = ledger_home.open(POINTS_TIME_ZONE="America/Edmonton", POINTS_MONTH_START_DAY="15")
     rows = [
         transfer("14th", occurred_at="2026-11-15T05:59:59.999999Z"),
@@ -295,7 +296,7 @@ def of_machine(monkeypatch, zone: Zone) -> None:
 
 @pytest.mark.slow
 def test_the_first_second_at_which_the_machines_zone_data_differ_is_told(monkeypatch):
-    """CASES.md, X21."""
+    """docs/cases.md, X21."""
     casablanca = read_zone("Africa/Casablanca")
     of_machine(monkeypatch, casablanca)
     assert other_zone_data(casablanca) == []
@@ -316,8 +317,8 @@ def test_the_first_second_at_which_the_machines_zone_data_differ_is_told(monkeyp
 
 @pytest.mark.slow
 def test_a_month_closes_where_the_machines_zone_data_differ(tmp_path, monkeypatch):
-    """CASES.md, X21: models, recount and wall clocks go by DuckDB's; the first close and doctor say so; and a
-    list that is another one later is told, and changes no closed month."""
+    """docs/cases.md, X21: models, recount and wall clocks go by DuckDB's; the first close and doctor say so;
+    and a list that is another one later is told, and changes no closed month."""
     home = LedgerHome(tmp_path / "home", CASABLANCA)
     ledger = home.open()
     casablanca = ledger.settings.zone

@@ -1,7 +1,7 @@
 {#- A query over the raw transfers that files hold: every column as text, as it was sent. A column that a file
     has not is null, an empty value is ''. A run of `points` has read them before, each row with its file and
     line (ledger/files/transfer_rows.py); else they are read here. What cannot be read as rows is refused, rows
-    that break a rule are told apart later (CASES.md, F1 to F20). -#}
+    that break a rule are told apart later (docs/cases.md, F1 to F20). -#}
 {% macro raw_transfers(source) %}
     {%- if not execute -%}{{- return("select 1 as not_yet_run") -}}{%- endif -%}
     {%- if transfers_source() == "file" -%}
@@ -68,8 +68,8 @@
 {% endmacro %}
 
 
-{#- Refuses a header with a column that is needed and missing, unknown, or there twice (CASES.md, F5), or
-    that the path says in its stead (F18). -#}
+{#- Refuses a header with a column that is needed and missing, unknown, or there twice
+    (docs/cases.md, F5), or that the path says in its stead (F18). -#}
 {% macro check_header(file, names) %}
     {%- set known = transfer_columns()["needed"] + transfer_columns()["optional"] -%}
     {%- for name in names if name not in known and name | trim | lower in known -%}
@@ -115,8 +115,8 @@
 
 
 {#- The text of each column of a Parquet file. Points may be text, an integer or a decimal of at most four
-    places, instants text or timestamps; a float never passes (CASES.md, F14). A column that is wholly null is
-    as if it were absent, whatever its type (F17). -#}
+    places, instants text or timestamps; a float never passes (docs/cases.md, F14). A column that is
+    wholly null is as if it were absent, whatever its type (F17). -#}
 {% macro raw_columns_of_parquet(file, relation) %}
     {%- set counts = value_counts(relation) -%}
     {%- set described = [] -%}
@@ -205,9 +205,10 @@
 {% endmacro %}
 
 
-{#- Refuses a file in which a quote never closes, or a field goes on behind its closing quote (CASES.md, F8):
-    DuckDB's reader, which takes line ends of any kinds only where it is not strict, would drop what follows
-    without a word. A line that begins within a field is looked at as if its quote opened there. -#}
+{#- Refuses a file in which a quote never closes, or a field goes on behind its closing quote
+    (docs/cases.md, F8): DuckDB's reader, which takes line ends of any kinds only where it is not
+    strict, would drop what follows without a word. A line that begins within a field is looked at
+    as if its quote opened there. -#}
 {% macro check_quotes(file) %}
     {%- set field = '(?:"(?:[^"]|"")*" *|[^",][^,]*|)' -%}
     {%- set is_whole = "regexp_full_match(case when is_within then '\"' else '' end || line, '"

@@ -1,7 +1,7 @@
 {#- How the models read files: here alone, and with every option said. By themselves engines take columns
     from a path (currency=MILES/), patterns from a name (a[1].csv) and types from a file's first rows;
-    content comes from content alone (DESIGN.md, section 4; CASES.md, F18). ledger/data_files.py says the
-    same to Python. -#}
+    content comes from content alone (docs/design.md, section 4; docs/cases.md, F18).
+    ledger/data_files.py says the same to Python. -#}
 
 
 {#- The rows of Parquet files, whose columns are put together by name. On Spark, which cannot list files

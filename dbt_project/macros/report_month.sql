@@ -1,6 +1,6 @@
-{#- The month rule (DESIGN.md, section 6), which stands nowhere else: the report month of an instant is its
-    month in the programme's zone; where months start on another day than the first, the month named
-    2026-10 runs from that day of October to the day before it in November. -#}
+{#- The month rule (docs/design.md, section 6), which stands nowhere else: the report month of an
+    instant is its month in the programme's zone; where months start on another day than the first,
+    the month named 2026-10 runs from that day of October to the day before it in November. -#}
 
 {% macro report_month(instant) %}
     {%- set local_date = "cast(" ~ utc_to_local(instant) ~ " as date)" -%}

@@ -14,7 +14,8 @@
 {% endmacro %}
 
 
-{#- The columns of a file of raw transfers (DESIGN.md, section 5), and those that a ledger adds. -#}
+{#- The columns of a file of raw transfers (docs/design.md, section 5), and those that a ledger
+    adds. -#}
 {% macro transfer_columns() %}
     {{- return({
         "needed": ["transfer_id", "relation_reference", "style", "points", "reason", "occurred_at"],

@@ -1,6 +1,7 @@
 {#- The rules that a row of raw transfers must keep by itself, as dbt_project.yml lists them for the import too
-    (DESIGN.md, section 5; CASES.md, R1 to R9). `condition` says when one is broken and may name the columns of
-    stg_files__transfer_rows before they are judged; `value` is the column as it was sent. -#}
+    (docs/design.md, section 5; docs/cases.md, R1 to R9). `condition` says when one is broken and
+    may name the columns of stg_files__transfer_rows before they are judged; `value` is the column
+    as it was sent. -#}
 {% macro transfer_rules() %}
     {%- set rules = [] -%}
     {%- for rule in var("transfer_rules") -%}

@@ -1,6 +1,6 @@
 {#- The programme's zone. DuckDB's zone data decides, on every engine: its changes of offset are rendered into
-    the models, and no engine is asked for a zone (DESIGN.md, section 6; CASES.md, X21). ledger/zones.py
-    reads the same changes, for all else. -#}
+    the models, and no engine is asked for a zone (docs/design.md, section 6; docs/cases.md, X21).
+    ledger/zones.py reads the same changes, for all else. -#}
 
 {#- The wall clock of the programme's zone at an instant in UTC. `instant` is a column: each change of the offset names
     it. -#}

@@ -1,4 +1,4 @@
-"""Opening and closing customers' accounts (DESIGN.md, section 5)."""
+"""Opening and closing customers' accounts (docs/design.md, section 5)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _NAMED_IN_SENTENCE = 5
 
 class AccountInUse(PointsError):
     """An account cannot be closed while something of it is pending, held or dated in the future and not
-    revoked (CASES.md, R26)."""
+    revoked (docs/cases.md, R26)."""
 
     code = "ACCOUNT_IN_USE"
 

@@ -12,7 +12,7 @@ from ledger.models import AccountEvent, Batch, Transfer
 
 
 class ApprovalByItsAuthor(PointsError):
-    """Somebody tries to approve what they entered themselves (CASES.md, C11)."""
+    """Somebody tries to approve what they entered themselves (docs/cases.md, C11)."""
 
     code = "OWN_TRANSFER"
 

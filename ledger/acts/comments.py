@@ -1,4 +1,4 @@
-"""Notes that are added to a transfer later (DESIGN.md, section 5)."""
+"""Notes that are added to a transfer later (docs/design.md, section 5)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,5 @@
-"""Deciding on what waits: approve, hold, release, cancel (DESIGN.md, section 5; CASES.md, C6 and C11).
+"""Deciding on what waits: approve, hold, release, cancel (docs/design.md, section 5; docs/cases.md, C6
+and C11).
 
 What waits is a pending or held transfer, or the opening or closing of an account that somebody asked for.
 """
@@ -22,7 +23,8 @@ from ledger.statuses import current_statuses
 
 
 class StatusTransitionRefused(PointsError):
-    """Only what is pending or on hold can be decided on; approved and cancelled are final (CASES.md, C6)."""
+    """Only what is pending or on hold can be decided on; approved and cancelled are final
+    (docs/cases.md, C6)."""
 
     code = "STATUS_TRANSITION"
 

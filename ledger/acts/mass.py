@@ -1,4 +1,4 @@
-"""Many transfers in one request, all or nothing (DESIGN.md, section 10; CASES.md, C7)."""
+"""Many transfers in one request, all or nothing (docs/design.md, section 10; docs/cases.md, C7)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ _OPTIONAL = (
 
 
 class WrongFieldCount(PointsError):
-    """A row of a file has more or fewer fields than its header (CASES.md, F7)."""
+    """A row of a file has more or fewer fields than its header (docs/cases.md, F7)."""
 
     code = "FIELDS"
 
@@ -94,8 +94,8 @@ def read_mass_file(path: Path, defaults: TransferRequest) -> MassFile:
     """The transfers of a CSV, CSV.gz or Parquet file; what a row does not say is as in ``defaults``.
 
     Columns: relation_reference and points; style, unless ``defaults`` say it; transfer_id, reason, currency,
-    occurred_at, external_reference and comment where wanted. Raises `TransfersFileRefused` (CASES.md, F1 to
-    F14).
+    occurred_at, external_reference and comment where wanted. Raises `TransfersFileRefused` (docs/cases.md, F1
+    to F14).
     """
     # A single transfer must not wait for DuckDB to be imported.
     from ledger.files.file_rows import FileShape, load_rows

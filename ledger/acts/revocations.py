@@ -1,4 +1,4 @@
-"""Undoing approved transfers by opposite ones (DESIGN.md, section 5; CASES.md, C5)."""
+"""Undoing approved transfers by opposite ones (docs/design.md, section 5; docs/cases.md, C5)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -88,7 +88,8 @@ class RevocationTooLarge(PointsError):
 
 
 class UndoneTwice(PointsError):
-    """What was revoked and given back would be taken once more, beyond what is left of it (CASES.md, C13)."""
+    """What was revoked and given back would be taken once more, beyond what is left of it
+    (docs/cases.md, C13)."""
 
     code = "REVOKED"
 
@@ -105,7 +106,7 @@ class UndoneTwice(PointsError):
 
 
 class RevokedBeyondOriginal(PointsError):
-    """A revocation that waits may not take effect: others have revoked what it would (CASES.md, C13)."""
+    """A revocation that waits may not take effect: others have revoked what it would (docs/cases.md, C13)."""
 
     code = "REVOKED"
 
@@ -294,7 +295,8 @@ def revoke(
                     transfer_id, standing.status, trees.unrevoked(transfer_id), asked_points
                 )
                 if standing.effective_at and standing.effective_at > appender.recorded_at:
-                    # Both take effect together, so that nothing is to be spent in between (CASES.md, R26).
+                    # Both take effect together, so that nothing is to be spent in between
+                    # (docs/cases.md, R26).
                     revocation.occurred_at = standing.effective_at
                 for undone_id in trees.undone_again(transfer_id):
                     unrevoked = trees.unrevoked(undone_id)

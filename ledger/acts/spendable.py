@@ -1,4 +1,4 @@
-"""Are there enough points to deduct? (DESIGN.md, section 5; CASES.md, R16)"""
+"""Are there enough points to deduct? (docs/design.md, section 5; docs/cases.md, R16)"""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -1,4 +1,5 @@
-"""What a person asks for when giving or deducting points, and whether it may be asked (DESIGN.md, section 5).
+"""What a person asks for when giving or deducting points, and whether it may be asked
+(docs/design.md, section 5).
 
 Every face hands over what was typed; it is checked here, once.
 """
@@ -108,7 +109,7 @@ def checked_transfer(ledger: Ledger, request: TransferRequest) -> Transfer:
 
 
 def checked_note(column: str, text: str) -> str:
-    """Return ``text`` where it may be kept and exported; raise `ValueRefused` (CASES.md, F11)."""
+    """Return ``text`` where it may be kept and exported; raise `ValueRefused` (docs/cases.md, F11)."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -119,7 +120,7 @@ def checked_note(column: str, text: str) -> str:
 def differences_from(known: Transfer, asked: Transfer) -> list[Difference]:
     """In what a transfer that is asked for is another one than that known under its id.
 
-    ``comment`` and status do not count, nor what was not said (DESIGN.md, section 5).
+    ``comment`` and status do not count, nor what was not said (docs/design.md, section 5).
     """
     columns = ["relation_reference", "currency", "style", "points", "reason", "reverses_transfer_id"]
     if asked.occurred_at is not None:

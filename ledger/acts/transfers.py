@@ -1,4 +1,4 @@
-"""Giving and deducting points by hand, one transfer or many in one request (DESIGN.md, section 5)."""
+"""Giving and deducting points by hand, one transfer or many in one request (docs/design.md, section 5)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

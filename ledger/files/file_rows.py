@@ -1,4 +1,5 @@
-"""Reads a file that somebody sent into DuckDB, every value as text and as it was sent (CASES.md, F1 to F20).
+"""Reads a file that somebody sent into DuckDB, every value as text and as it was sent (docs/cases.md, F1
+to F20).
 
 What cannot be read as rows is refused here, with a sentence; rows that break a rule come through and are
 told apart later. The import reads by it, and a build of raw files; for a `dbt build` by hand
@@ -127,7 +128,7 @@ def load_rows(
     ``renamed`` maps the file's names to ours, ``ignored`` are names of the file's that are left out.
     ``expected_rows``, and ``expected_points`` as the sum over all rows, guard against a file cut short.
 
-    Raises `TransfersFileRefused` with the code that CASES.md gives.
+    Raises `TransfersFileRefused` with the code that docs/cases.md gives.
     """
     check_file(sent)
     seen = sent.content.stat()
@@ -205,7 +206,7 @@ def _our_columns(
     ignored: Collection[str],
 ) -> list[str]:
     """Our name of each column of the file, '' of one that is left out; raise where the header is not as it
-    must be (CASES.md, F5, F6 and F18)."""
+    must be (docs/cases.md, F5, F6 and F18)."""
 
     def refuse(problem: str, remedy: str) -> None:
         raise TransfersFileRefused("HEADER", str(sent), problem, remedy)

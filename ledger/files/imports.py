@@ -1,4 +1,4 @@
-"""Imports a file of transfers into the ledger, all of it in one transaction (DESIGN.md, section 5)."""
+"""Imports a file of transfers into the ledger, all of it in one transaction (docs/design.md, section 5)."""
 
 import json
 import time
@@ -255,7 +255,7 @@ def _check_batch_id(batch_id: str | None, loaded: LoadedFile) -> None:
 
 def _check_approvers(ledger: Ledger, database: duckdb.DuckDBPyConnection) -> None:
     """Raise `ApprovalByItsAuthor` where the file approves what its importer entered by hand: a file is no way
-    around another person (CASES.md, C11)."""
+    around another person (docs/cases.md, C11)."""
     approved = database.cursor().execute(
         "select distinct transfer_id from judged_rows inner join verdicts using (row_number)"
         " where verdict = 'status_change' and status = 'approved'"
@@ -343,7 +343,7 @@ def _closure_count(database: duckdb.DuckDBPyConnection) -> int:
 
 
 def _warnings(database: duckdb.DuckDBPyConnection, loaded: LoadedFile, history: set[int]) -> tuple[str, ...]:
-    """What somebody should know though it refuses nothing (CASES.md, R20 and R25)."""
+    """What somebody should know though it refuses nothing (docs/cases.md, R20 and R25)."""
     undated = {
         row_number
         for (row_number,) in database.execute(

@@ -15,7 +15,7 @@ from ledger.models import WAITING, StatusChange, Transfer
 
 # Each group of ids is one query through the unique index, in the index's own order.
 _IDS_PER_QUERY = 10_000
-# The columns whose values make the content of a transfer, and their types (DESIGN.md, section 5).
+# The columns whose values make the content of a transfer, and their types (docs/design.md, section 5).
 CONTENT_COLUMNS = {
     "relation_reference": "varchar",
     "currency": "varchar",

@@ -1,6 +1,6 @@
 """Bad rows of imported files: kept as they were sent, listed while they are open, dismissed with a reason.
 
-Rows of history, which are not bad, are kept beside them (CASES.md, R25)."""
+Rows of history, which are not bad, are kept beside them (docs/cases.md, R25)."""
 
 import hashlib
 import json

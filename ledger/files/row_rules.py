@@ -1,4 +1,5 @@
-"""The rules that a row of a file of transfers must keep (DESIGN.md, section 5; CASES.md, R1 to R9), in SQL.
+"""The rules that a row of a file of transfers must keep (docs/design.md, section 5; docs/cases.md, R1 to R9),
+in SQL.
 
 What they are stands elsewhere, once: in dbt_project.yml and in `seeds/`. The models render the same list
 (`dbt_project/macros/transfer_rules.sql`); a test sends both the same rows.
@@ -35,7 +36,7 @@ class Rule:
 ID_CONFLICT = Rule(
     "ID_CONFLICT", "transfer_id", "", "the same content wherever a transfer_id stands, in the ledger too"
 )
-# Such a row is not bad, but kept beside those that are (CASES.md, R25).
+# Such a row is not bad, but kept beside those that are (docs/cases.md, R25).
 OLDER_STATUS = Rule(
     HISTORY, "status_changed_at", "", "a later instant, for the transfer has a status since then that stays"
 )

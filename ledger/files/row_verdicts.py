@@ -1,7 +1,7 @@
 """What becomes of each good row of a file: a transfer, a repetition, a status change, or neither.
 
-The rules are DESIGN.md's, section 5 (import file). Within one file they are those of the models, in
-`stg_files__repeated_rows`; what the ledger has comes before whatever the file says.
+The rules are those of docs/design.md, section 5 (import file). Within one file they are those of the models,
+in `stg_files__repeated_rows`; what the ledger has comes before whatever the file says.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from ledger.models import WAITING
 from ledger.sql_text import literal
 
 _WAITING = f"({', '.join(repr(status) for status in WAITING)})"
-# A new transfer that says since when it has its status (CASES.md, R25): it is recorded as pending, with a
-# change to that status then. Approved when it occurred is what a transfer is without one.
+# A new transfer that says since when it has its status (docs/cases.md, R25): it is recorded as pending, with
+# a change to that status then. Approved when it occurred is what a transfer is without one.
 DATED = (
     "coalesce(verdicts.verdict, 'transfer') = 'transfer'"
     " and judged_rows.status_changed_at is not null"
@@ -94,7 +94,7 @@ def decide_rows(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Coun
 
 def _accept_known_links(database: duckdb.DuckDBPyConnection) -> None:
     """Let rows be good that break no rule but `REVERSES` where the ledger holds their transfer: it may have
-    it just so, from before there was that rule (CASES.md, R24)."""
+    it just so, from before there was that rule (docs/cases.md, R24)."""
     database.execute(
         """
         update judged_rows set broken_rule = null

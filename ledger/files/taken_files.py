@@ -1,4 +1,5 @@
-"""Takes files out of folders that others write to: what was checked is what is read (CASES.md, S1, S3, S5).
+"""Takes files out of folders that others write to: what was checked is what is read (docs/cases.md, S1, S3,
+S5).
 
 Whoever may write to a folder can put a link there that leads to somebody else's file, or swap a file for one
 after it was looked at. So no part of a path below the folder is followed, what was opened is looked at by its

@@ -41,7 +41,8 @@ def write_transfer_rows(
 
 @contextmanager
 def _sent(file: Path, searched: Path | None, copy: Path) -> Iterator[SentFile]:
-    """The file that somebody named; one that was found is taken out of the folder first (CASES.md, S5)."""
+    """The file that somebody named; one that was found is taken out of the folder first
+    (docs/cases.md, S5)."""
     if searched is None:
         yield sent_file(file)
         return

@@ -1,7 +1,7 @@
 """Looks at files of raw transfers before anything is built from them: are they what their names say?
 
 Only what shows at a file's ends is looked at here, so that it costs the same for any size. What stands in it
-is for the reader to refuse (`ledger.files.file_rows`; CASES.md, F1 to F14), and rows are for the models.
+is for the reader to refuse (`ledger.files.file_rows`; docs/cases.md, F1 to F14), and rows are for the models.
 """
 
 import glob
@@ -23,7 +23,7 @@ ENDINGS = (".csv.gz", ".csv", ".parquet")
 
 
 class TransfersFileRefused(PointsError):
-    """A file of transfers cannot be read at all; ``code`` is the one that CASES.md gives."""
+    """A file of transfers cannot be read at all; ``code`` is the one that docs/cases.md gives."""
 
     def __init__(self, code: str, path: str, problem: str, remedy: str) -> None:
         super().__init__(f"{code}: {path} {problem}; {remedy}.")

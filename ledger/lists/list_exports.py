@@ -1,8 +1,8 @@
 """Writes lists as CSV and XML, row by row, so that a list of any length takes the memory of some of its rows.
 
 CSV is RFC 4180: CRLF, UTF-8 without BOM. Free text that a spreadsheet would take for a formula gets an
-apostrophe before it, which a spreadsheet shows as text (CASES.md, R23). In XML such text is kept as it is; a
-character that XML 1.0 does not know becomes U+FFFD. `ledger/lists/schemas/` holds the XML's schema.
+apostrophe before it, which a spreadsheet shows as text (docs/cases.md, R23). In XML such text is kept as it
+is; a character that XML 1.0 does not know becomes U+FFFD. `ledger/lists/schemas/` holds the XML's schema.
 """
 
 import csv

@@ -1,5 +1,5 @@
 """What is asked of a list: filters, an order and a page, each refused by name where it is not known
-(CASES.md, C9).
+(docs/cases.md, C9).
 
 Filters come as text by name, as a query string or the options of a command give them, and become conditions:
 a column, a comparison and a value. Names of columns and comparisons are this project's own; values are only

@@ -127,7 +127,8 @@ def back_up(
 
     ``report`` takes pages done and in all, ``report_check`` entries of the copy that were looked at. ``file``
     appears whole and verified, or not at all. Raises `BackupExists`, `BackupNotWritten`,
-    `LedgerKeptByServer`, `LedgerUnguarded`, and `LedgerDamaged` where the ledger was altered (CASES.md, X24).
+    `LedgerKeptByServer`, `LedgerUnguarded`, and `LedgerDamaged` where the ledger was altered
+    (docs/cases.md, X24).
     """
     source = _sqlite_file(ledger.settings, f"pg_dump --format=custom --file {file}")
     if os.path.lexists(file):
@@ -163,7 +164,7 @@ def restore(
 
     ``report`` takes pages done and in all, ``report_check`` entries that were looked at. The ledger appears
     whole, verified and for its owner alone, or not at all. Raises `LedgerThere`, `BackupUnsound`,
-    `BackupOutdated` (CASES.md, X12), `BackupNotWritten` or `LedgerKeptByServer`.
+    `BackupOutdated` (docs/cases.md, X12), `BackupNotWritten` or `LedgerKeptByServer`.
     """
     target = _sqlite_file(settings, f"pg_restore --dbname … {file}")
     # A journal that outlived its ledger would be played back into the restored one.

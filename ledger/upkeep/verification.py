@@ -1,4 +1,5 @@
-"""Finds the first entry that was altered, removed or slipped in by hand (DESIGN.md, 5; CASES.md, X11).
+"""Finds the first entry that was altered, removed or slipped in by hand (docs/design.md, section 5;
+docs/cases.md, X11).
 
 Every entry's digest is computed again from what the database holds, ids are counted, and the links of the
 chain are followed over them. Entries are read in short ranges of ids, so that writers go on and memory stays
@@ -117,7 +118,7 @@ def verify(settings: Settings, report: Callable[[int, int], None] = lambda done,
     """Look at every entry and every link of the ledger; ``report`` takes entries done and in all.
 
     Raises `LedgerDamaged` (one of its kinds) naming the first finding, `LedgerReplaced` where the chain is
-    not the one that the home was built on (CASES.md, X12), `LedgerUnguarded` where only the triggers are
+    not the one that the home was built on (docs/cases.md, X12), `LedgerUnguarded` where only the triggers are
     amiss, and what `open_as_it_stands` raises.
     """
     ledger, tables = open_as_it_stands(settings)

@@ -1,7 +1,7 @@
 """The checks of the files that people receive: what they hold is what the programme's mart says.
 
 They look at the files as they stand, after they were swapped in; what may be swapped in at all is
-the audit's to say, before (DESIGN.md, section 9).
+the audit's to say, before (docs/design.md, section 9).
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -187,7 +187,7 @@ def _markdown_table(headings: list[str], rows: list[tuple]) -> str:
 
 
 def _cell(value: object) -> str:
-    """A value as one line of plain text: what was sent may hold markup (CASES.md, R23)."""
+    """A value as one line of plain text: what was sent may hold markup (docs/cases.md, R23)."""
     shown = points_text(value) if isinstance(value, Decimal) else "" if value is None else value
     text = " ".join(str(shown).split())
     if len(text) > PREVIEW_CELL_LENGTH:

@@ -1,7 +1,8 @@
 """Closes report months: audited, sealed, committed in the ledger, and only then published.
 
 The one transaction that appends the close entries of all months is the commit. Before it nothing is
-published; after it, publishing is work that the next command of any kind finishes (DESIGN.md, section 6).
+published; after it, publishing is work that the next command of any kind finishes
+(docs/design.md, section 6).
 """
 
 import json

@@ -1,7 +1,7 @@
 """Holds the files of a published month against those of the same month computed again.
 
 Points and counts of balances, movements and postings are figures, by which a month stands. What its files say
-beside them, columns that came or went and discrepancies, is the models' to change (CASES.md, X22).
+beside them, columns that came or went and discrepancies, is the models' to change (docs/cases.md, X22).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
-"""Which months the schedule closes: ended, open, and past the days of grace (DESIGN.md, section 11).
+"""Which months the schedule closes: ended, open, and past the days of grace (docs/design.md, section 11).
 
 What is due at an instant does not depend on who looked before, so missed ticks do not matter: the next one
-closes everything that is due by then, in order (CASES.md, X15).
+closes everything that is due by then, in order (docs/cases.md, X15).
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,8 @@
 """Publishes what the ledger says is closed: moves prepared months to readers and lets the links go over.
 
 All of it may be done again, and the next command of any kind does, until what readers have is what the ledger
-says (CASES.md, X4, X9, X19, X20). The ledger alone decides: prepared files are found by the hash in the close
-entry, and where they are lost they are made again from the same cutoff.
+says (docs/cases.md, X4, X9, X19, X20). The ledger alone decides: prepared files are found by the hash in the
+close entry, and where they are lost they are made again from the same cutoff.
 """
 
 import errno
@@ -144,7 +144,7 @@ def finish_closes(ledger: Ledger, report: Report = lambda progress: None, makes_
 
 
 def _remember_ledger(home: Path, history: CloseHistory) -> None:
-    """From here on an older copy of the ledger is refused, whatever else is deleted (CASES.md, X12)."""
+    """From here on an older copy of the ledger is refused, whatever else is deleted (docs/cases.md, X12)."""
     for folder in (published_folder(home), home):
         anchor = read_anchor(folder)
         if anchor is None or anchor.entry_id < history.last_entry_id:

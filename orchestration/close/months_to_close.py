@@ -1,4 +1,5 @@
-"""Which months a close takes: ended, in order, without gaps (DESIGN.md, section 6; CASES.md, C2 and C3)."""
+"""Which months a close takes: ended, in order, without gaps (docs/design.md, section 6; docs/cases.md, C2
+and C3)."""
 
 from datetime import UTC, datetime
 from pathlib import Path

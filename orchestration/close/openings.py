@@ -20,13 +20,14 @@ RELATED_STATUS_CHANGES = "related_status_changes.parquet"
 
 
 def fits_one_build(first_month: str, last_month: str) -> bool:
-    """Whether a build may make the months from the first to the last (CASES.md, R22)."""
+    """Whether a build may make the months from the first to the last (docs/cases.md, R22)."""
     return len(months_between(first_month, last_month)) <= longest_span_in_months()
 
 
 def find_opening_of_build(settings: Settings, through: str | None) -> Opening | None:
     """What a build through a month (None: the newest) has to start from, so that it makes no more months than
-    it may: the earliest close that is near enough (CASES.md, X29). None where it starts from the first entry.
+    it may: the earliest close that is near enough (docs/cases.md, X29). None where it starts from the first
+    entry.
 
     Raises `PublishedDamaged` where a file of that close is not as it was published.
     """

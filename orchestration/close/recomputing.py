@@ -2,8 +2,8 @@
 
 A close starts from the month before and is proved against that; this proves the whole way. Closed months stay
 as they are, whatever comes out: a rule that was changed for months gone by shows here, as what it would have
-done (CASES.md, X14). Where other models closed a month, what its files say beside points and counts may have
-changed with them: that is noted, and is no difference (X22).
+done (docs/cases.md, X14). Where other models closed a month, what its files say beside points and counts may
+have changed with them: that is noted, and is no difference (X22).
 """
 
 import shutil
@@ -97,7 +97,7 @@ def _builds(
     The rest of history looks to each of them as it did to the last run among them: closes that were reopened
     before it are out of force, and none of those that came later is known. Where they span more months than a
     build may, they go in stretches, each from the close before it, whose own files were computed in the
-    stretch before and compared (CASES.md, X29).
+    stretch before and compared (docs/cases.md, X29).
     """
     together: list[ClosedMonth] = []
     for event in sorted([*history.closes, *history.reopenings], key=lambda event: event.entry_id):

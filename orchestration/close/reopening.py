@@ -1,4 +1,5 @@
-"""Takes closed months out of force, so that they can be closed again (DESIGN.md, section 6; CASES.md, C4).
+"""Takes closed months out of force, so that they can be closed again (docs/design.md, section 6;
+docs/cases.md, C4).
 
 No file and no pointer is touched: readers keep what was issued, flagged as reopened, until every month is
 closed again.

@@ -1,8 +1,8 @@
 """The read-only DuckDB over published months: views over the Parquet files of one set of revisions.
 
 It is small and disposable: every change makes a new one under a name of its own, and a link goes over to
-it. So a reader who has one open reads on, and sees whole sets only (CASES.md, X8). Views name files by their
-full path, for others follow the reader's folder: in a home that was moved it is made again (X20).
+it. So a reader who has one open reads on, and sees whole sets only (docs/cases.md, X8). Views name files by
+their full path, for others follow the reader's folder: in a home that was moved it is made again (X20).
 """
 
 import shutil

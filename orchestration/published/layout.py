@@ -1,4 +1,4 @@
-"""Where published files stand in a home, and how names are made to last (DESIGN.md, section 9)."""
+"""Where published files stand in a home, and how names are made to last (docs/design.md, section 9)."""
 
 import errno
 import hashlib
@@ -103,7 +103,7 @@ def database_file(home: Path) -> Path:
 
 
 def set_link(home: Path) -> Path:
-    """The link to the set that readers have, through which all other links lead (CASES.md, X26)."""
+    """The link to the set that readers have, through which all other links lead (docs/cases.md, X26)."""
     return published_folder(home) / SET_NAME
 
 
@@ -197,7 +197,7 @@ def point_link(link: Path, target: str) -> None:
 
 
 def try_links(home: Path) -> None:
-    """Raise `NoLinks` where what is made in ``home`` could not be given to readers (CASES.md, X27)."""
+    """Raise `NoLinks` where what is made in ``home`` could not be given to readers (docs/cases.md, X27)."""
     for folder in (home, published_folder(home)):
         if not folder.is_dir():
             continue
@@ -218,12 +218,12 @@ def check_link(link: Path) -> None:
 
 
 def is_taken(link: Path) -> bool:
-    """Whether something else stands where a link belongs (CASES.md, S8)."""
+    """Whether something else stands where a link belongs (docs/cases.md, S8)."""
     return os.path.lexists(link) and not link.is_symlink()
 
 
 def open_published(home: Path, readers: str) -> None:
-    """Let ``readers`` read all that is published, and nobody write to a revision (CASES.md, S27)."""
+    """Let ``readers`` read all that is published, and nobody write to a revision (docs/cases.md, S27)."""
     published = published_folder(home)
     for month in list_month_folders(home):
         for revision in list_revisions(home, month.name):

@@ -1,7 +1,7 @@
 """The manifest of a closed month: what its files are, what they come from, and who vouches for them.
 
 It holds no clock and no path, so that the same cut, closed again, gives the same bytes; the hash of it stands
-in the ledger's close entry and in the next month's manifest (DESIGN.md, section 9).
+in the ledger's close entry and in the next month's manifest (docs/design.md, section 9).
 """
 
 import csv
@@ -146,7 +146,7 @@ def check_files(folder: Path, manifest: Mapping, hashed: bool = True) -> None:
 
 
 def _refuse_link(path: Path) -> None:
-    """What a link leads to is not what was published, be it the same to the byte (CASES.md, S6)."""
+    """What a link leads to is not what was published, be it the same to the byte (docs/cases.md, S6)."""
     if path.is_symlink():
         raise PublishedDamaged(path, "is a link")
 

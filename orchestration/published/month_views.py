@@ -1,4 +1,5 @@
-"""One relation over the files of many months, whose columns may have come, gone or changed (CASES.md, X22).
+"""One relation over the files of many months, whose columns may have come, gone or changed
+(docs/cases.md, X22).
 
 Months are joined by the names of their columns. A column that a month does not have is null there; one that
 months have in different types is text, for DuckDB would cast some to others' type, or fail. What columns a

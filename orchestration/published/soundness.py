@@ -1,4 +1,4 @@
-"""Are the published files what the ledger says was published? (CASES.md, X10 and X12)"""
+"""Are the published files what the ledger says was published? (docs/cases.md, X10 and X12)"""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -111,7 +111,7 @@ def names_month_before(history: CloseHistory, closed: ClosedMonth, manifest: Map
 
 
 def find_strangers(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]:
-    """Revisions that no close entry names: the ledger is another, or an older copy (CASES.md, X12)."""
+    """Revisions that no close entry names: the ledger is another, or an older copy (docs/cases.md, X12)."""
     known = {closed.name for closed in history.closes}
     for month in list_month_folders(home):
         for name in list_revisions(home, month.name):
@@ -126,7 +126,8 @@ def find_strangers(home: Path, history: CloseHistory) -> Iterator[PublishedDamag
 
 
 def find_strays(home: Path, history: CloseHistory) -> Iterator[PublishedDamaged]:
-    """What stands beside the revisions and belongs there neither by its name nor by its kind (CASES.md, S6).
+    """What stands beside the revisions and belongs there neither by its name nor by its kind
+    (docs/cases.md, S6).
 
     Revisions that no close entry names are for `find_strangers`.
     """

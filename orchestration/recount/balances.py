@@ -1,7 +1,7 @@
 """The recount of the balances of now, and of what is dated ahead.
 
 Now is when the newest transfer that the run read was recorded. Chains of what has not taken effect yet are
-walked in Python, upwards, where the models go down in SQL (DESIGN.md, section 5, "spendable").
+walked in Python, upwards, where the models go down in SQL (docs/design.md, section 5, "spendable").
 """
 
 from collections import defaultdict

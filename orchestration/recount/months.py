@@ -99,7 +99,7 @@ def count_months(duck: duckdb.DuckDBPyConnection, scope: Scope) -> MonthCounts:
 
 
 def outstanding(buckets: Mapping[str, Decimal]) -> Decimal:
-    """What remains of points by bucket (DESIGN.md, section 7)."""
+    """What remains of points by bucket (docs/design.md, section 7)."""
     return buckets["earned"] - buckets["reversal"] - buckets["redeemed"] - buckets["expired"]
 
 

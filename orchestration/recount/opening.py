@@ -1,4 +1,4 @@
-"""What a run starts from where a month has been published before it (DESIGN.md, section 3)."""
+"""What a run starts from where a month has been published before it (docs/design.md, section 3)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """The audit's recount: what a build must hold, counted from the cut without dbt, and where it does not.
 
-Independent on purpose (DESIGN.md, sections 4 and 9): nothing here is told by a model. It says how many rows
-each model has, exactly or at least whether it may be empty, and the control totals of every month, from the
-previous manifest's and what came after its cutoff.
+Independent on purpose (docs/design.md, sections 4 and 9): nothing here is told by a model. It says how many
+rows each model has, exactly or at least whether it may be empty, and the control totals of every month, from
+the previous manifest's and what came after its cutoff.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -3,7 +3,7 @@
 The models go down from the roots. Here every revocation walks up, and each round doubles its steps by going
 on where another walk has got to, so that a chain of a thousand links takes ten rounds. What has met no root
 after as many rounds as the longest possible chain needs has none: it points to nothing, or in a circle
-(DESIGN.md, section 7).
+(docs/design.md, section 7).
 """
 
 import duckdb

@@ -1,8 +1,8 @@
 """The transfers of a run, read from the cut a second time, each with its status, month and bucket.
 
-It says the rules of DESIGN.md, sections 5 to 7, once more for the recount, in another way than the models:
-months are periods between instants that Python worked out, the posting rule is a step function of the entry,
-and revocations are walked upwards (`orchestration.recount.revocations`). Months are numbers here
+It says the rules of docs/design.md, sections 5 to 7, once more for the recount, in another way than the
+models: months are periods between instants that Python worked out, the posting rule is a step function of the
+entry, and revocations are walked upwards (`orchestration.recount.revocations`). Months are numbers here
 (`orchestration.report_calendar`).
 """
 

@@ -1,4 +1,4 @@
-{#- Truth 4 (DESIGN.md, section 8). Fails where a balance does not open as it closed the month
+{#- Truth 4 (docs/design.md, section 8). Fails where a balance does not open as it closed the month
     before: as the balances handed in say, for the first month, or at zero where the pair is new.
     It fails too where a pair of the month before is missing, quiet or not: its opening is then
     null, which equals nothing. -#}

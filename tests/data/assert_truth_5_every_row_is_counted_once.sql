@@ -1,7 +1,7 @@
-{#- Truth 5 (DESIGN.md, section 8). Fails where a row that the run read is lost or counted twice on
-    its way, or is in no place that it could be in: in a bucket and a month of the run, left for a
-    later month, pending, on hold, cancelled, quarantined, a repetition or a status change. Each
-    line says which count or sum of points does not come out. -#}
+{#- Truth 5 (docs/design.md, section 8). Fails where a row that the run read is lost or counted
+    twice on its way, or is in no place that it could be in: in a bucket and a month of the run,
+    left for a later month, pending, on hold, cancelled, quarantined, a repetition or a status
+    change. Each line says which count or sum of points does not come out. -#}
 {{ config(meta={"dagster": {"ref": {"name": "transfer_history"}}}) }}
 
 with ledger_transfers as (

@@ -1,6 +1,6 @@
-{#- Truth 6 (DESIGN.md, section 8). Fails where a balance moved in a month by anything but the plain
-    sum of what was given less what was deducted, read without buckets, movements or running sums;
-    and where a pair that posted, or an account that was opened, has no row in that month. -#}
+{#- Truth 6 (docs/design.md, section 8). Fails where a balance moved in a month by anything but the
+    plain sum of what was given less what was deducted, read without buckets, movements or running
+    sums; and where a pair that posted, or an account that was opened, has no row in that month. -#}
 {{ config(meta={"dagster": {"ref": {"name": "outstanding_points_by_month"}}}) }}
 
 with balances as (

@@ -1,4 +1,4 @@
-{#- What deducts reserve that are approved and have not taken effect yet (DESIGN.md, section 5,
+{#- What deducts reserve that are approved and have not taken effect yet (docs/design.md, section 5,
     "spendable"). #}
 
 with recursive newest as (

@@ -1,7 +1,7 @@
 {#- What revocations have taken back of a transfer. A revocation of a revocation gives some of it
-    back, and so on down: each descendant counts with the sign of its depth (DESIGN.md, section 5,
-    "unrevoked"). What has not been approved takes, but gives nothing back: which of both a row
-    would do without it is told, for whoever looks at it. #}
+    back, and so on down: each descendant counts with the sign of its depth
+    (docs/design.md, section 5, "unrevoked"). What has not been approved takes, but gives nothing
+    back: which of both a row would do without it is told, for whoever looks at it. #}
 
 with recursive transfers as (
 

@@ -17,7 +17,7 @@ bucket_rules as (
 
 ),
 
-{# The bucket (DESIGN.md, section 7): of a revocation whose original is known, what undoes the
+{# The bucket (docs/design.md, section 7): of a revocation whose original is known, what undoes the
     original's; of everything else, what the rules say of its reason and style in the month it posts
     to. #}
 classified as (

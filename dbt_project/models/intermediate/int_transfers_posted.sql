@@ -1,7 +1,7 @@
 {{ config(materialized=view_unless_recomputed()) }}
 
-{# The posting rule (DESIGN.md, section 6) stands here and nowhere else. With m the report month in
-    which a transfer takes effect and L the last month closed before the entry that made it
+{# The posting rule (docs/design.md, section 6) stands here and nowhere else. With m the report
+    month in which a transfer takes effect and L the last month closed before the entry that made it
     effective, it posts to m where m is later than L, else to the month after L. #}
 
 {# Nothing posts before the programme's first month. #}
