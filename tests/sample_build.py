@@ -43,7 +43,7 @@ def build_sample(home: Path) -> None:
     Raises AssertionError, with what dbt said, where the build or one of its tests fails.
     """
     finished = run_dbt(
-        ["build", "--no-use-colors", "--exclude-resource-type=unit_test"],
+        ["build", "--no-use-colors", "--selector=without_unit_tests"],
         {
             "POINTS_HOME": str(home),
             "DBT_TARGET_PATH": str(home / "target"),

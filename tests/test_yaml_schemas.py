@@ -6,6 +6,7 @@ not.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -146,3 +147,15 @@ def test_a_description_that_two_columns_share_is_a_doc_block() -> None:
         if "{{ doc(" not in column["description"]
     )
     assert [column for column, times in written.items() if times > 1] == []
+
+
+def test_the_selector_of_an_analysts_day_leaves_out_unit_tests_alone(sample: SampleBuild) -> None:
+    results = json.loads((sample.folder / "target" / "run_results.json").read_bytes())["results"]
+    built = {result["unique_id"] for result in results}
+    assert sample.manifest["unit_tests"]
+    assert not built & sample.manifest["unit_tests"].keys()
+    assert built >= {
+        unique_id
+        for unique_id, node in sample.manifest["nodes"].items()
+        if node["config"]["materialized"] != "ephemeral"
+    }
