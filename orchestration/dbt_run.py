@@ -3,10 +3,11 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ledger.errors import PointsError
@@ -30,6 +31,19 @@ class NodeProgress:
     failed_rows: int | None
 
 
+@dataclass(frozen=True)
+class NodeFailure:
+    """A model, seed or test that dbt did not pass.
+
+    ``message`` is dbt's own, ``query`` the file with the SQL that dbt ran, None where it ran none.
+    """
+
+    name: str
+    resource_type: str
+    message: str
+    query: Path | None = None
+
+
 class DbtFailed(PointsError):
     """dbt ended without having built and tested everything."""
 
@@ -50,7 +64,8 @@ def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Pat
     sees the settings it is given and no others. dbt works in ``folder``: relative paths in the environment
     start there, artifacts and the log go there. An earlier parse that lies there is taken where ``arguments``
     say ``--partial-parse``, and else none: it is run as if it were the project (docs/cases.md, S21). Raises
-    `DbtFailed` with the first error that dbt reports, as a sentence. Whoever stops reading ends dbt too.
+    `DbtFailed` with the first error that dbt reports and how to look at it. Whoever stops reading ends dbt
+    too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     inherited = {
@@ -63,15 +78,18 @@ def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Pat
             *("--project-dir", str(PROJECT_ROOT), "--profiles-dir", str(PROJECT_ROOT)),
             *("--target-path", str(target_folder(folder)), "--log-path", str(folder)),
             *("--log-format", "json", "--no-version-check", "--no-use-colors"),
+            # The log is for people: at the level of debugging it has 1.8 MB of JSON.
+            *("--log-format-file", "text", "--log-level-file", "info", "--no-use-colors-file"),
             *(() if "--partial-parse" in arguments else ("--no-partial-parse",)),
         ],
         {**inherited, **environment, "PYTHONPATH": str(PROJECT_ROOT), "PYTHONUTF8": "1"},
         folder,
     )
     errors: list[str] = []
+    failures: dict[str, NodeFailure] = {}
     with process:
         for line in process.stdout:
-            if step := _follow(line, errors):
+            if step := _follow(line, errors, failures, folder):
                 yield step
     if process.returncode < 0:
         raise DbtFailed(
@@ -79,7 +97,8 @@ def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Pat
             " written: give it more, or fewer months at once, and run the same again."
         )
     if process.returncode != 0:
-        raise _failure(errors, folder)
+        database = environment.get("POINTS_BUILD_DATABASE") or Path(environment["POINTS_HOME"], "dev.duckdb")
+        raise _failure(errors, list(failures.values()), folder, folder / database)
 
 
 def start_dbt(arguments: list[str], environment: Mapping[str, str], folder: Path) -> subprocess.Popen[str]:
@@ -96,7 +115,10 @@ def start_dbt(arguments: list[str], environment: Mapping[str, str], folder: Path
     )
 
 
-def _follow(line: str, errors: list[str]) -> NodeProgress | None:
+def _follow(
+    line: str, errors: list[str], failures: dict[str, NodeFailure], folder: Path
+) -> NodeProgress | None:
+    """What an event of dbt says; errors, and failed nodes by unique id, are added to those before."""
     try:
         event = json.loads(line)
         info, data = event["info"], event["data"]
@@ -105,6 +127,12 @@ def _follow(line: str, errors: list[str]) -> NodeProgress | None:
         return None
     if info["level"] == "error":
         errors.append(info["msg"])
+    # After the last node dbt says of each failed one what went wrong and, where it ran, which SQL.
+    if info["name"] == "RunResultError":
+        node = data["node_info"]
+        failures[node["unique_id"]] = NodeFailure(node["node_name"], node["resource_type"], data["msg"])
+    if info["name"] == "SQLCompiledPath" and (failure := failures.get(data["node_info"]["unique_id"])):
+        failures[data["node_info"]["unique_id"]] = replace(failure, query=folder / data["path"])
     if info["name"] not in ("LogModelResult", "LogTestResult", "LogSeedResult", "LogNodeResult"):
         return None
     node = data["node_info"]
@@ -126,24 +154,28 @@ def read_statuses(target: Path) -> dict[str, str]:
     return {result["unique_id"]: result["status"] for result in results}
 
 
-def _failure(errors: list[str], folder: Path) -> DbtFailed:
+def _failure(errors: list[str], failures: list[NodeFailure], folder: Path, database: Path) -> DbtFailed:
     text = "\n".join(errors)
     for pattern, code, sentence in _KNOWN_FAILURES:
         if found := re.search(pattern, text, re.DOTALL):
             facts = {name: " ".join(value.split()) for name, value in found.groupdict().items()}
             return DbtFailed(sentence.format(**facts), facts.get("code", code))
-    failed = re.findall(r"Failure in (test|model|seed) (\S+)", text)
-    if failed:
-        names = ", ".join(f"{kind} {name}" for kind, name in failed[:3])
-        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+    log = folder / "dbt.log"
+    if failures:
+        names = ", ".join(f"{failure.resource_type} {failure.name}" for failure in failures[:3])
+        more = f" and {len(failures) - 3} more" if len(failures) > 3 else ""
+        first = failures[0]
+        again = ""
+        if first.query:
+            again = f" To run its query again: {shlex.join(['duckdb', '-readonly', str(database)])}"
+            again += f" < {shlex.quote(str(first.query))}."
         return DbtFailed(
-            f"dbt did not pass {names}{more}; nothing was written, and {folder}/dbt.log says why."
+            f"dbt did not pass {names}{more}; nothing was written. Of {first.name} dbt says:"
+            f" {' '.join(first.message.split())}.{again} All that dbt said is in {log}."
         )
     lines = [line.strip() for line in text.splitlines()]
     said = [line for line in lines if line not in ("", "Encountered an error:")]
-    return DbtFailed(
-        f"dbt ended with an error: {' '.join(said[:2]) or 'it said nothing'}; {folder}/dbt.log says more."
-    )
+    return DbtFailed(f"dbt ended with an error: {' '.join(said) or 'it said nothing'}; {log} says more.")
 
 
 # What the reader of files says of a file that is no table of rows (docs/cases.md, F3, F7, F8), and what the

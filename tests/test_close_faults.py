@@ -4,6 +4,7 @@ docs/cases.md, X5, X13, X16 and X17.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -190,7 +191,17 @@ def test_a_test_that_fails_stops_a_close_by_name(copied, programme, tmp_path):
     project = tmp_path / "project"
     with changed_project(project) as change:
         change(SINGULAR.format(TRUTH_5), lambda text: "select 1 as row")
-    assert f"dbt did not pass test assert_{TRUTH_5}; nothing was written" in close_with(project, copied)
+    told = close_with(project, copied)
+    assert f"dbt did not pass test assert_{TRUTH_5}; nothing was written" in told
+    assert "Got 1 result, configured to fail if != 0" in told
+    # What it says to type shows the rows that the test found.
+    ((command, log),) = re.findall(r"To run its query again: (.+)[.] All that dbt said is in (.+)[.]", told)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    shown = subprocess.run(
+        command, shell=True, env={"PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert "row" in shown.stdout
+    assert "Got 1 result, configured to fail if != 0" in Path(log).read_text(encoding="utf-8")
     assert published_bytes(copied) == published_bytes(programme)
     assert_sound(copied, OLD_REVISIONS)
 
