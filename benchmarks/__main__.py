@@ -111,7 +111,7 @@ def check_agreement(folder: Path, home: Path) -> None:
     )
     with duckdb.connect(str(folder / "plain.duckdb"), read_only=True) as connection:
         plain = connection.execute(query.format("programme_points_by_month")).fetchall()
-    files = str(home / "provisional" / "*" / "programme_points_by_month.parquet")
+    files = str(home / "provisional" / "*" / "provisional_programme_points_by_month.parquet")
     assert duckdb.sql(query.format(f"read_parquet('{files}')")).fetchall() == plain
 
 

@@ -237,7 +237,7 @@ def show_build(build: Build) -> None:
     if build.quarantined:
         console.print(
             f"{build.quarantined:,} rows were set aside and are in no balance; each with its reason in"
-            f" {build.folder}/quarantined_transfers.csv.",
+            f" {build.quarantine}.",
             style="yellow",
             markup=False,
         )

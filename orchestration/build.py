@@ -26,8 +26,9 @@ from orchestration.close.openings import (
 )
 from orchestration.dbt_run import target_folder
 from orchestration.descriptions import read_descriptions
-from orchestration.month_files import MonthFiles, months_built, write_months
+from orchestration.month_files import PROVISIONAL, MonthFiles, months_built, write_months
 from orchestration.provisional import (
+    QUARANTINE_NAME,
     open_provisional,
     swap_in,
     write_provisional_database,
@@ -86,6 +87,11 @@ class Build:
     test_count: int
     cutoff_entry_id: int | None
     quarantined_in_ledger: int
+
+    @property
+    def quarantine(self) -> Path:
+        """The file of the rows that the models set aside."""
+        return self.folder / QUARANTINE_NAME
 
 
 def build_months(
@@ -214,9 +220,9 @@ def _write_files(
         database,
         {month: folder / month for month in built},
         settings.default_currency,
-        {month: {"status": "provisional", "programme": settings.programme_name} for month in built},
+        {month: {"status": PROVISIONAL, "programme": settings.programme_name} for month in built},
         lambda month, position, total: report(BuildProgress("files", month, position, total)),
     )
     if months:
         write_provisional_database(database, folder, read_descriptions(target_folder(run_folder)))
-    return months, write_quarantine(database, folder / "quarantined_transfers.csv")
+    return months, write_quarantine(database, folder / QUARANTINE_NAME)

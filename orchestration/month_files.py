@@ -62,8 +62,19 @@ PARQUET_FILES = {
     "posted_transfers": ("posting_month", "transfer_id"),
 }
 
+# The status of a build's files, which is in the metadata of each.
+PROVISIONAL = "provisional"
+
 # The mart that the last month of a run has whole: what the run saw and left for later.
 UNPOSTED = "unposted_transfers"
+
+
+def named(file: str, status: str) -> str:
+    """What a file of a month is called: one of a build says so, for its name goes where its folder does not.
+
+    ``outstanding_points.csv`` of the status `PROVISIONAL` is ``provisional_outstanding_points.csv``.
+    """
+    return f"{PROVISIONAL}_{file}" if status == PROVISIONAL else file
 
 
 def months_built(database: Path) -> list[str]:
@@ -87,8 +98,8 @@ def write_months(
     """Write the report months of a build, each into its folder, which is made.
 
     ``database`` is the build's DuckDB file, which is only read. ``folders`` and ``metadata``, which goes into
-    each Parquet file, are by month (``YYYY-MM``). ``report`` is told each month, its position and their
-    number. Returns the months in order.
+    each Parquet file and whose ``status`` names the files (`named`), are by month (``YYYY-MM``). ``report``
+    is told each month, its position and their number. Returns the months in order.
     """
     last_month = max(months_built(database), default=None)
     with connect(database, read_only=True) as connection:
@@ -139,20 +150,20 @@ def _write_month(
 ) -> MonthFiles:
     folder.mkdir(parents=True)
     metadata = {**metadata, "report_month": month}
-    _write_csvs(connection, folder, month, default_currency)
+    _write_csvs(connection, folder, month, default_currency, metadata["status"])
     _write_parquets(connection, folder, month, metadata)
     if is_last:
         _copy_parquet(
             connection,
             f"select * from {UNPOSTED} order by transfer_id",
-            folder / f"{UNPOSTED}.parquet",
+            folder / named(f"{UNPOSTED}.parquet", metadata["status"]),
             metadata,
         )
     return _sum_up(connection, folder, month, default_currency)
 
 
 def _write_csvs(
-    connection: duckdb.DuckDBPyConnection, folder: Path, month: str, default_currency: str
+    connection: duckdb.DuckDBPyConnection, folder: Path, month: str, default_currency: str, status: str
 ) -> None:
     currencies = [
         currency
@@ -176,13 +187,13 @@ def _write_csvs(
                 f"select {_line(fields)} as line from outstanding_points_by_month"
                 f" where {where} order by relation_reference",
                 list(columns),
-                folder / f"{name}{suffix}.csv",
+                folder / named(f"{name}{suffix}.csv", status),
             )
         _copy_csv(
             connection,
             _programme_lines(where),
             PROGRAMME_COLUMNS,
-            folder / f"programme_points{suffix}.csv",
+            folder / named(f"programme_points{suffix}.csv", status),
         )
 
 
@@ -245,7 +256,7 @@ def _write_parquets(
         _copy_parquet(
             connection,
             f"select * from {name} where {month_column} = date '{_first_day(month)}' order by {order}",
-            folder / f"{name}.parquet",
+            folder / named(f"{name}.parquet", metadata["status"]),
             metadata,
         )
 

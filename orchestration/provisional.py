@@ -11,10 +11,11 @@ from ledger.lists.list_exports import harmless_text
 from ledger.sql_text import literal
 from orchestration.database_file import new_database
 from orchestration.descriptions import Description, comment_on
-from orchestration.month_files import PARQUET_FILES, UNPOSTED
+from orchestration.month_files import PARQUET_FILES, PROVISIONAL, UNPOSTED, named
 from orchestration.published.layout import point_link
 
 DATABASE_NAME = "provisional.duckdb"
+QUARANTINE_NAME = named("quarantined_transfers.csv", PROVISIONAL)
 
 # What is in no file of a month, or not all of it: a transfer dated ahead is a discrepancy of a month to come.
 COPIED = ("report_months", "customer_point_balances", "discrepancies", "quarantined_transfers")
@@ -32,13 +33,13 @@ def write_provisional_database(build: Path, folder: Path, descriptions: Mapping[
     """
     with new_database(folder / DATABASE_NAME) as connection:
         connection.execute(f"attach {literal(build)} as build (read_only)")
-        marked = "select 'provisional' as publication_status, *"
+        marked = f"select {literal(PROVISIONAL)} as publication_status, *"
         for name in COPIED:
             connection.execute(f"create table {name} as {marked} from build.{name}")
             comment_on(connection, "table", name, descriptions[name])
         connection.execute("detach build")
         for name in _VIEWS:
-            files = sorted(folder.glob(f"*/{name}.parquet"))
+            files = sorted(folder.glob(f"*/{named(f'{name}.parquet', PROVISIONAL)}"))
             connection.execute(f"create view {name} as {marked} from {read_parquet(files)}")
             comment_on(connection, "view", name, descriptions[name])
 

@@ -11,6 +11,7 @@ from ledger.data_files import connect, read_parquet
 from ledger.database import open_ledger
 from ledger.errors import PointsError
 from ledger.settings import Settings, check_month
+from orchestration.month_files import PROVISIONAL, named
 from orchestration.published.database import PublishedMonth, list_issued, list_published
 from orchestration.published.layout import list_revisions, revision_folder
 
@@ -73,6 +74,7 @@ class MonthSummary:
     folder: Path
 
 
+_PROGRAMME = "programme_points_by_month.parquet"
 # Those of its fields that the ledger says of a close.
 _OF_CLOSE = ("revision", "closed_at", "closed_by", "signed_off_at", "signed_off_by")
 # Those that the file of the programme's roll-forward has.
@@ -113,7 +115,9 @@ class Report:
     def rows(self, limit: int | None = None) -> Iterator[ReportRow]:
         """The customers' rows in byte order of the relation reference, at most ``limit`` of them."""
         columns = ", ".join(ReportRow.__dataclass_fields__)
-        balances = read_parquet(self.run_folder / "outstanding_points_by_month.parquet")
+        balances = read_parquet(
+            self.run_folder / named("outstanding_points_by_month.parquet", self.summary.status)
+        )
         query = f"select {columns} from {balances} where currency = ? order by relation_reference"
         if limit is not None:
             query += f" limit {int(limit)}"
@@ -181,9 +185,9 @@ def read_provisional_report(
     """
     check_month(month)
     folder = home / "provisional" / month
-    if not folder.is_dir():
-        months = {month.report_month for month in list_published(home)}
-        months |= {path.name for path in _month_folders(home)}
+    built = _month_folders(home)
+    if folder not in built:
+        months = {closed.report_month for closed in list_published(home)} | {path.name for path in built}
         raise MonthNotBuilt(month, home, sorted(months))
     run_folder = folder.resolve()
     return _report(_summaries(folder, run_folder), run_folder, default_currency, currency)
@@ -198,7 +202,8 @@ def _report(
         raise CurrencyNotReported(summaries[0].report_month, chosen, list(by_currency))
     suffix = "" if chosen == default_currency else f".{chosen}"
     summary = by_currency[chosen]
-    return Report(summary, csv_file=summary.folder / f"outstanding_points{suffix}.csv", run_folder=run_folder)
+    name = named(f"outstanding_points{suffix}.csv", summary.status)
+    return Report(summary, csv_file=summary.folder / name, run_folder=run_folder)
 
 
 def _published_summaries(home: Path, closed: PublishedMonth) -> list[MonthSummary]:
@@ -220,18 +225,18 @@ def _revision_summaries(
 
 
 def _month_folders(home: Path) -> list[Path]:
-    provisional = home / "provisional"
-    return [path for path in provisional.iterdir() if path.is_dir()] if provisional.is_dir() else []
+    """Those of the newest build; of a build by a release whose files had other names, none."""
+    return [path.parent for path in (home / "provisional").glob(f"*/{named(_PROGRAMME, PROVISIONAL)}")]
 
 
 def _summaries(
     folder: Path,
     run_folder: Path,
     report_month: str | None = None,
-    status: str = "provisional",
+    status: str = PROVISIONAL,
     closed: PublishedMonth | None = None,
 ) -> list[MonthSummary]:
-    programme = read_parquet(run_folder / "programme_points_by_month.parquet")
+    programme = read_parquet(run_folder / named(_PROGRAMME, status))
     with connect() as connection:
         rows = connection.execute(
             f"select {', '.join(_FIGURES)} from {programme} order by currency"

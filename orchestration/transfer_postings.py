@@ -7,9 +7,11 @@ from ledger.anchors import read_anchor
 from ledger.lists.list_requests import parse_month
 from ledger.lists.transfer_finding import Postings
 from ledger.lists.transfer_lists import BuildNeeded
+from orchestration.month_files import PROVISIONAL, named
 from orchestration.reports import MonthNotBuilt
 
 FILTERS_OF_A_BUILD = ("bucket", "posted_month")
+_POSTED = named("posted_transfers.parquet", PROVISIONAL)
 
 
 def find_postings(home: Path, filters: Mapping[str, str]) -> Postings | None:
@@ -22,7 +24,7 @@ def find_postings(home: Path, filters: Mapping[str, str]) -> Postings | None:
         return None
     # The folder of the run, so that a build that ends meanwhile changes nothing.
     folder = (home / "provisional").resolve()
-    months = sorted(path.parent.name for path in folder.glob("*/posted_transfers.parquet"))
+    months = sorted(path.parent.name for path in folder.glob(f"*/{_POSTED}"))
     if not months:
         raise BuildNeeded(asked, "there is none yet")
     anchor = read_anchor(folder)
@@ -33,4 +35,4 @@ def find_postings(home: Path, filters: Mapping[str, str]) -> Postings | None:
         if month not in months:
             raise MonthNotBuilt(month, home, months)
         months = [month]
-    return Postings(tuple(folder / month / "posted_transfers.parquet" for month in months), anchor.entry_id)
+    return Postings(tuple(folder / month / _POSTED for month in months), anchor.entry_id)

@@ -33,7 +33,7 @@ def built(points, tmp_path_factory) -> Path:
 
 
 def test_the_report_has_its_header_crlf_byte_order_and_no_trailing_zeros(built):
-    assert (built / "provisional/2026-03/outstanding_points.csv").read_bytes() == (
+    assert (built / "provisional/2026-03/provisional_outstanding_points.csv").read_bytes() == (
         b"Relation Reference,Total Earned Points,Total Reversal Points,Total Redeemed Points,"
         b"Total Expired Points,Total Outstanding Points\r\n"
         b"C-10,100.5,0,30,0,70.5\r\n"
@@ -43,7 +43,7 @@ def test_the_report_has_its_header_crlf_byte_order_and_no_trailing_zeros(built):
 
 
 def test_the_roll_forward_shows_the_movement_of_the_month(built):
-    assert (built / "provisional/2026-03/points_roll_forward.csv").read_bytes() == (
+    assert (built / "provisional/2026-03/provisional_points_roll_forward.csv").read_bytes() == (
         b"Relation Reference,Opening Points,Earned Points,Reversal Points,Redeemed Points,"
         b"Expired Points,Closing Points\r\n"
         b"C-10,100.5,0,0,30,0,70.5\r\n"
@@ -53,7 +53,7 @@ def test_the_roll_forward_shows_the_movement_of_the_month(built):
 
 
 def test_a_quiet_month_has_its_files_and_carries_every_balance(built):
-    rows = read_rows(built / "provisional/2026-02/points_roll_forward.csv")
+    rows = read_rows(built / "provisional/2026-02/provisional_points_roll_forward.csv")
     assert [(row["Relation Reference"], row["Opening Points"], row["Closing Points"]) for row in rows] == [
         ("C-10", "100.5", "100.5"),
         ("C-9", "12.34", "12.34"),
@@ -62,8 +62,8 @@ def test_a_quiet_month_has_its_files_and_carries_every_balance(built):
 
 
 def test_another_currency_has_files_of_its_own_from_its_first_row_on(built):
-    assert not (built / "provisional/2026-02/outstanding_points.MILES.csv").exists()
-    assert read_rows(built / "provisional/2026-03/outstanding_points.MILES.csv") == [
+    assert not (built / "provisional/2026-02/provisional_outstanding_points.MILES.csv").exists()
+    assert read_rows(built / "provisional/2026-03/provisional_outstanding_points.MILES.csv") == [
         {
             "Relation Reference": "C-10",
             "Total Earned Points": "5",
@@ -77,12 +77,14 @@ def test_another_currency_has_files_of_its_own_from_its_first_row_on(built):
 
 def test_what_waits_is_in_no_balance_and_stands_in_the_unposted_transfers_of_the_last_month(built):
     query = "select transfer_id, status from read_parquet(?)"
-    last = built / "provisional/2026-03/unposted_transfers.parquet"
+    last = built / "provisional/2026-03/provisional_unposted_transfers.parquet"
     assert duckdb.sql(query, params=[str(last)]).fetchall() == [("T-6", "pending")]
-    assert not (built / "provisional/2026-02/unposted_transfers.parquet").exists()
+    assert not (built / "provisional/2026-02/provisional_unposted_transfers.parquet").exists()
 
 
 def test_every_file_and_table_of_a_build_says_that_it_is_provisional(built):
+    files = {path for path in (built / "provisional").rglob("*") if path.is_file()}
+    assert {file.name for file in files if not file.name.startswith("provisional")} <= {"ledger_head.json"}
     for file in (built / "provisional").glob("*/*.parquet"):
         metadata = duckdb.sql("select key, value from parquet_kv_metadata(?)", params=[str(file)]).fetchall()
         assert (b"status", b"provisional") in metadata, file
@@ -110,7 +112,7 @@ def test_a_refused_build_leaves_what_readers_have(built, points, tmp_path):
     result = points("build", home=built, transfers=broken)
     assert result.returncode == 1
     assert (built / "provisional").resolve() == before
-    assert (before / "2026-03/outstanding_points.csv").exists()
+    assert (before / "2026-03/provisional_outstanding_points.csv").exists()
 
 
 def test_a_build_again_gives_the_same_bytes_whatever_the_machine_thinks_of_time_and_language(built, points):
@@ -208,11 +210,16 @@ def test_the_airline_programme_comes_out_as_computed_elsewhere(points, airline, 
     home = tmp_path / "home"
     result = points("build", "--through", "2018-12", home=home, transfers=airline / "transfers.csv.gz")
     assert result.returncode == 0, result.stderr
-    assert_airline_figures({path.name: path for path in (home / "provisional").glob("????-??")}, airline)
+    assert_airline_figures(
+        {path.name: path for path in (home / "provisional").glob("????-??")}, airline, "provisional_"
+    )
 
 
-def assert_airline_figures(folders: Mapping[str, Path], airline: Path) -> None:
-    """Every month of the airline, by its name, is what was computed elsewhere, to the last customer."""
+def assert_airline_figures(folders: Mapping[str, Path], airline: Path, prefix: str = "") -> None:
+    """Every month of the airline, by its name, is what was computed elsewhere, to the last customer.
+
+    The names of its files begin with ``prefix``.
+    """
     expected = {row["report_month"]: row for row in read_rows(airline / "expected_by_month.csv")}
     assert sorted(folders) == sorted(expected)
     names = [
@@ -227,17 +234,17 @@ def assert_airline_figures(folders: Mapping[str, Path], airline: Path) -> None:
         found = duckdb.sql(
             f"select {', '.join(names)}, nonzero_relation_count, negative_relation_count"
             " from read_parquet(?)",
-            params=[str(folder / "programme_points_by_month.parquet")],
+            params=[str(folder / f"{prefix}programme_points_by_month.parquet")],
         ).fetchall()
         counts = [int(row["relations_not_zero"]), int(row["relations_negative"])]
         assert found == [(*(Decimal(row[name]) for name in names), *counts)], month
-        roll_forward = read_rows(folder / "points_roll_forward.csv")
+        roll_forward = read_rows(folder / f"{prefix}points_roll_forward.csv")
         assert sum(Decimal(line["Closing Points"]) for line in roll_forward) == Decimal(
             row["total_outstanding_points"]
         )
     balances = {
         line["Relation Reference"]: line["Total Outstanding Points"]
-        for line in read_rows(folders["2018-12"] / "outstanding_points.csv")
+        for line in read_rows(folders["2018-12"] / f"{prefix}outstanding_points.csv")
     }
     everybody = duckdb.sql(
         "select * from read_csv(?, all_varchar = true)",

@@ -379,7 +379,7 @@ def test_a_dbt_test_that_fails_is_a_failed_check_and_stops_the_files(tmp_path, m
     shown = programme.provisional.parent / "runs" / "000001"
     (shown / "2026-02").mkdir(parents=True)
     programme.provisional.symlink_to(shown)
-    (programme.provisional / "2026-02" / "outstanding_points.csv").write_text("as it was")
+    (programme.provisional / "2026-02" / "provisional_outstanding_points.csv").write_text("as it was")
     (failing,) = [test for test in required_tests() if ".truth_1" in test]
 
     def stream_dbt(arguments, environment, folder):
@@ -403,7 +403,7 @@ def test_a_run_of_everything_writes_the_bytes_of_the_command(built, tmp_path):
     settings = make_settings(tmp_path / "home", POINTS_TRANSFERS=programme.settings.transfers)
     by_command = build.build_months(settings, "2026-03").folder
     names = sorted(path.relative_to(by_command) for path in by_command.rglob("*.csv"))
-    assert Path("2026-03/outstanding_points.MILES.csv") in names
+    assert Path("2026-03/provisional_outstanding_points.MILES.csv") in names
     assert names == sorted(
         path.relative_to(programme.provisional) for path in programme.provisional.rglob("*.csv")
     )
@@ -461,7 +461,7 @@ def test_a_run_of_everything_makes_every_asset_and_passes_every_check(built):
 def test_a_file_shows_its_rows_its_total_and_its_first_rows(built):
     programme, result = built
     facts = metadata_of(result, "provisional/outstanding_points_csv")
-    path = programme.provisional / "2026-03" / "outstanding_points.csv"
+    path = programme.provisional / "2026-03" / "provisional_outstanding_points.csv"
     assert facts["path"] == str(path)
     assert facts["bytes"] == path.stat().st_size
     assert facts["dagster/row_count"] == 2
@@ -547,7 +547,7 @@ def test_a_part_builds_in_the_development_database_and_publishes_nothing(built):
 def test_a_check_of_a_file_can_fail(built, tmp_path, file, damage, failing):
     programme, _ = built
     shutil.copytree(programme.provisional, tmp_path / "provisional")
-    path = tmp_path / "provisional" / "2026-03" / file
+    path = tmp_path / "provisional" / "2026-03" / f"provisional_{file}"
     whole = path.read_bytes()
     assert damage[0] in whole
     path.write_bytes(whole.replace(*damage))

@@ -42,7 +42,7 @@ def at(month: int, day: int = 10) -> datetime:
 
 def closing_points(home: Path, month: str) -> dict[str, str]:
     """The closing points of each relation reference in a month's roll-forward."""
-    rows = read_rows(home / "provisional" / month / "points_roll_forward.csv")
+    rows = read_rows(home / "provisional" / month / "provisional_points_roll_forward.csv")
     return {row["Relation Reference"]: row["Closing Points"] for row in rows}
 
 
@@ -160,7 +160,7 @@ def test_what_is_late_for_a_closed_month_posts_to_the_first_open_one(ledger_home
     build_months(ledger_home.settings(), "2026-04")
     closings = [closing_points(ledger_home.home, f"2026-0{month}")["C-1"] for month in (1, 2, 3, 4)]
     assert closings == ["100", "110", "117", "117"]
-    posted = ledger_home.home / "provisional/2026-03/posted_transfers.parquet"
+    posted = ledger_home.home / "provisional/2026-03/provisional_posted_transfers.parquet"
     query = "select transfer_id, is_late, occurred_at from read_parquet(?)"
     assert duckdb.sql(query, params=[str(posted)]).fetchall() == [("LATE", True, at(1).replace(tzinfo=None))]
 
@@ -290,7 +290,7 @@ def test_the_airline_through_the_ledger_comes_out_as_computed_elsewhere_and_twic
     assert (imported.added, imported.duplicates) == (imported.row_count, 0)
     build_months(ledger_home.settings(), "2018-12")
     folders = {path.name: path for path in (ledger_home.home / "provisional").glob("????-??")}
-    assert_airline_figures(folders, airline)
+    assert_airline_figures(folders, airline, "provisional_")
     before = csv_bytes(ledger_home.home)
     again = import_file(ledger, file)
     assert (again.added, again.duplicates) == (0, imported.row_count)

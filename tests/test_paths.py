@@ -146,9 +146,9 @@ def test_a_build_reads_a_tree_of_files_by_what_is_in_them(points, tmp_path):
     home = tmp_path / "home"
     result = points("build", home=home, transfers=tmp_path / "env=prod", **ELSEWHERE)
     assert result.returncode == 0, result.stderr
-    report = read_rows(home / "provisional" / "2026-03" / "outstanding_points.csv")
+    report = read_rows(home / "provisional" / "2026-03" / "provisional_outstanding_points.csv")
     assert [(row["Relation Reference"], row["Total Outstanding Points"]) for row in report] == [("C-1", "77")]
-    miles = read_rows(home / "provisional" / "2026-03" / "outstanding_points.MILES.csv")
+    miles = read_rows(home / "provisional" / "2026-03" / "provisional_outstanding_points.MILES.csv")
     assert [row["Total Redeemed Points"] for row in miles] == ["30"]
 
     (tmp_path / "currency=MILES").mkdir()

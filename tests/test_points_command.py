@@ -147,7 +147,7 @@ def test_a_killed_build_takes_its_dbt_with_it_and_the_next_one_works(points, tmp
     assert not (home / "provisional").exists()
     result = points("build", home=home, transfers=transfers)
     assert result.returncode == 0, result.stderr
-    assert (home / "provisional/2026-03/outstanding_points.csv").exists()
+    assert (home / "provisional/2026-03/provisional_outstanding_points.csv").exists()
 
 
 def _wait_for_child(parent: int) -> int:

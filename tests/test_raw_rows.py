@@ -188,7 +188,7 @@ def test_a_row_that_is_set_aside_says_its_file_and_line(built):
     text = (built.parent / "transfers.csv").read_bytes().decode()
     for transfer_id, _, line in found[-2:]:
         assert text.split("\n")[line - 1].startswith(f"{transfer_id},")
-    (first, *_) = read_rows(built / "provisional/quarantined_transfers.csv")
+    (first, *_) = read_rows(built / "provisional/provisional_quarantined_transfers.csv")
     assert (first["file"], first["line"]) == ("transfers.csv", "2")
 
 
@@ -204,7 +204,7 @@ def test_a_row_that_is_set_aside_says_the_column_the_value_and_what_was_expected
 
 def test_the_quarantine_file_can_be_opened_in_a_spreadsheet(built):
     """docs/cases.md, R4 and R23."""
-    rows = read_rows(built / "provisional/quarantined_transfers.csv")
+    rows = read_rows(built / "provisional/provisional_quarantined_transfers.csv")
     assert len(rows) == len(BAD_ROWS) + 3
     for row in rows:
         for value in row.values():
@@ -217,7 +217,7 @@ def test_identifiers_stay_text_to_the_last_zero(built):
     """docs/cases.md, R5."""
     assert (
         b"\r\n00000000000000000007,1,0,0,0,1\r\n"
-        in (built / "provisional/2026-03/outstanding_points.csv").read_bytes()
+        in (built / "provisional/2026-03/provisional_outstanding_points.csv").read_bytes()
     )
 
 
@@ -225,7 +225,7 @@ def test_sums_of_the_largest_points_stay_exact(built):
     """docs/cases.md, R7."""
     assert (
         b"\r\nRICH,199999999999999.9998,0,0,0,199999999999999.9998\r\n"
-        in (built / "provisional/2026-03/outstanding_points.csv").read_bytes()
+        in (built / "provisional/2026-03/provisional_outstanding_points.csv").read_bytes()
     )
 
 
@@ -243,7 +243,10 @@ def test_a_transfer_dated_ahead_counts_in_its_own_month_and_is_listed(built):
 
 def test_the_same_content_in_other_words_is_counted_once(built):
     """docs/cases.md, R18."""
-    assert b"\r\nSAME,10,0,0,0,10\r\n" in (built / "provisional/2026-03/outstanding_points.csv").read_bytes()
+    assert (
+        b"\r\nSAME,10,0,0,0,10\r\n"
+        in (built / "provisional/2026-03/provisional_outstanding_points.csv").read_bytes()
+    )
 
 
 def test_a_comment_is_kept_as_it_is(built):
@@ -280,7 +283,7 @@ def test_a_chain_of_150_revocations_is_followed_to_its_root(built, name, bucket,
     assert buckets == [(bucket,)]
     (row,) = [
         row
-        for row in read_rows(built / "provisional/2026-03/outstanding_points.csv")
+        for row in read_rows(built / "provisional/2026-03/provisional_outstanding_points.csv")
         if row["Relation Reference"] == name
     ]
     assert row["Total Outstanding Points"] == str(outstanding)

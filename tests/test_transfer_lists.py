@@ -317,7 +317,7 @@ def write_postings(ledger, month: str, posted: dict[str, str]) -> None:
             " occurred_at timestamp)"
         )
         duck.executemany("insert into posted values (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        duck.execute(f"copy posted to '{folder}/posted_transfers.parquet' (format parquet)")
+        duck.execute(f"copy posted to '{folder}/provisional_posted_transfers.parquet' (format parquet)")
     write_anchor(folder.parent, ledger_head())
 
 

@@ -102,8 +102,8 @@ def _path(kind: FileKind, report: Report) -> Path:
     """The file of a kind that belongs to a report, named for its currency as the report's own is."""
     if not kind.is_monthly:
         return kind.path(report.csv_file.parents[1], report.summary.report_month)
-    currency = report.csv_file.name.removeprefix("outstanding_points")
-    return report.csv_file.with_name(kind.file_name.removesuffix(".csv") + currency)
+    report_stem, stem = (each.file_name.removesuffix(".csv") for each in (OUTSTANDING_POINTS, kind))
+    return report.csv_file.with_name(report.csv_file.name.replace(report_stem, stem))
 
 
 def _header_of(columns: Sequence[str]) -> Callable[[Path, Report], Finding]:

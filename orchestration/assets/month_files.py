@@ -12,7 +12,7 @@ import dagster as dg
 from ledger.amounts import points_text
 from ledger.data_files import connect, read_parquet
 from orchestration.build import Build
-from orchestration.month_files import MonthFiles, read_month_csv
+from orchestration.month_files import PROVISIONAL, MonthFiles, named, read_month_csv
 from orchestration.provisional import DATABASE_NAME
 
 PREVIEW_ROWS = 5
@@ -21,7 +21,7 @@ PREVIEW_CELL_LENGTH = 60
 
 @dataclass(frozen=True)
 class FileKind:
-    """A kind of file that a build writes.
+    """A kind of file that a build writes, by the name that it has in a closed month.
 
     ``models`` are those it is written from. ``is_monthly`` says whether each month's folder has one or
     the build has one for all. ``has_closing_points`` says whether what it holds adds up to the month's
@@ -45,7 +45,8 @@ class FileKind:
 
     def path(self, provisional: Path, report_month: str) -> Path:
         """Where the file of a month (``YYYY-MM``) stands in the folder of provisional files."""
-        return (provisional / report_month if self.is_monthly else provisional) / self.file_name
+        name = self.file_name if self is PROVISIONAL_DATABASE else named(self.file_name, PROVISIONAL)
+        return (provisional / report_month if self.is_monthly else provisional) / name
 
 
 OUTSTANDING_POINTS = FileKind(
