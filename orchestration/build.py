@@ -31,6 +31,7 @@ from orchestration.provisional import (
     QUARANTINE_NAME,
     open_provisional,
     swap_in,
+    write_history,
     write_provisional_database,
     write_quarantine,
 )
@@ -224,5 +225,6 @@ def _write_files(
         lambda month, position, total: report(BuildProgress("files", month, position, total)),
     )
     if months:
+        write_history(database, folder, settings.programme_name)
         write_provisional_database(database, folder, read_descriptions(target_folder(run_folder)))
     return months, write_quarantine(database, folder / QUARANTINE_NAME)

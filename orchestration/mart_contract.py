@@ -13,7 +13,7 @@ import yaml
 from ledger.data_files import connect
 from ledger.errors import PointsError
 from ledger.sql_text import literal
-from orchestration.month_files import PARQUET_FILES, UNPOSTED
+from orchestration.month_files import HISTORY, PARQUET_FILES, UNPOSTED
 
 MART_CONTRACT = Path(__file__).with_name("mart_contract.yml")
 
@@ -89,5 +89,5 @@ def _find_problems(mart: str, columns: Mapping[str, str]) -> Iterator[str]:
     for column, data_type in columns.items():
         if mart in PARQUET_FILES and column in ADDED_COLUMNS:
             yield f"{mart} has a column {column}, the name of one that readers' views put beside its own"
-        if data_type in _FLOATS_IN_PARQUET and mart in (*PARQUET_FILES, UNPOSTED):
+        if data_type in _FLOATS_IN_PARQUET and mart in (*PARQUET_FILES, UNPOSTED, HISTORY):
             yield f"{mart} has {column} as {data_type}, of which Parquet makes a float: cast it to bigint"

@@ -68,6 +68,9 @@ PROVISIONAL = "provisional"
 # The mart that the last month of a run has whole: what the run saw and left for later.
 UNPOSTED = "unposted_transfers"
 
+# The mart that a build has whole, and no close: every transfer that the run read.
+HISTORY = "transfer_history"
+
 
 def named(file: str, status: str) -> str:
     """What a file of a month is called: one of a build says so, for its name goes where its folder does not.
@@ -153,7 +156,7 @@ def _write_month(
     _write_csvs(connection, folder, month, default_currency, metadata["status"])
     _write_parquets(connection, folder, month, metadata)
     if is_last:
-        _copy_parquet(
+        copy_parquet(
             connection,
             f"select * from {UNPOSTED} order by transfer_id",
             folder / named(f"{UNPOSTED}.parquet", metadata["status"]),
@@ -253,7 +256,7 @@ def _write_parquets(
     connection: duckdb.DuckDBPyConnection, folder: Path, month: str, metadata: Mapping[str, str]
 ) -> None:
     for name, (month_column, order) in PARQUET_FILES.items():
-        _copy_parquet(
+        copy_parquet(
             connection,
             f"select * from {name} where {month_column} = date '{_first_day(month)}' order by {order}",
             folder / named(f"{name}.parquet", metadata["status"]),
@@ -261,9 +264,10 @@ def _write_parquets(
         )
 
 
-def _copy_parquet(
+def copy_parquet(
     connection: duckdb.DuckDBPyConnection, query: str, path: Path, metadata: Mapping[str, str]
 ) -> None:
+    """Write the rows of ``query``, in its order, as a Parquet file that says ``metadata`` of itself."""
     pairs = ", ".join(f"{name}: {literal(value)}" for name, value in metadata.items())
     connection.execute(
         f"copy ({query}) to {literal(path)} (format parquet, compression zstd, kv_metadata {{{pairs}}})"

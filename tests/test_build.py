@@ -85,7 +85,7 @@ def test_what_waits_is_in_no_balance_and_stands_in_the_unposted_transfers_of_the
 def test_every_file_and_table_of_a_build_says_that_it_is_provisional(built):
     files = {path for path in (built / "provisional").rglob("*") if path.is_file()}
     assert {file.name for file in files if not file.name.startswith("provisional")} <= {"ledger_head.json"}
-    for file in (built / "provisional").glob("*/*.parquet"):
+    for file in (built / "provisional").rglob("*.parquet"):
         metadata = duckdb.sql("select key, value from parquet_kv_metadata(?)", params=[str(file)]).fetchall()
         assert (b"status", b"provisional") in metadata, file
     with duckdb.connect(str(built / "provisional/provisional.duckdb"), read_only=True) as connection:
@@ -94,6 +94,23 @@ def test_every_file_and_table_of_a_build_says_that_it_is_provisional(built):
         for table in tables:
             found = connection.execute(f"select distinct publication_status from {table}").fetchall()
             assert found in ([("provisional",)], []), table
+
+
+def test_the_history_of_every_transfer_that_was_read_is_in_the_database_of_a_build(built):
+    with duckdb.connect(str(built / "provisional/provisional.duckdb"), read_only=True) as connection:
+        history = connection.execute(
+            "select publication_status, transfer_id, disposition, strftime(posting_month, '%Y-%m'), bucket"
+            " from transfer_history order by all"
+        ).fetchall()
+    assert history == [
+        ("provisional", "T-1", "posted", "2026-01", "earned"),
+        ("provisional", "T-2", "posted", "2026-03", "redeemed"),
+        ("provisional", "T-3", "posted", "2026-01", "earned"),
+        ("provisional", "T-4", "posted", "2026-01", "earned"),
+        ("provisional", "T-5", "posted", "2026-03", "earned"),
+        ("provisional", "T-6", "pending", None, None),
+        ("provisional", "T-7", "posted", "2026-03", "redeemed"),
+    ]
 
 
 def test_points_are_exact_decimals_in_every_parquet_file(built):

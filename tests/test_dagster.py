@@ -95,6 +95,7 @@ ASSETS = [
     "provisional/programme_points_csv",
     "provisional/provisional_duckdb",
     "provisional/quarantined_transfers_csv",
+    "provisional/transfer_history_parquet",
     "provisional/unposted_transfers_parquet",
     "published/discrepancies_parquet",
     "published/manifest_json",

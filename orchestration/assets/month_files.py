@@ -112,6 +112,12 @@ FILE_KINDS = (
         "The rows that were set aside, as they were sent, each with its reason.",
         is_monthly=False,
     ),
+    FileKind(
+        "transfer_history.parquet",
+        ["transfer_history"],
+        "Every transfer that the build read: status, month, bucket, what revoked it and what is left of it.",
+        is_monthly=False,
+    ),
     PROVISIONAL_DATABASE,
 )
 
