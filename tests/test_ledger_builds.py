@@ -29,6 +29,7 @@ from tests.conftest import (
     ledger_transfer,
     postgresql_in_ci,
     read_rows,
+    run_dbt,
     transfer,
     write_transfers,
 )
@@ -302,3 +303,18 @@ def test_a_home_without_a_ledger_says_what_begins_one(tmp_path):
     with pytest.raises(build.NothingToBuild, match="points import FILE"):
         build_months(LedgerHome(tmp_path / "home").settings())
     assert not (tmp_path / "home").exists()
+
+
+def test_dbt_by_hand_makes_a_home_that_is_not_there_wherever_it_is_started(tmp_path):
+    home = tmp_path / "not" / "there"
+    arguments = [
+        "debug",
+        "--connection",
+        "--project-dir",
+        str(PROJECT_ROOT),
+        "--profiles-dir",
+        str(PROJECT_ROOT),
+    ]
+    said = run_dbt(arguments, {"POINTS_HOME": str(home), "DBT_LOG_PATH": str(tmp_path / "logs")}, tmp_path)
+    assert said.returncode == 0, said.stdout
+    assert (home / "dev.duckdb").exists()
