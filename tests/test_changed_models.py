@@ -389,6 +389,11 @@ def test_a_mart_may_have_columns_beside_those_that_it_promises(build):
             "points_movements_by_month has transfers_so_far as HUGEINT, of which Parquet makes a float:"
             " cast it to bigint",
         ),
+        (
+            "alter table transfer_history add column revocation_count hugeint",
+            "transfer_history has revocation_count as HUGEINT, of which Parquet makes a float:"
+            " cast it to bigint",
+        ),
         ("drop table posted_transfers", "there is no mart posted_transfers"),
         (
             "alter table discrepancies add column Revision integer",
