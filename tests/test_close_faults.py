@@ -60,7 +60,7 @@ def close_on_full_disk(home: Home, disk: SmallDisk | SmallFiles, step: str, room
 
 SENTENCES = {
     "opened": "nothing was lost",
-    "frozen": "readers have what they had",
+    "frozen": "nothing was lost",
     "model built": "nothing was written",
     "models built": "readers have what they had",
     "read back": "readers have what they had",
