@@ -41,8 +41,9 @@ report: setup  ## make the demo programme, close its months, show the newest rep
 	@$(DEMO) $(BIN)/points close --through 2026-10
 	@$(DEMO) $(BIN)/points report 2026-10
 
-test: setup-dev  ## run the tests; slow ones only in CI
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(CI),,-m "not slow") $(TESTS)
+test: setup-dev  ## run the tests; slow ones only in CI, long ones only with ALL=1
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder \
+		$(if $(ALL),,-m "not long$(if $(CI),, and not slow)") $(TESTS)
 
 lint: setup-dev  ## check Python and SQL
 	$(BIN)/ruff check .

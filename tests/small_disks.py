@@ -86,5 +86,5 @@ class SmallFiles:
 # Who may mount has tried all of it on a real file system.
 DISKS = [
     SmallDisk,
-    pytest.param(SmallFiles, marks=[pytest.mark.slow] if os.geteuid() == 0 else []),
+    pytest.param(SmallFiles, marks=[pytest.mark.long] if os.geteuid() == 0 else []),
 ]

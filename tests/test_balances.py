@@ -18,7 +18,7 @@ from ledger.lists.balance_lists import AMOUNTS, SORTS, every_listed_balance, lis
 from ledger.lists.list_requests import CursorInvalid, FilterInvalid, FilterUnknown, SortUnknown
 from ledger.models import AccountEvent, StatusChange, Transfer
 from ledger.relations import UnknownRelation
-from tests.conftest import ledger_transfer, postgresql_in_ci
+from tests.conftest import ledger_transfer, sqlite_in_ci
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LARGEST = "99999999999999.9999"
@@ -109,7 +109,7 @@ def test_a_balance_tells_apart_what_counts_what_waits_and_what_comes_later(ledge
     assert all(getattr(rows["C-7", "POINTS"], name) == 0 for name in AMOUNTS)
 
 
-@postgresql_in_ci
+@sqlite_in_ci
 def test_every_page_in_every_order_and_with_every_filter_is_what_adding_up_says(ledger_home, way):
     seed = 20260310
     chance = random.Random(seed)

@@ -504,6 +504,7 @@ def test_a_rule_changed_for_months_gone_by_shows_and_changes_nothing(small, tmp_
     assert bytes_of(revision(home, "2026-01/r1")) == before
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_months_closed_in_one_go_one_by_one_or_in_pairs_are_the_same(points, tmp_path):
     """And as a build from scratch gives them: the project's central test."""
@@ -546,6 +547,7 @@ def test_the_airline_closes_as_computed_elsewhere(points, airline, airline_home,
     assert_airline_figures(folders, airline)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_late_rows_of_the_airline_move_no_closed_month_until_it_is_reopened(
     points, airline, airline_home, tmp_path

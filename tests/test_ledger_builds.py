@@ -27,9 +27,9 @@ from tests.conftest import (
     PROJECT_ROOT,
     LedgerHome,
     ledger_transfer,
-    postgresql_in_ci,
     read_rows,
     run_dbt,
+    sqlite_in_ci,
     transfer,
     write_transfers,
 )
@@ -143,7 +143,7 @@ def test_a_build_is_of_the_ledger_as_it_was_frozen_and_anew_of_all_that_came(led
     assert closing_points(ledger_home.home, "2026-03")["C-1"] == f"{108 + 1000 * next(arrivals)}.25"
 
 
-@postgresql_in_ci
+@sqlite_in_ci
 def test_what_is_late_for_a_closed_month_posts_to_the_first_open_one(ledger_home):
     """docs/cases.md, R13: the closes in force are read from the cut like everything else."""
     ledger = ledger_home.open(clock=lambda: at(4, 2))

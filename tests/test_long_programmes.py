@@ -81,6 +81,7 @@ def test_a_stretch_comes_out_as_it_was_published(made_once, programme, tmp_path,
     assert (found.revisions, found.files, found.figures, found.notes) == (3, [], [], [])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_more_than_240_closed_months_are_verified_and_built(tmp_path):
     """docs/cases.md, X29."""

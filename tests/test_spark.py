@@ -76,6 +76,7 @@ def test_the_sample_gives_the_same_rows_on_spark_with_every_data_test_green(tmp_
     assert left_behind == [], "what Spark keeps belongs into POINTS_HOME"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_parquet_and_a_chain_of_110_revocations_give_the_same_rows_on_spark(tmp_path: Path) -> None:
     """Unless it is told otherwise, Spark gives a recursion up after 100 steps, and takes the style of every
@@ -103,6 +104,7 @@ def test_parquet_and_a_chain_of_110_revocations_give_the_same_rows_on_spark(tmp_
     assert history["FOLD"]["occurred_at"] == "2026-10-25 00:30:00"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_file_whose_folder_says_a_column_that_it_lacks_is_refused_by_spark_too(tmp_path: Path) -> None:
     """docs/cases.md, F18."""

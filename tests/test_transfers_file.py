@@ -291,5 +291,5 @@ def test_files_of_every_kind_are_read_together(points, tmp_path):
     result = points("build", home=tmp_path / "home", transfers=folder)
     assert result.returncode == 0, result.stderr
     for month, total in (("2026-03", "201"), ("2026-04", "502.5")):
-        report = read_rows(tmp_path / "home/provisional" / month / "outstanding_points.csv")
+        report = read_rows(tmp_path / "home/provisional" / month / "provisional_outstanding_points.csv")
         assert [row["Total Outstanding Points"] for row in report] == [total]

@@ -164,6 +164,7 @@ def test_models_import_and_python_agree_on_every_months_edges(duck, name):
     assert_agreed(duck, read_zone(name))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_models_import_and_python_agree_in_every_zone(duck):
     """docs/cases.md, X21. Zones with the same changes are asked once."""
