@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, ProgrammingError, connection, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, ProgrammingError, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import MigrationSchemaMissing
 from django.db.migrations.executor import MigrationExecutor
@@ -236,9 +236,9 @@ def _one_at_a_time(settings: Settings, owner: BaseDatabaseWrapper) -> Iterator[N
 
 
 def _grant_to_application(owner: BaseDatabaseWrapper, user: str) -> None:
-    """Let ``user`` read and append, and nothing else."""
+    """Let ``user`` read and append, and nothing else; at no moment less, for others are at work."""
     role = owner.ops.quote_name(user)
-    with owner.cursor() as cursor:
+    with transaction.atomic(using=owner.alias), owner.cursor() as cursor:
         cursor.execute(f"revoke all on {', '.join(GUARDED_TABLES)} from {role}")
         cursor.execute(f"grant select, insert on {', '.join(LEDGER_TABLES)} to {role}")
         cursor.execute(f"grant select on django_migrations to {role}")
