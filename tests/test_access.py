@@ -96,7 +96,6 @@ def test_what_a_command_makes_is_for_its_user_alone_whatever_the_umask(tmp_path)
     assert open_to_others(tmp_path / "above") == {}
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_a_close_needs_no_right_that_it_took_away_and_gives_none(copied):
     """docs/cases.md, S27: months closed, reopened and closed again."""

@@ -86,7 +86,6 @@ def amiss(requirements: Path, settings: Mapping[str, str] | None = None) -> str:
     return "\n".join(told or ([said] if returned else []))
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_no_locked_release_was_yanked_and_each_is_for_this_python(tmp_path):
     """docs/cases.md, S26. As far as the index says, that pip is set up to ask."""
