@@ -82,7 +82,7 @@ def test_a_row_of_any_kind_that_is_too_long_is_refused_before_it_is_held_in_memo
     start = f"{HEADER},comment\n{ROW},"
     room = LONGEST_ROW - len(f"{ROW},\n")
     texts = {
-        "one field": "x" * (room + 1),
+        "one field": "x" * (room + 2),
         "many lines": '"' + ("x" * 1022 + "\n") * (room // 1023 + 1) + '"',
         "the limit": "x" * room,
     }
@@ -94,8 +94,13 @@ def test_a_row_of_any_kind_that_is_too_long_is_refused_before_it_is_held_in_memo
         duckdb.sql(f"select {columns}, repeat('x', {length}) as comment").write_parquet(
             str(tmp_path / f"{name}.parquet")
         )
-    for name in ("one field.csv.gz", "many lines.csv.gz", "one field.parquet"):
-        assert refusal_in_a_build(tmp_path / name).code == "ROW_LENGTH"
+    refused = [
+        refusal_in_a_build(tmp_path / name)
+        for name in ("one field.csv.gz", "many lines.csv.gz", "one field.parquet")
+    ]
+    assert {found.code for found in refused} == {"ROW_LENGTH"}
+    # A line is measured before any of it is read as rows.
+    assert "in line 2;" in refused[0].sentence
     for number, name in enumerate(("the limit.csv.gz", "the limit.parquet")):
         write_transfer_rows(str(tmp_path / name), tmp_path / f"rows {number}")
 
