@@ -25,7 +25,7 @@ from ledger.cut import cut_folder
 from ledger.database import open_ledger
 from ledger.files.imports import import_file
 from ledger.settings import Settings
-from orchestration.close import closing, finishing, preparing
+from orchestration.close import closing, prepared_months, publication
 from orchestration.close.closing import close_months
 from orchestration.report_calendar import months_between
 
@@ -98,8 +98,8 @@ def time_close(settings: Settings, through: str) -> dict[str, float]:
 
     with (
         patch.object(closing, "fail_point", mark),
-        patch.object(preparing, "fail_point", mark),
-        patch.object(finishing, "fail_point", lambda step: None),
+        patch.object(prepared_months, "fail_point", mark),
+        patch.object(publication, "fail_point", lambda step: None),
     ):
         started = time.perf_counter()
         close_months(settings, through=through, now=NOW)

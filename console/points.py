@@ -56,7 +56,7 @@ def before_any_command(context: typer.Context) -> None:
         is_left = context.invoked_subcommand in _FINISH_THEMSELVES
         is_left = is_left or (is_verified and not may_write_into(settings.home))
         if not is_left and needs_finishing(settings.home, is_read):
-            from orchestration.close.finishing import finish_if_needed
+            from orchestration.close.publication import finish_if_needed
 
             # Files of closed months that are lost are made again where they are read; else that is only said.
             with making_again_progress() as report:

@@ -13,7 +13,7 @@ from ledger.clocks import Setbacks
 from ledger.shown_text import shown
 from ledger.upkeep.backup import Backup
 from orchestration.close.comparison import FileDifference
-from orchestration.close.recomputing import Recomputation
+from orchestration.close.recomputation import Recomputation
 from orchestration.doctor import Examination
 from orchestration.verification import Soundness
 

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from django.db import connection
 
-from ledger.ahead import reserved_points, transfers_ahead
 from ledger.fields import from_microseconds, from_units, to_microseconds
 from ledger.models import WAITING
+from ledger.transfers_ahead import reserved_points, transfers_ahead
 
 # Fewer than SQLite's limit on the parameters of a query.
 _REFERENCES_PER_QUERY = 500

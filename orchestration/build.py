@@ -18,12 +18,12 @@ from ledger.errors import PointsError
 from ledger.files.quarantine import open_quarantined_rows
 from ledger.files.transfers_file import check_transfers
 from ledger.settings import Settings, check_month
-from orchestration.close.finishing import finish_closes
 from orchestration.close.openings import (
     find_opening_of_build,
     opening_environment,
     write_opening_related,
 )
+from orchestration.close.publication import finish_closes
 from orchestration.dbt_run import target_folder
 from orchestration.descriptions import read_descriptions
 from orchestration.month_files import PROVISIONAL, MonthFiles, months_built, write_months

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ledger.anchors import read_anchor
 from ledger.lists.list_requests import parse_month
-from ledger.lists.transfer_finding import Postings
 from ledger.lists.transfer_lists import BuildNeeded
+from ledger.lists.transfer_search import Postings
 from orchestration.month_files import PROVISIONAL, named
 from orchestration.reports import MonthNotBuilt
 

@@ -13,7 +13,7 @@ from ledger.seals import check_seals
 from ledger.settings import Settings
 from ledger.upkeep.inspection import open_as_it_stands
 from ledger.upkeep.verification import Verification, verify
-from orchestration.close.recomputing import Recomputation, recompute
+from orchestration.close.recomputation import Recomputation, recompute
 from orchestration.published.database import find_database_damage
 from orchestration.published.layout import database_file, is_database_of_another_path, revision_folder
 from orchestration.published.manifests import PublishedDamaged

@@ -18,7 +18,7 @@ from ledger.amounts import points_text
 from ledger.closes import CloseHistory, read_history
 from ledger.database import open_ledger
 from ledger.settings import Settings
-from orchestration.close.finishing import finish_if_needed
+from orchestration.close.publication import finish_if_needed
 from orchestration.fail_points import FAIL_POINTS
 from orchestration.published.layout import database_file, published_folder
 from orchestration.published.manifests import check_files, read_manifest

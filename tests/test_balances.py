@@ -9,7 +9,6 @@ from itertools import product
 
 import pytest
 
-from ledger.ahead import transfers_ahead
 from ledger.append import appending, ledger_head
 from ledger.balances import balances_of
 from ledger.cut import freeze
@@ -18,6 +17,7 @@ from ledger.lists.balance_lists import AMOUNTS, SORTS, every_listed_balance, lis
 from ledger.lists.list_requests import CursorInvalid, FilterInvalid, FilterUnknown, SortUnknown
 from ledger.models import AccountEvent, StatusChange, Transfer
 from ledger.relations import UnknownRelation
+from ledger.transfers_ahead import transfers_ahead
 from tests.conftest import ledger_transfer, sqlite_in_ci
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -306,7 +306,9 @@ def test_no_month_is_closed_as_of_an_instant_that_is_ahead(tmp_path, instance, d
 def test_a_close_whose_audit_refuses_closes_no_month(tmp_path, instance, monkeypatch):
     home = LedgerHome(tmp_path / "home")
     give_once_a_month(home, *MONTHS)
-    monkeypatch.setattr("orchestration.close.preparing.required_tests", lambda: ["test.points.deleted_test"])
+    monkeypatch.setattr(
+        "orchestration.close.prepared_months.required_tests", lambda: ["test.points.deleted_test"]
+    )
     result = Scheduled(home.settings(), instance).close_at(TICK)
     assert "deleted_test did not run" in failure_of(result)
     assert closed_months(home) == []

@@ -7,7 +7,7 @@ import pytest
 
 from ledger.closes import ClosedMonth, CloseHistory, Reopening, _follow
 from ledger.database import open_ledger
-from orchestration.close.recomputing import _builds, recompute
+from orchestration.close.recomputation import _builds, recompute
 from orchestration.report_calendar import month_text
 from tests.closed_programme import NEXT, Home, answer, close_next
 from tests.conftest import transfer, write_transfers

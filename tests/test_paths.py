@@ -24,7 +24,7 @@ from ledger.lists.balance_lists import list_balances
 from ledger.models import Transfer
 from ledger.settings import Settings
 from ledger.upkeep.backup import back_up, restore
-from orchestration.close.finishing import finish_if_needed
+from orchestration.close.publication import finish_if_needed
 from orchestration.published.database import export_database
 from orchestration.published.layout import database_file
 from orchestration.reports import read_report

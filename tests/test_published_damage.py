@@ -21,7 +21,7 @@ from ledger.disk import file_sha256
 from ledger.errors import PointsError
 from orchestration.build import build_months
 from orchestration.close.closing import close_months
-from orchestration.close.finishing import ClosedFilesLost
+from orchestration.close.publication import ClosedFilesLost
 from orchestration.close.reopening import reopen_months
 from orchestration.doctor import examine
 from orchestration.provisional import swap_in

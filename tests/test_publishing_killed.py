@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.close.finishing import finish_if_needed
+from orchestration.close.publication import finish_if_needed
 from orchestration.runs import new_run_folder
 from tests.closed_programme import (
     AFTER_COMMIT,

@@ -12,16 +12,16 @@ from ledger.acts.revocations import UnknownTransfer
 from ledger.anchors import write_anchor
 from ledger.append import appending, ledger_head
 from ledger.cut import freeze
-from ledger.lists import transfer_finding, transfer_lists
+from ledger.lists import transfer_lists, transfer_search
 from ledger.lists.list_requests import CursorInvalid, FilterInvalid, FilterUnknown, SortUnknown
 from ledger.lists.transfer_details import read_transfer
-from ledger.lists.transfer_finding import SORTS
 from ledger.lists.transfer_lists import (
     BuildNeeded,
     every_listed_transfer,
     list_transfers,
     selected_transfers,
 )
+from ledger.lists.transfer_search import SORTS
 from ledger.models import Batch, Comment, StatusChange, Transfer
 from orchestration.reports import MonthNotBuilt
 from orchestration.transfer_postings import find_postings
@@ -79,8 +79,8 @@ def programme(request, ledger_home, monkeypatch):
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, *FIRST_ENTRIES)
     if request.param == "cut and ledger":
-        monkeypatch.setattr(transfer_finding, "_ENTRIES_IN_LEDGER", 0)
-        monkeypatch.setattr(transfer_finding, "_NEWEST_ENTRIES", 3)
+        monkeypatch.setattr(transfer_search, "_ENTRIES_IN_LEDGER", 0)
+        monkeypatch.setattr(transfer_search, "_NEWEST_ENTRIES", 3)
         freeze(ledger)
     record(ledger, *LATER_ENTRIES)
     return ledger
@@ -155,7 +155,7 @@ def test_a_page_goes_on_where_the_one_before_ended_though_entries_came_between(l
 
 
 def test_what_is_recorded_during_an_export_is_not_in_it(ledger_home, monkeypatch):
-    monkeypatch.setattr(transfer_finding, "_KEYS_PER_READ", 1)
+    monkeypatch.setattr(transfer_search, "_KEYS_PER_READ", 1)
     monkeypatch.setattr(transfer_lists, "_ROWS_PER_READ", 1)
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, *FIRST_ENTRIES)
@@ -190,8 +190,8 @@ def test_statuses_and_revocations_of_now_are_found_in_a_cut_of_before(programme)
 
 
 def test_a_large_ledger_is_frozen_where_the_cut_lags_behind(ledger_home, monkeypatch):
-    monkeypatch.setattr(transfer_finding, "_ENTRIES_IN_LEDGER", 0)
-    monkeypatch.setattr(transfer_finding, "_ENTRIES_BESIDE_CUT", 10)
+    monkeypatch.setattr(transfer_search, "_ENTRIES_IN_LEDGER", 0)
+    monkeypatch.setattr(transfer_search, "_ENTRIES_BESIDE_CUT", 10)
     ledger = ledger_home.open(clock=lambda: NOON)
     frozen = []
 

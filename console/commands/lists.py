@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +16,7 @@ from ledger.zones import Zone
 
 if TYPE_CHECKING:
     from ledger.lists.transfer_details import TransferDetails
-    from ledger.lists.transfer_finding import Postings
+    from ledger.lists.transfer_search import Postings
 
 app = typer.Typer()
 
@@ -213,10 +214,16 @@ def _postings(ledger: Ledger, filters: dict[str, str]) -> "Postings | None":
 
 def _freeze(ledger: Ledger) -> None:
     """Bring the cut of a large ledger up to date, where a list needs it and no build is going on."""
-    from orchestration.freezing import freeze_unless_running
+    from ledger.cut import freeze
+    from orchestration.run_lock import RunInProgress, run_lock
 
-    with error_console().status("Reading what was recorded since …"):
-        freeze_unless_running(ledger)
+    with (
+        error_console().status("Reading what was recorded since …"),
+        # Another run holds the lock for as long as it needs the cut: the list then does without.
+        suppress(RunInProgress),
+        run_lock(ledger.settings.home, "freezing the ledger for a list"),
+    ):
+        freeze(ledger)
 
 
 def _export(rows: Iterable, columns: Sequence[str], element: str, as_csv: bool) -> None:

@@ -8,7 +8,6 @@ from decimal import Decimal
 from ledger.acts.approval import check_approver, exceeds_limit
 from ledger.acts.transfer_requests import checked_note
 from ledger.acts.transfers import RecordedTransfer, recorded
-from ledger.ahead import TransferAhead, transfers_ahead
 from ledger.append import Appender, appending
 from ledger.balances import Balance, balances_of
 from ledger.database import Ledger
@@ -25,6 +24,7 @@ from ledger.models import WAITING, AccountEvent, Batch, StatusChange, Transfer
 from ledger.relations import UnknownRelation, account_history, closed_references, known_references
 from ledger.rules import check_identifier
 from ledger.statuses import current_statuses
+from ledger.transfers_ahead import TransferAhead, transfers_ahead
 
 # The most that one transfer can hold; a larger balance is closed by several.
 _LARGEST_POINTS = Decimal("99999999999999.9999")

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
-from ledger.ahead import TransferAhead, look_ahead
 from ledger.amounts import points_text
 from ledger.balances import balances_of
 from ledger.errors import PointsError
 from ledger.models import Transfer
+from ledger.transfers_ahead import TransferAhead, look_ahead
 
 
 class NotEnoughPoints(PointsError):

@@ -13,7 +13,7 @@ from django.db import connection
 
 from ledger.database import Ledger
 from ledger.lists.customer_balances import CustomerBalance, customer_balances
-from ledger.lists.cut_reading import Freeze
+from ledger.lists.cut_files import Freeze
 from ledger.lists.list_requests import (
     Condition,
     FilterInvalid,

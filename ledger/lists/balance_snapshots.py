@@ -26,7 +26,7 @@ from ledger.data_files import parquet_key_values, read_parquet
 from ledger.database import Ledger
 from ledger.fields import to_microseconds
 from ledger.lists.customer_balances import with_opened
-from ledger.lists.cut_reading import CutFiles, Freeze, add_rows, create_table, duckdb_of, find_cut
+from ledger.lists.cut_files import CutFiles, Freeze, add_rows, create_table, duckdb_of, find_cut
 from ledger.models import ChainLink
 from ledger.relations import closed_references
 from ledger.rules import reasons
@@ -350,8 +350,8 @@ def _sums(cut: CutFiles, now: int, default_currency: str) -> str:
             where status in ('pending', 'on_hold', 'later')
             group by relation_reference, currency
         ),
-        -- What has not taken effect, each with the first of its chain, as `ledger.ahead` has them; and what
-        -- that revokes in turn, up to the root, whose reason says whether it expires.
+        -- What has not taken effect, each with the first of its chain, as `ledger.transfers_ahead` has
+        -- them; and what that revokes in turn, up to the root, whose reason says whether it expires.
         ahead as (
             select * from dated where status = 'later'
         ),

@@ -12,7 +12,7 @@ from ledger.acts.revocations import UnknownTransfer, unrevoked_points
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.fields import from_microseconds, from_units
-from ledger.lists.cut_reading import Freeze
+from ledger.lists.cut_files import Freeze
 from ledger.lists.list_requests import (
     Condition,
     Page,
@@ -32,7 +32,7 @@ from ledger.lists.list_requests import (
     prefix_conditions,
     yes_or_no,
 )
-from ledger.lists.transfer_finding import SORTS, Key, Postings, Question, find_keys
+from ledger.lists.transfer_search import SORTS, Key, Postings, Question, find_keys
 from ledger.models import STATUSES, STYLES, Batch
 from ledger.rules import currencies, is_identifier, reasons
 
@@ -140,7 +140,7 @@ def list_transfers(
 
     ``filters`` are text by name (`FILTERS`); a date alone in ``from`` and ``to`` is its whole day in the
     programme's zone, an instant in ``to`` is the first one left out. ``sort`` is one of
-    `transfer_finding.SORTS`, with a ``-`` before it for the largest first. ``postings`` are a build's,
+    `transfer_search.SORTS`, with a ``-`` before it for the largest first. ``postings`` are a build's,
     needed by ``bucket`` and ``posted_month``. ``freeze`` brings the cut of a large ledger up to date; without
     it, what the cut lacks is looked for in the ledger. Raises `FilterUnknown`, `FilterInvalid`,
     `SortUnknown`, `CursorInvalid` and `BuildNeeded`.

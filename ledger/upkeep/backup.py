@@ -19,7 +19,7 @@ from ledger.errors import PointsError
 from ledger.guards import LedgerUnguarded, check_guards
 from ledger.models import ChainLink
 from ledger.settings import Settings
-from ledger.unfinished import unfinished_file
+from ledger.unfinished_files import unfinished_file
 from ledger.upkeep.verification import LedgerDamaged, verify
 
 # 16 MB with SQLite's usual pages. Between two such pieces writers have their turn.

@@ -22,7 +22,7 @@ from orchestration.assets.published_checks import (
 )
 from orchestration.assets.published_files import show_database, show_month, unseen_months
 from orchestration.close.due_months import close_due_months, find_due_months
-from orchestration.close.finishing import finish_if_needed
+from orchestration.close.publication import finish_if_needed
 from orchestration.published.database import find_database_damage
 from orchestration.published.layout import revision_folder
 from orchestration.published.manifests import PublishedDamaged, checked_manifest

@@ -17,7 +17,7 @@ from orchestration.assets.file_checks import check_files, file_check_specs
 from orchestration.assets.month_files import FILE_KINDS, describe_file, file_specs
 from orchestration.assets.sources import observe_cut
 from orchestration.build import Build, build_environment, freeze_source, open_source, publish_build
-from orchestration.close.finishing import finish_if_needed
+from orchestration.close.publication import finish_if_needed
 from orchestration.dbt_run import read_statuses, stream_dbt, target_folder
 from orchestration.partitions import report_month
 from orchestration.run_lock import run_lock

@@ -23,7 +23,6 @@ from ledger.seals import SealBroken, read_seals, seals_of
 from ledger.settings import Settings, check_month
 from ledger.upkeep.verification import BEGINNING, verify_above
 from orchestration.close.commit import committing
-from orchestration.close.finishing import finish_closes
 from orchestration.close.months_to_close import (
     FirstMonthTooEarly,
     choose_months,
@@ -31,7 +30,8 @@ from orchestration.close.months_to_close import (
     first_open_month,
 )
 from orchestration.close.openings import find_opening
-from orchestration.close.preparing import ClosePlan, PreparedMonth, prepare_months
+from orchestration.close.prepared_months import ClosePlan, PreparedMonth, prepare_months
+from orchestration.close.publication import finish_closes
 from orchestration.fail_points import fail_point
 from orchestration.published.layout import revision_folder
 from orchestration.published.manifests import read_manifest

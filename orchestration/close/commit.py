@@ -1,7 +1,7 @@
 """The commit: one transaction of the ledger by which closes, or reopenings, count from then on.
 
 Before it nothing is published. After it, publishing is work that the next command of any kind finishes
-(`orchestration.close.finishing`); so that the next command knows, the commit is announced before.
+(`orchestration.close.publication`); so that the next command knows, the commit is announced before.
 """
 
 from collections.abc import Iterator

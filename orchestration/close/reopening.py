@@ -14,7 +14,7 @@ from ledger.errors import PointsError
 from ledger.models import Close
 from ledger.settings import Settings, check_month
 from orchestration.close.commit import committing
-from orchestration.close.finishing import Report, finish_closes
+from orchestration.close.publication import Report, finish_closes
 from orchestration.run_lock import run_lock
 
 

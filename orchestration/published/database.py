@@ -20,7 +20,7 @@ from ledger.disk import file_sha256, let_appear, sync_folder, why_not_written
 from ledger.errors import PointsError
 from ledger.rules import reasons
 from ledger.sql_text import literal, literals
-from ledger.unfinished import unfinished_file
+from ledger.unfinished_files import unfinished_file
 from orchestration.database_file import describe_database, new_database
 from orchestration.descriptions import Description, comment_on
 from orchestration.fail_points import fail_point

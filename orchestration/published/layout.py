@@ -19,7 +19,7 @@ CURRENT_NAME = "current"
 # The one link that goes over to another set: the database over the months, and a link to a revision of each.
 SET_NAME = ".current"
 # A close that may be committed and not yet published leaves this in the home
-# (`orchestration.close.finishing`).
+# (`orchestration.close.publication`).
 ANNOUNCEMENT_NAME = "unfinished_close.json"
 # The sets that `SET_NAME` has named: a reader may hold an earlier database open. Each has its own folder, and
 # the database in it is called alike: DuckDB calls it by its file's name, and BI tools keep that name.

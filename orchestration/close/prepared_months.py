@@ -1,7 +1,7 @@
 """Makes the files of months that are to be closed, in a run's folder where nobody reads, and proves them.
 
 Build, audit, write, sync, read back: what comes out is ready to be published as it is. The same is done again
-where files that were committed are lost (`orchestration.close.finishing`): the same cutoff gives the same
+where files that were committed are lost (`orchestration.close.publication`): the same cutoff gives the same
 bytes.
 """
 

@@ -21,7 +21,7 @@ from ledger.append import ledger_head
 from ledger.data_files import read_parquet
 from ledger.database import Ledger
 from ledger.fields import to_microseconds, to_units
-from ledger.lists.cut_reading import (
+from ledger.lists.cut_files import (
     CutFiles,
     Freeze,
     add_rows,

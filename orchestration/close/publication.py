@@ -24,7 +24,7 @@ from ledger.errors import PointsError
 from ledger.models import ChainLink
 from ledger.seals import read_seals
 from ledger.settings import Settings
-from orchestration.close.preparing import ClosePlan, prepare_months
+from orchestration.close.prepared_months import ClosePlan, prepare_months
 from orchestration.fail_points import fail_point
 from orchestration.published.database import is_set_made, write_set
 from orchestration.published.layout import (
