@@ -1,11 +1,16 @@
-"""The settings of a programme: environment variables with the prefix ``POINTS_``, checked once."""
+"""The settings of a programme: environment variables that begin with ``POINTS_``, each declared once.
+
+`Settings` reads and checks them. `declared_settings` lists them, also those that only the models read, for
+`points doctor`; ``python -m ledger.settings`` prints them as .env.example.
+"""
 
 import csv
 import getpass
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import textwrap
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
@@ -17,6 +22,7 @@ import yaml
 
 from ledger.access import READERS
 from ledger.errors import PointsError
+from ledger.settings_file import PREFIX
 from ledger.zones import Zone, is_zone_name, read_zone, similar_zone_name
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +30,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 _CLEAR_URL = re.compile(
     r"postgres(ql)?://([^@:/?#\s]*(:[^@:/?#\s]*)?@)?[^@/?#\s]*(/[^@:/?#\s]*)?(\?[^@#\s]*)?"
 )
+_EXAMPLE_WIDTH = 118
 
 
 class SettingInvalid(PointsError):
@@ -43,6 +50,10 @@ class MonthInvalid(PointsError):
     def __init__(self, text: str) -> None:
         super().__init__(f"{text!r} is no report month; write one as YYYY-MM, like 2026-10.")
         self.text = text
+
+
+class _Unfit(ValueError):
+    """A text is no value of a setting; the message is the end of a sentence: "a port is a number …"."""
 
 
 @cache
@@ -74,76 +85,288 @@ def check_month(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class AlertSettings:
-    """Whom to tell when something fails, and how: a webhook, people by e-mail, both or nobody.
+class Setting:
+    """One environment variable.
 
-    ``webhook_url`` and ``smtp_password`` are secrets. ``smtp_security`` is 'starttls', 'tls' or 'none'.
+    ``about`` describes it in .env.example; where it is empty, the setting before it describes both.
+    ``default`` is what is read where the variable is unset or empty. ``read`` turns a text into the value.
+    ``mask`` makes a text of the value that shows no secret in it; it is None where nothing is secret.
     """
 
-    webhook_url: str | None = field(default=None, repr=False)
-    email_to: tuple[str, ...] = ()
-    email_from: str = ""
-    smtp_host: str = "localhost"
-    smtp_port: int = 25
-    smtp_security: str = "none"
-    smtp_user: str | None = None
-    smtp_password: str | None = field(default=None, repr=False)
+    name: str
+    about: str = ""
+    default: str = ""
+    read: Callable[[str], Any] = str
+    mask: Callable[[Any], str] | None = None
+
+    def value_in(self, environment: Mapping[str, str]) -> Any:
+        """Its value; raise `SettingInvalid`, which shows nothing of a secret."""
+        text = environment.get(self.name) or self.default
+        try:
+            return self.read(text)
+        except _Unfit as error:
+            raise SettingInvalid(self.name, "…" if self.mask else text, str(error)) from None
+
+    def shown_in(self, environment: Mapping[str, str]) -> str:
+        """The text of it that may be shown, whether or not it can be read."""
+        try:
+            value = self.value_in(environment)
+        except SettingInvalid:
+            return "… (cannot be read)" if self.mask else environment[self.name]
+        if value is None:
+            return ""
+        if self.mask:
+            return self.mask(value)
+        return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _setting(about: str = "", **declared: Any) -> Any:
+    """A field of `Settings`, read from the variable of its name."""
+    return field(repr="mask" not in declared, metadata={"about": about, **declared})
+
+
+def _optional(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda text: read(text) if text else None
+
+
+def _one_of(values: Collection[str], expected: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in values:
+            raise _Unfit(expected)
+        return text
+
+    return read
+
+
+def _whole_number(least: int, most: int, expected: str) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch("0|[1-9][0-9]{0,4}", text) or not least <= int(text) <= most:
+            raise _Unfit(expected)
+        return int(text)
+
+    return read
+
+
+def _home(path: str) -> Path:
+    home = Path(path).absolute()
+    if any(character in str(home) for character in "?\\"):
+        raise _Unfit("with ? or \\ in its path DuckDB keeps no database there; name another")
+    if str(home).splitlines() != [str(home)]:
+        raise _Unfit("dbt cannot work where a line break is in the path; name another")
+    return home
+
+
+def _programme_name(name: str) -> str:
+    if not name.isprintable():
+        raise _Unfit("it stands on reports, so it is one line of printable UTF-8 text")
+    return name
+
+
+def _time_zone(name: str) -> str:
+    if not is_zone_name(name):
+        like = similar_zone_name(name) or "Europe/Berlin or UTC"
+        raise _Unfit(f"no time zone has that name; use one like {like}")
+    return name
+
+
+def _today_in_utc(text: str) -> date:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise _Unfit("it is today's date in UTC, like 2026-10-31") from None
+
+
+def _currency(code: str) -> str:
+    if not re.fullmatch(transfer_patterns()["currency"], code):
+        raise _Unfit("a currency's code is 1 to 16 capital letters, digits or underscores")
+    with open(PROJECT_ROOT / "seeds" / "points_currencies.csv", encoding="utf-8", newline="") as file:
+        known = [row["currency"] for row in csv.DictReader(file)]
+    if code not in known:
+        raise _Unfit(f"seeds/points_currencies.csv knows {', '.join(known)} alone; add it there")
+    return code
+
+
+def _month(text: str) -> str:
+    try:
+        return check_month(text)
+    except MonthInvalid:
+        raise _Unfit("a report month is written YYYY-MM, like 2026-10") from None
+
+
+def _database_url(text: str) -> str:
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise _Unfit("it must begin with postgresql://; unset it for SQLite in POINTS_HOME")
+    from psycopg import Error, conninfo
+
+    try:
+        # A password with an @ or a / in it would be taken for a part of the host or the database, and shown.
+        is_clear = bool(_CLEAR_URL.fullmatch(text))
+        conninfo.conninfo_to_dict(text)
+    except Error:
+        is_clear = False
+    if not is_clear:
+        raise _Unfit(
+            "it must be postgresql://user:password@host:port/database, with what is special in the password"
+            " percent-encoded (@ is %40, / is %2F)"
+        )
+    return text
+
+
+def _without_password(url: str) -> str:
+    """A database URL by its user, host and database alone: a password can stand in many of its places."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    parts = conninfo_to_dict(url)
+    user = f"{parts['user']}@" if parts.get("user") else ""
+    port = f":{parts['port']}" if parts.get("port") else ""
+    return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"
+
+
+def _points(text: str) -> Decimal:
+    if not re.fullmatch(transfer_patterns()["points"], text):
+        raise _Unfit("it is a number of points, like 1000")
+    return Decimal(text)
+
+
+def _user(name: str) -> str:
+    user = name or getpass.getuser()
+    if not user.isprintable() or len(user) > 128:
+        raise _Unfit("a name is at most 128 printable characters")
+    return user
+
+
+def _webhook_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and text.isprintable()
+        is_usable = is_usable and (parts.port is None or parts.port > 0) and " " not in text
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise _Unfit("it must be an address like https://host/path")
+    return text
+
+
+def _without_path(url: str) -> str:
+    """Whoever has the whole address of a webhook can post to it."""
+    return f"{urlsplit(url).scheme}://{urlsplit(url).hostname}/…"
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    addresses = tuple(part.strip() for part in text.split(",") if part.strip())
+    for address in addresses:
+        if not re.fullmatch(r"[^@\s<>,]+@[^@\s<>,]+", address):
+            raise _Unfit(
+                f"{address!r} in it is no address; one is written name@host, and several with commas between"
+            )
+    return addresses
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One programme's settings.
+    """One programme's settings (docs/design.md, section 4).
 
-    ``home`` is absolute. ``transfers`` is a file, folder or glob of raw transfers, or None where the ledger
-    is read. ``first_month`` is a report month (``YYYY-MM``) or None. ``database_url`` names a PostgreSQL, or
-    None for SQLite in ``home``. ``approval_above`` is in points, or None for no limit. ``user`` is who acts.
-    ``clock_confirmed`` is the date of which a person has said that the machine's clock is right, or None.
-    ``close_after_days`` is how many days after its end a month is due to be closed. ``readers`` is who may
-    read what is made for readers: 'owner', 'group' or 'everyone'.
+    ``home`` is absolute. ``transfers`` is an absolute file, folder or glob, or None where the ledger is read.
+    ``first_month`` is a report month (``YYYY-MM``). ``approval_above`` is in points. None stands where a
+    setting without a default is not set.
     """
 
-    home: Path
-    transfers: str | None
-    programme_name: str
-    time_zone: str
-    month_start_day: int
-    default_currency: str
-    first_month: str | None
-    database_url: str | None = field(repr=False)
-    database_owner_url: str | None = field(repr=False)
-    approval_above: Decimal | None
-    user: str
-    clock_confirmed: date | None
-    close_after_days: int
-    readers: str
-    alerts: AlertSettings
+    home: Path = _setting(
+        "Where everything of one programme is kept: runs, provisional files, Dagster's state.",
+        default="var",
+        read=_home,
+    )
+    transfers: str | None = _setting(
+        "Raw transfers: a CSV, CSV.gz or Parquet file, a folder of them, or a glob. Unset, `points` reads the"
+        " ledger, and a plain `dbt build` the cut in POINTS_HOME that was frozen from it, or else"
+        " seeds/sample_transfers.csv. Links in such a folder, or that a glob finds, are refused.",
+        read=_optional(os.path.abspath),
+    )
+    database_url: str | None = _setting(
+        "Where the ledger is kept: unset, SQLite in POINTS_HOME; for teams"
+        " postgresql://user:password@host/database. That user needs only to read and append; the owner's URL"
+        " is read where tables must be made or changed.",
+        read=_optional(_database_url),
+        mask=_without_password,
+    )
+    database_owner_url: str | None = _setting(read=_optional(_database_url), mask=_without_password)
+    user: str = _setting(
+        "Who gives, deducts, approves: recorded with every entry. Unset, the name of the operating system's"
+        " user.",
+        read=_user,
+    )
+    clock_confirmed: date | None = _setting(
+        "Today's date in UTC, YYYY-MM-DD, where the newest entry is far from it and a person has seen that"
+        " this machine's clock is right. On any other day it has no effect.",
+        read=_optional(_today_in_utc),
+    )
+    approval_above: Decimal | None = _setting(
+        "What a person enters above so many points waits until another person approves it. Unset, there is no"
+        " limit.",
+        read=_optional(_points),
+    )
+    programme_name: str = _setting(
+        "The name on reports and in the files.", default="Points programme", read=_programme_name
+    )
+    time_zone: str = _setting(
+        "The zone whose calendar decides to which month an instant belongs, by its name, like Europe/Berlin.",
+        default="UTC",
+        read=_time_zone,
+    )
+    month_start_day: int = _setting(
+        "The day on which a report month starts, 1 to 28. With 15, 2026-10 is 15 October to 14 November.",
+        default="1",
+        read=_whole_number(1, 28, "a report month starts on a day from 1 to 28"),
+    )
+    default_currency: str = _setting(
+        "The currency of transfers that name none. It must stand in seeds/points_currencies.csv.",
+        default="POINTS",
+        read=_currency,
+    )
+    first_month: str | None = _setting(
+        "The first month, YYYY-MM, that anything posts to: earlier transfers post to it. Unset, that of the"
+        " earliest.",
+        read=_optional(_month),
+    )
+    close_after_days: int = _setting(
+        "How many days after its end a month is closed by the schedule, 0 to 28: time for what comes late.",
+        default="2",
+        read=_whole_number(0, 28, "a month is closed a whole number of days after its end, 0 to 28"),
+    )
+    readers: str = _setting(
+        "Who on this machine may read what is made for readers, published and provisional months: owner (who"
+        " runs this), group (that of the files) or everyone. All else in POINTS_HOME is for its owner alone.",
+        default="owner",
+        read=_one_of(READERS, "who may read is owner, group or everyone"),
+    )
+    alert_webhook_url: str | None = _setting(
+        "Who is alerted when a run fails, a month is not closed in time or something was tampered with: an"
+        " address that takes JSON (Slack's or Mattermost's incoming webhook, or one of your own; keep it"
+        " secret), people by e-mail, or both.",
+        read=_optional(_webhook_url),
+        mask=_without_path,
+    )
+    alert_email_to: tuple[str, ...] = _setting(read=_addresses)
+    alert_email_from: tuple[str, ...] = _setting(
+        "How mail is sent. Unset: from the first of those people; through localhost, port 25; through another"
+        " host, port 587 and starttls (or tls with port 465, or none).",
+        read=_addresses,
+    )
+    alert_smtp_host: str = _setting(default="localhost")
+    alert_smtp_port: int | None = _setting(
+        read=_optional(_whole_number(1, 65535, "a port is a number from 1 to 65535"))
+    )
+    alert_smtp_security: str | None = _setting(
+        read=_optional(_one_of(("starttls", "tls", "none"), "it is starttls, tls or none"))
+    )
+    alert_smtp_user: str | None = _setting(read=_optional(str))
+    alert_smtp_password: str | None = _setting(read=_optional(str), mask=lambda password: "…")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
-        """Read and check the settings (docs/design.md, section 4); raise `SettingInvalid`."""
+        """Read and check the settings; raise `SettingInvalid`."""
         values = os.environ if environment is None else environment
-        transfers = values.get("POINTS_TRANSFERS") or None
-        if transfers:
-            transfers = os.path.abspath(transfers)
-        return cls(
-            home=_home(values.get("POINTS_HOME") or "var"),
-            transfers=transfers,
-            programme_name=_programme_name(values.get("POINTS_PROGRAMME_NAME") or "Points programme"),
-            time_zone=_time_zone(values.get("POINTS_TIME_ZONE") or "UTC"),
-            month_start_day=_month_start_day(values.get("POINTS_MONTH_START_DAY") or "1"),
-            default_currency=_currency(values.get("POINTS_DEFAULT_CURRENCY") or "POINTS"),
-            first_month=_month("POINTS_FIRST_MONTH", values.get("POINTS_FIRST_MONTH")),
-            database_url=_database_url("POINTS_DATABASE_URL", values.get("POINTS_DATABASE_URL")),
-            database_owner_url=_database_url(
-                "POINTS_DATABASE_OWNER_URL", values.get("POINTS_DATABASE_OWNER_URL")
-            ),
-            approval_above=_approval_above(values.get("POINTS_APPROVAL_ABOVE")),
-            user=_user(values.get("POINTS_USER")),
-            clock_confirmed=_clock_confirmed(values.get("POINTS_CLOCK_CONFIRMED")),
-            close_after_days=_close_after_days(values.get("POINTS_CLOSE_AFTER_DAYS") or "2"),
-            readers=_readers(values.get("POINTS_READERS") or "owner"),
-            alerts=_alerts(values),
-        )
+        return cls(**{name: setting.value_in(values) for name, setting in _settings_by_field().items()})
 
     @property
     def zone(self) -> Zone:
@@ -151,7 +374,7 @@ class Settings:
         return read_zone(self.time_zone)
 
     def for_dbt(self) -> dict[str, str]:
-        """The environment variables that tell the models these settings, and nothing of any other."""
+        """The environment variables that give the models these settings, and no other."""
         return {
             "POINTS_HOME": str(self.home),
             "POINTS_TRANSFERS": self.transfers or "",
@@ -163,187 +386,75 @@ class Settings:
         }
 
 
-def _home(path: str) -> Path:
-    home = Path(path).absolute()
-    if any(character in str(home) for character in "?\\"):
-        raise SettingInvalid(
-            "POINTS_HOME", str(home), "with ? or \\ in its path DuckDB keeps no database there; name another"
-        )
-    if str(home).splitlines() != [str(home)]:
-        raise SettingInvalid(
-            "POINTS_HOME", str(home), "dbt cannot work where a line break is in the path; name another"
-        )
-    return home
+# What only the models read, dbt_project/macros/settings.sql and profiles.yml, which check it too.
+_OF_MODELS = (
+    Setting(
+        "POINTS_THROUGH_MONTH",
+        "Only for a plain `dbt build`; `points build --through` sets it. The last month to make, YYYY-MM.",
+    ),
+    Setting(
+        "POINTS_TRANSFER_ROWS",
+        "Only for the models of a run: what it has read of POINTS_TRANSFERS already, as Parquet. `points"
+        " build` sets it.",
+    ),
+    Setting(
+        "POINTS_STATUS_CHANGES",
+        "Optional relations of Parquet, each a file or glob, for a plain `dbt build` alone: `points build`"
+        " does not hand them on. CONTRIBUTING.md says what is in them.",
+    ),
+    Setting("POINTS_ACCOUNT_EVENTS"),
+    Setting("POINTS_CLOSES"),
+    Setting("POINTS_OPENING_BALANCES"),
+    Setting("POINTS_OPENING_CUTOFF"),
+    Setting("POINTS_UNPOSTED_TRANSFERS"),
+    Setting("POINTS_RELATED_TRANSFERS"),
+    Setting("POINTS_RELATED_STATUS_CHANGES"),
+    Setting(
+        "POINTS_ZONE_CHANGES",
+        "Only for a plain `dbt build` on Spark, in another zone than UTC: DuckDB's changes of its offset,"
+        " which decide there too, as `python -m ledger.zones` prints them. `points build` hands them on.",
+    ),
+    Setting(
+        "POINTS_UPTO_ENTRY_ID",
+        "The last entry that a plain `dbt build` knows, a whole number; what came after it is left out."
+        " Unset, all is read.",
+    ),
+    Setting(
+        "POINTS_BUILD_DATABASE", "The DuckDB file that dbt builds into; unset, dev.duckdb in POINTS_HOME."
+    ),
+)
 
 
-def _programme_name(name: str) -> str:
-    if not name.isprintable():
-        raise SettingInvalid(
-            "POINTS_PROGRAMME_NAME", name, "it stands on reports, so it is one line of printable UTF-8 text"
-        )
-    return name
+@cache
+def _settings_by_field() -> dict[str, Setting]:
+    return {each.name: Setting(f"{PREFIX}{each.name.upper()}", **each.metadata) for each in fields(Settings)}
 
 
-def _time_zone(name: str) -> str:
-    if not is_zone_name(name):
-        raise SettingInvalid(
-            "POINTS_TIME_ZONE",
-            name,
-            f"no time zone has that name; use one like {similar_zone_name(name) or 'Europe/Berlin or UTC'}",
-        )
-    return name
+def declared_settings() -> tuple[Setting, ...]:
+    """Every setting there is, in the order of .env.example."""
+    return (*_settings_by_field().values(), *_OF_MODELS)
 
 
-def _clock_confirmed(text: str | None) -> date | None:
-    try:
-        return datetime.strptime(text, "%Y-%m-%d").date() if text else None
-    except ValueError:
-        raise SettingInvalid(
-            "POINTS_CLOCK_CONFIRMED", text, "it is today's date in UTC, like 2026-10-31"
-        ) from None
-
-
-def _month_start_day(text: str) -> int:
-    if text not in {str(day) for day in range(1, 29)}:
-        raise SettingInvalid("POINTS_MONTH_START_DAY", text, "a report month starts on a day from 1 to 28")
-    return int(text)
-
-
-def _currency(code: str) -> str:
-    if not re.fullmatch(transfer_patterns()["currency"], code):
-        raise SettingInvalid(
-            "POINTS_DEFAULT_CURRENCY",
-            code,
-            "a currency's code is 1 to 16 capital letters, digits or underscores",
-        )
-    with open(PROJECT_ROOT / "seeds" / "points_currencies.csv", encoding="utf-8", newline="") as file:
-        known = [row["currency"] for row in csv.DictReader(file)]
-    if code not in known:
-        raise SettingInvalid(
-            "POINTS_DEFAULT_CURRENCY",
-            code,
-            f"seeds/points_currencies.csv knows {', '.join(known)} alone; add it there",
-        )
-    return code
-
-
-def _month(name: str, text: str | None) -> str | None:
-    if not text:
-        return None
-    try:
-        return check_month(text)
-    except MonthInvalid:
-        raise SettingInvalid(name, text, "a report month is written YYYY-MM, like 2026-10") from None
-
-
-def _database_url(name: str, text: str | None) -> str | None:
-    if not text:
-        return None
-    if not text.startswith(("postgresql://", "postgres://")):
-        # The value may hold a password, so it is not shown.
-        raise SettingInvalid(
-            name, "…", "it must begin with postgresql://; unset it for SQLite in POINTS_HOME"
-        )
-    from psycopg import Error, conninfo
-
-    try:
-        # A password with an @ or a / in it would be taken for a part of the host or the database, and shown.
-        is_clear = bool(_CLEAR_URL.fullmatch(text))
-        conninfo.conninfo_to_dict(text)
-    except Error:
-        is_clear = False
-    if not is_clear:
-        raise SettingInvalid(
-            name,
-            "…",
-            "it must be postgresql://user:password@host:port/database, with what is special in the password"
-            " percent-encoded (@ is %40, / is %2F)",
-        )
-    return text
-
-
-def _approval_above(text: str | None) -> Decimal | None:
-    if not text:
-        return None
-    if not re.fullmatch(transfer_patterns()["points"], text):
-        raise SettingInvalid("POINTS_APPROVAL_ABOVE", text, "it is a number of points, like 1000")
-    return Decimal(text)
-
-
-def _user(name: str | None) -> str:
-    user = name or getpass.getuser()
-    if not user.isprintable() or len(user) > 128:
-        raise SettingInvalid("POINTS_USER", user, "a name is at most 128 printable characters")
-    return user
-
-
-def _close_after_days(text: str) -> int:
-    if text not in {str(days) for days in range(29)}:
-        raise SettingInvalid(
-            "POINTS_CLOSE_AFTER_DAYS", text, "a month is closed a whole number of days after its end, 0 to 28"
-        )
-    return int(text)
-
-
-def _readers(text: str) -> str:
-    if text not in READERS:
-        raise SettingInvalid("POINTS_READERS", text, "who may read is owner, group or everyone")
-    return text
-
-
-def _alerts(values: Mapping[str, str]) -> AlertSettings:
-    email_to = _addresses("POINTS_ALERT_EMAIL_TO", values.get("POINTS_ALERT_EMAIL_TO"))
-    email_from = _addresses("POINTS_ALERT_EMAIL_FROM", values.get("POINTS_ALERT_EMAIL_FROM"))
-    host = values.get("POINTS_ALERT_SMTP_HOST") or "localhost"
-    is_here = host in ("localhost", "127.0.0.1", "::1")
-    port = _port(
-        "POINTS_ALERT_SMTP_PORT", values.get("POINTS_ALERT_SMTP_PORT") or ("25" if is_here else "587")
+def settings_example() -> str:
+    """The text of .env.example: every setting with its default, in a comment of its own."""
+    head = (
+        "Every setting, with its default. Copy to .env and uncomment what you change: `points` and `make dev`"
+        " read the .env of the folder they are started from, which must be yours alone to change; names that"
+        " are not here set nothing. For a plain `dbt build`, export the variables."
     )
-    usual = "none" if is_here else "tls" if port == 465 else "starttls"
-    return AlertSettings(
-        webhook_url=_webhook_url("POINTS_ALERT_WEBHOOK_URL", values.get("POINTS_ALERT_WEBHOOK_URL")),
-        email_to=email_to,
-        email_from=(email_from or email_to or ("",))[0],
-        smtp_host=host,
-        smtp_port=port,
-        smtp_security=_smtp_security(values.get("POINTS_ALERT_SMTP_SECURITY") or usual),
-        smtp_user=values.get("POINTS_ALERT_SMTP_USER") or None,
-        smtp_password=values.get("POINTS_ALERT_SMTP_PASSWORD") or None,
+    lines = _comment(head)
+    for setting in declared_settings():
+        if setting.about:
+            lines += ["", *_comment(setting.about)]
+        lines.append(f"# {setting.name}={setting.default}")
+    return "\n".join((*lines, ""))
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(
+        text, _EXAMPLE_WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
     )
 
 
-def _webhook_url(name: str, text: str | None) -> str | None:
-    if not text:
-        return None
-    try:
-        parts = urlsplit(text)
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and text.isprintable()
-        is_usable = is_usable and (parts.port is None or parts.port > 0) and " " not in text
-    except ValueError:
-        is_usable = False
-    if not is_usable:
-        # Whoever has the address can post to it, so it is not shown.
-        raise SettingInvalid(name, "…", "it must be an address like https://host/path")
-    return text
-
-
-def _addresses(name: str, text: str | None) -> tuple[str, ...]:
-    addresses = tuple(part.strip() for part in (text or "").split(",") if part.strip())
-    for address in addresses:
-        if not re.fullmatch(r"[^@\s<>,]+@[^@\s<>,]+", address):
-            raise SettingInvalid(
-                name, address, "an address is written name@host, and several with commas between"
-            )
-    return addresses
-
-
-def _port(name: str, text: str) -> int:
-    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
-        raise SettingInvalid(name, text, "a port is a number from 1 to 65535")
-    return int(text)
-
-
-def _smtp_security(text: str) -> str:
-    if text not in ("starttls", "tls", "none"):
-        raise SettingInvalid("POINTS_ALERT_SMTP_SECURITY", text, "it is starttls, tls or none")
-    return text
+if __name__ == "__main__":
+    print(settings_example(), end="")

@@ -61,16 +61,16 @@ def configured_ways(settings: Settings) -> Mapping[str, Send]:
     Each takes an alert and returns what is worth a note in the log, or raises `AlertNotDelivered`.
     """
     ways: dict[str, Send] = {}
-    if settings.alerts.webhook_url:
+    if settings.alert_webhook_url:
         ways["webhook"] = send_by_webhook
-    if settings.alerts.email_to:
+    if settings.alert_email_to:
         ways["email"] = send_by_email
     return ways
 
 
 def send_by_webhook(settings: Settings, alert: Alert) -> str:
     """Post the alert as JSON; chat programs show its ``text``, others find each fact by its name."""
-    url = settings.alerts.webhook_url
+    url = settings.alert_webhook_url
     receiver = urlsplit(url).hostname
     content = {
         "text": f"{alert.headline(settings.programme_name)}. {alert.sentence}",
@@ -91,31 +91,42 @@ def send_by_webhook(settings: Settings, alert: Alert) -> str:
 
 def send_by_email(settings: Settings, alert: Alert) -> str:
     """Mail the alert to everybody named; whoever the server refuses is named in what is returned."""
-    alerts = settings.alerts
-    server = MailServer(
-        alerts.smtp_host, alerts.smtp_port, alerts.smtp_security, alerts.smtp_user, alerts.smtp_password
-    )
+    server, people = mail_server(settings), settings.alert_email_to
     try:
-        refused = in_time(mail, server, _message(settings, alert), alerts.email_from, alerts.email_to)
+        refused = in_time(mail, server, _message(settings, alert), _sender(settings), people)
     except NotDelivered as error:
         raise AlertNotDelivered(
             "e-mail",
-            f"{', '.join(alerts.email_to)} through {alerts.smtp_host}, port {alerts.smtp_port}",
+            f"{', '.join(people)} through {server.host}, port {server.port}",
             str(error),
             "mend that, or set POINTS_ALERT_EMAIL_TO and POINTS_ALERT_SMTP_HOST",
             alert,
         ) from None
-    told = [address for address in alerts.email_to if address not in refused]
-    note = f" {alerts.smtp_host} refuses mail to {', '.join(refused)}." if refused else ""
+    told = [address for address in people if address not in refused]
+    note = f" {server.host} refuses mail to {', '.join(refused)}." if refused else ""
     return f"Told {', '.join(told)}: {alert.sentence}{note}"
+
+
+def mail_server(settings: Settings) -> MailServer:
+    """The server that mail goes through; to another machine it goes encrypted unless the settings differ."""
+    host = settings.alert_smtp_host
+    is_here = host in ("localhost", "127.0.0.1", "::1")
+    port = settings.alert_smtp_port or (25 if is_here else 587)
+    usual = "none" if is_here else "tls" if port == 465 else "starttls"
+    security = settings.alert_smtp_security or usual
+    return MailServer(host, port, security, settings.alert_smtp_user, settings.alert_smtp_password)
+
+
+def _sender(settings: Settings) -> str:
+    return (settings.alert_email_from or settings.alert_email_to)[0]
 
 
 def _message(settings: Settings, alert: Alert) -> EmailMessage:
     headline = " ".join(alert.headline(settings.programme_name).split())
     message = EmailMessage()
     message["Subject"] = headline
-    message["From"] = settings.alerts.email_from
-    message["To"] = ", ".join(settings.alerts.email_to)
+    message["From"] = _sender(settings)
+    message["To"] = ", ".join(settings.alert_email_to)
     message["Date"] = format_datetime(alert.at)
     facts = [alert.sentence, ""]
     if alert.run_id:

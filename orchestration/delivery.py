@@ -23,7 +23,7 @@ class NotDelivered(Exception):
 
 @dataclass(frozen=True)
 class MailServer:
-    """Through what mail goes, as in `ledger.settings.AlertSettings`."""
+    """What mail is sent through; ``security`` is 'starttls', 'tls' or 'none'."""
 
     host: str
     port: int

@@ -19,7 +19,7 @@ from django.db import DatabaseError
 from ledger.closes import CloseHistory, read_history
 from ledger.disk import why_not_written
 from ledger.locks import LockNotOurs
-from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings
+from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings, declared_settings
 from ledger.settings_file import PREFIX
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
 from orchestration.close.due_months import describe_open, due_months
@@ -67,7 +67,7 @@ def examine(environment: Mapping[str, str], from_file: Mapping[str, str], file: 
     ``from_file`` is what the .env ``file`` says, whose values stand in ``environment`` too.
     """
     settings, findings = _checked_settings(environment)
-    shown = list(_shown_settings(environment, from_file, file, settings))
+    shown = list(_shown_settings(environment, from_file, file))
     findings += _unknown_settings(environment)
     findings += _other_variables(from_file, file)
     findings += _versions()
@@ -99,50 +99,19 @@ def _checked_settings(environment: Mapping[str, str]) -> tuple[Settings, list[Fi
         return settings, findings or [Finding("settings", OK, "Every setting can be read.")]
 
 
-def _known_settings() -> dict[str, str]:
-    """The name of every setting and its default, as .env.example has them."""
-    text = (PROJECT_ROOT / ".env.example").read_text(encoding="utf-8")
-    return dict(re.findall(r"^# (POINTS_\w+)=(.*)$", text, re.MULTILINE))
-
-
 def _shown_settings(
-    environment: Mapping[str, str], from_file: Mapping[str, str], file: Path, settings: Settings
+    environment: Mapping[str, str], from_file: Mapping[str, str], file: Path
 ) -> Iterator[SettingShown]:
-    for name, default in _known_settings().items():
-        value = environment.get(name)
-        attribute = name.removeprefix("POINTS_").lower()
-        if not value:
-            counting = getattr(settings, attribute, None)
-            yield SettingShown(name, default if counting is None else str(counting), "default")
-            continue
-        source = str(file) if from_file.get(name) == value else "environment"
-        if attribute == "alert_webhook_url":
-            value = (
-                f"{urlsplit(value).scheme}://{urlsplit(value).hostname}/…"
-                if settings.alerts.webhook_url
-                else "…"
-            )
-        elif attribute.endswith("_password"):
-            value = "…"
-        elif attribute.endswith("_url"):
-            value = _without_password(value) if getattr(settings, attribute) else "… (cannot be read)"
-        elif attribute == "home":
-            value = str(settings.home)
-        yield SettingShown(name, value, source)
-
-
-def _without_password(url: str) -> str:
-    """A database URL by its user, host and database alone: a password can stand in many of its places."""
-    from psycopg.conninfo import conninfo_to_dict
-
-    parts = conninfo_to_dict(url)
-    user = f"{parts['user']}@" if parts.get("user") else ""
-    port = f":{parts['port']}" if parts.get("port") else ""
-    return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"
+    for setting in declared_settings():
+        text = environment.get(setting.name)
+        source = "environment" if text else "default"
+        if text and text == from_file.get(setting.name):
+            source = str(file)
+        yield SettingShown(setting.name, setting.shown_in(environment), source)
 
 
 def _unknown_settings(environment: Mapping[str, str]) -> Iterator[Finding]:
-    known = _known_settings()
+    known = {setting.name for setting in declared_settings()}
     for name in sorted(environment):
         if name.startswith("POINTS_") and name not in known:
             yield Finding(
@@ -361,8 +330,8 @@ def _changed_zone(settings: Settings, history: CloseHistory) -> Iterator[Finding
 
 def _alerts(settings: Settings) -> Iterator[Finding]:
     """Who is told; without the webhook's address, which is a secret."""
-    ways = [f"the webhook at {urlsplit(url).hostname}"] if (url := settings.alerts.webhook_url) else []
-    ways += [", ".join(settings.alerts.email_to)] if settings.alerts.email_to else []
+    ways = [f"the webhook at {urlsplit(url).hostname}"] if (url := settings.alert_webhook_url) else []
+    ways += [", ".join(settings.alert_email_to)] if settings.alert_email_to else []
     if ways:
         yield Finding("alerts", OK, f"Told when a run fails or a month is left open: {' and '.join(ways)}.")
     else:

@@ -24,7 +24,14 @@ import pytest
 from ledger.append import appending
 from ledger.settings import SettingInvalid, Settings
 from orchestration import delivery, sensors
-from orchestration.alerts import Alert, AlertNotDelivered, configured_ways, send_by_email, send_by_webhook
+from orchestration.alerts import (
+    Alert,
+    AlertNotDelivered,
+    configured_ways,
+    mail_server,
+    send_by_email,
+    send_by_webhook,
+)
 from orchestration.definitions import define
 from tests.conftest import LedgerHome, ledger_transfer
 from tests.test_dagster import make_settings
@@ -344,10 +351,10 @@ def test_mail_to_another_machine_is_encrypted_unless_the_setting_says_otherwise(
     tmp_path, host, port, expected
 ):
     environment = {"POINTS_ALERT_SMTP_HOST": host, "POINTS_ALERT_SMTP_PORT": port}
-    alerts = make_settings(tmp_path, **environment).alerts
-    assert (alerts.smtp_host, alerts.smtp_port, alerts.smtp_security) == expected
-    plain = make_settings(tmp_path, **environment, POINTS_ALERT_SMTP_SECURITY="none").alerts
-    assert plain.smtp_security == "none"
+    server = mail_server(make_settings(tmp_path, **environment))
+    assert (server.host, server.port, server.security) == expected
+    plain = mail_server(make_settings(tmp_path, **environment, POINTS_ALERT_SMTP_SECURITY="none"))
+    assert plain.security == "none"
 
 
 @pytest.mark.parametrize(

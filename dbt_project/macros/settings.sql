@@ -1,5 +1,5 @@
 {#- Every setting that the models know, with its default. A setting is an environment variable, so that a
-    change re-parses only the models that read it. .env.example describes each. -#}
+    change re-parses only the models that read it. ledger/settings.py declares each. -#}
 
 {% macro setting(name) %}
     {%- set defaults = {
