@@ -1,6 +1,5 @@
 """The ``points`` command: it parses, calls and shows. Rules stand elsewhere."""
 
-import errno
 import sys
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from console.commands import acts, builds, closes, files, lists, upkeep
 from console.screens import making_again_progress
 from console.tables import error_console
 from ledger.access import keep_private
-from ledger.disk import may_write_into
-from ledger.errors import PointsError
+from ledger.disk import lack_of_room, may_write_into
+from ledger.errors import PointsError, first_line
 from ledger.settings import SettingInvalid, Settings
 from ledger.settings_file import take_settings_file
 from orchestration.published.layout import (
@@ -107,16 +106,15 @@ def main() -> None:
 
 
 def _duckdb_sentence(error: Exception) -> str:
-    text = str(error)
-    if "No space left on device" in text:
-        return "The disk is full; make room and run the same command again."
-    return f"DuckDB stopped: {text.splitlines()[0]} Nothing that readers see has changed."
+    if lack := lack_of_room(str(error)):
+        return lack.sentence()
+    return f"DuckDB stopped: {first_line(error)}. Nothing that readers see has changed."
 
 
 def _ledger_sentence(error: DatabaseError) -> str:
-    text = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-    if "disk is full" in text or "No space left on device" in text:
-        return "The disk is full; make room and run the same command again."
+    if lack := lack_of_room(str(error)):
+        return lack.sentence()
+    text = first_line(error)
     if "locked" in text:
         return "Another process is writing to the ledger and did not end in time; run the same command again."
     # A server that is gone may have taken the commit with it, or kept it and lost the answer.
@@ -127,10 +125,10 @@ def _ledger_sentence(error: DatabaseError) -> str:
 
 
 def _operating_system_sentence(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
-        return (
-            "The disk is full, and an answer may have been lost after the work was done; make room, and run"
-            " the same again where you gave an --id or a file, or first look whether it is in."
+    if lack := lack_of_room(str(error)):
+        return lack.sentence(
+            ", and an answer may have been lost after the work was done, so look whether it is in where you"
+            " gave neither an --id nor a file"
         )
     where = f" {error.filename}" if error.filename else ""
     return f"The operating system refused{where}: {error.strerror}; mend that and run the same again."

@@ -17,7 +17,7 @@ from django.db.migrations.exceptions import MigrationSchemaMissing
 from django.db.migrations.executor import MigrationExecutor
 
 from ledger.anchors import check_anchors, first_trace
-from ledger.errors import PointsError
+from ledger.errors import PointsError, first_line
 from ledger.guards import GUARDED_TABLES
 from ledger.locks import open_lock
 from ledger.models import LEDGER_TABLES, ChainLink
@@ -148,12 +148,6 @@ def _begin(settings: Settings, create: bool) -> None:
         settings.home.mkdir(parents=True, exist_ok=True)
     if _lacks_migrations():
         _migrate(settings)
-
-
-def first_line(error: Exception) -> str:
-    """What a database says of an error, as a part of a sentence."""
-    lines = str(error).splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def connect(settings: Settings) -> None:

@@ -2,15 +2,40 @@
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-# What a system, DuckDB or SQLite says of a file that could not grow, and how people are told.
-_NO_ROOM = {
-    "No space left on device": "the disk is full",
-    "database or disk is full": "the disk is full",
-    "Disk quota exceeded": "the quota of the disk is used up",
-    "File too large": "a file may not grow any more (File too large)",
+from ledger.errors import first_line
+
+
+@dataclass(frozen=True)
+class LackOfRoom:
+    """Why a file could not grow, and what to do, each as a part of a sentence."""
+
+    reason: str
+    advice: str
+
+    def sentence(self, consequence: str = "") -> str:
+        """``consequence`` is what came of it, as a part of a sentence: ", so nothing was written"."""
+        return f"{self.reason[0].upper()}{self.reason[1:]}{consequence}; {self.advice}."
+
+
+_DISK_FULL = LackOfRoom("the disk is full", "make room and run the same command again")
+# What a system, DuckDB, SQLite or PostgreSQL says of a file that could not grow.
+_LACKS_OF_ROOM = {
+    "No space left on device": _DISK_FULL,
+    "database or disk is full": _DISK_FULL,
+    "Disk quota exceeded": LackOfRoom("the quota of the disk is used up", _DISK_FULL.advice),
+    "File too large": LackOfRoom(
+        "a file may not grow any more (File too large)",
+        "raise the system's limit for the size of files and run the same command again",
+    ),
 }
+
+
+def lack_of_room(text: str) -> LackOfRoom | None:
+    """Whether what a system or a database said, ``text``, is that a file could not grow."""
+    return next((lack for sign, lack in _LACKS_OF_ROOM.items() if sign in text), None)
 
 
 def file_sha256(path: Path) -> str:
@@ -65,9 +90,7 @@ def let_appear(copy: Path, file: Path) -> None:
 
 def why_not_written(error: Exception) -> str:
     """What kept something from being written, as a part of a sentence."""
-    text = str(error) or type(error).__name__
-    for sign, reason in _NO_ROOM.items():
-        if sign in text:
-            return reason
+    if lack := lack_of_room(str(error)):
+        return lack.reason
     number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
-    return text.splitlines()[0].removeprefix(number).rstrip(".")
+    return first_line(error).removeprefix(number)

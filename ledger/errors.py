@@ -1,4 +1,4 @@
-"""The one kind of error that people are shown as a sentence instead of a traceback."""
+"""The one kind of error that people are shown as a sentence instead of a traceback, and what others say."""
 
 from ledger.shown_text import shown
 
@@ -16,3 +16,9 @@ class PointsError(Exception):
     def __init__(self, sentence: str) -> None:
         self.sentence = shown(sentence)
         super().__init__(self.sentence)
+
+
+def first_line(error: Exception) -> str:
+    """What a library or a database says of an error, as a part of a sentence; the error's class otherwise."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -14,9 +14,9 @@ from django.db import DatabaseError
 from ledger.acts.revocations import revocations_of
 from ledger.cut import PARTS, TRANSFERS, Part, segment_files
 from ledger.data_files import connect, read_parquet
-from ledger.database import Ledger, LedgerNotReached, first_line
+from ledger.database import Ledger, LedgerNotReached
 from ledger.disk import why_not_written
-from ledger.errors import PointsError
+from ledger.errors import PointsError, first_line
 from ledger.identifiers import known_transfers
 from ledger.models import WAITING, Entry, StatusChange, Transfer
 from ledger.sql_text import literal

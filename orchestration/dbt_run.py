@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ledger.disk import lack_of_room
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
 
@@ -156,6 +157,8 @@ def read_statuses(target: Path) -> dict[str, str]:
 
 def _failure(errors: list[str], failures: list[NodeFailure], folder: Path, database: Path) -> DbtFailed:
     text = "\n".join(errors)
+    if lack := lack_of_room(text):
+        return DbtFailed(lack.sentence(", so nothing was written"))
     for pattern, code, sentence in _KNOWN_FAILURES:
         if found := re.search(pattern, text, re.DOTALL):
             facts = {name: " ".join(value.split()) for name, value in found.groupdict().items()}
@@ -181,17 +184,6 @@ def _failure(errors: list[str], failures: list[NodeFailure], folder: Path, datab
 # What the reader of files says of a file that is no table of rows (docs/cases.md, F3, F7, F8), and what the
 # models themselves refuse.
 _KNOWN_FAILURES = [
-    (
-        r"No space left on device",
-        None,
-        "The disk is full, so nothing was written; make room and run the same command again.",
-    ),
-    (
-        r"File too large",
-        None,
-        "A file may not grow any more (File too large), so nothing was written; raise the system's limit for"
-        " the size of files and run the same command again.",
-    ),
     (
         r"(?P<code>HEADER|FILE_EMPTY|QUOTE|SPAN): (?P<sentence>.+?[.])\s*(\n|$|>|compiled code)",
         None,

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 
+from ledger.errors import first_line
+
 # For all of a delivery.
 SECONDS = 10
 
@@ -120,4 +122,4 @@ def _problem_of_mail(error: Exception) -> str:
         return f"the server answered {error.smtp_code} {' '.join(said.split())}".rstrip(" .")
     if isinstance(error, ssl.SSLCertVerificationError):
         return "the server's certificate is not to be trusted"
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+    return first_line(error)

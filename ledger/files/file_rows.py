@@ -20,6 +20,8 @@ from re import fullmatch
 import duckdb
 
 from ledger.data_files import LONGEST_LINE, read_csv, read_parquet
+from ledger.disk import lack_of_room
+from ledger.errors import first_line
 from ledger.files.transfers_file import (
     SentFile,
     TransfersFileRefused,
@@ -29,6 +31,7 @@ from ledger.files.transfers_file import (
     is_parquet,
     opened,
 )
+from ledger.sql_text import identifier
 
 # Fields beyond the header's that DuckDB is told of; rows with more are rewritten first.
 _SURPLUS_FIELDS = 4
@@ -172,7 +175,7 @@ def _load_csv(
                 raise TransfersFileRefused(
                     "NOT_CSV",
                     str(sent),
-                    f"cannot be read as CSV ({str(error).splitlines()[0].rstrip('.')})",
+                    f"cannot be read as CSV ({first_line(error)})",
                     "write it anew, with commas and double quotes",
                 ) from error
     if not text.ends_with_line:
@@ -530,12 +533,12 @@ def _load_parquet(
         ) from error
     except (duckdb.Error, UnicodeDecodeError) as error:
         # What is damaged shows as errors of any kind, a column's name that is no text among them.
-        if "No space left" in str(error):
+        if lack_of_room(str(error)):
             raise
         raise TransfersFileRefused(
             "PARQUET",
             str(sent),
-            f"is damaged ({str(error).splitlines()[0].rstrip('.')})",
+            f"is damaged ({first_line(error)})",
             "write or transfer it again",
         ) from error
     return tuple(filter(None, ours))
@@ -561,7 +564,7 @@ def _count_values(database: duckdb.DuckDBPyConnection, sent: SentFile) -> tuple[
 def _text_of_parquet(sent: SentFile, sent_name: str, name: str, sent_type: str) -> str:
     """The expression that gives a column's text. Points may be text, an integer or a decimal of at most four
     places, instants text or timestamps; a float never passes."""
-    column = '"' + sent_name.replace('"', '""') + '"'
+    column = identifier(sent_name)
     is_exact = sent_type in _INTEGERS or fullmatch(r"decimal\([0-9]+,[0-4]\)", sent_type)
     if sent_type == "varchar":
         return column

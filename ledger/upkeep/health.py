@@ -12,13 +12,13 @@ from ledger.anchors import LedgerReplaced, anchored_folders, check_anchors, read
 from ledger.append import ledger_head
 from ledger.clocks import find_setbacks, newest_recorded_at
 from ledger.database import Ledger, LedgerEmpty, sqlite_file
-from ledger.errors import PointsError
+from ledger.errors import PointsError, first_line
 from ledger.files.quarantine import open_quarantined_rows
 from ledger.guards import find_unguarded
 from ledger.models import ENTRY_MODELS, LEDGER_TABLES, WAITING, AccountEvent, StatusChange, Transfer
 from ledger.seals import check_seals, read_seals
 from ledger.settings import Settings
-from ledger.upkeep.inspection import first_line, open_as_it_stands
+from ledger.upkeep.inspection import open_as_it_stands
 from ledger.upkeep.privileges import find_excessive_privileges
 
 OK = "ok"

@@ -12,6 +12,7 @@ from ledger.database import (
     ledger_place,
     sqlite_file,
 )
+from ledger.errors import first_line
 from ledger.models import LEDGER_TABLES
 from ledger.settings import Settings
 
@@ -40,9 +41,3 @@ def refuse_as_empty(settings: Settings) -> None:
     place = ledger_place(settings)
     trace = first_trace(settings.home)
     raise LedgerMissing(place, trace) if trace else LedgerEmpty(place)
-
-
-def first_line(error: Exception) -> str:
-    """What a database says of an error, as a part of a sentence."""
-    lines = str(error).splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -26,11 +26,11 @@ from ledger.digests import (
     entry_digest,
     link_digest,
 )
-from ledger.errors import PointsError
+from ledger.errors import PointsError, first_line
 from ledger.guards import LedgerUnguarded, find_unguarded
 from ledger.models import ENTRY_MODELS, LEDGER_TABLES, ChainLink, Entry, Transfer
 from ledger.settings import Settings
-from ledger.upkeep.inspection import first_line, open_as_it_stands, refuse_as_empty
+from ledger.upkeep.inspection import open_as_it_stands, refuse_as_empty
 
 _IDS_PER_READ = 10_000
 _LINKS_PER_READ = 10_000

@@ -17,7 +17,7 @@ import duckdb
 from ledger.closes import ClosedMonth, CloseHistory
 from ledger.data_files import connect, log_of, read_parquet
 from ledger.disk import file_sha256, let_appear, sync_folder, why_not_written
-from ledger.errors import PointsError
+from ledger.errors import PointsError, first_line
 from ledger.rules import reasons
 from ledger.sql_text import literal, literals
 from ledger.unfinished_files import unfinished_file
@@ -219,7 +219,7 @@ def _differs(home: Path, history: CloseHistory) -> str | None:
     except PublishedDamaged:
         return None  # a month that is no longer there to be read is named as such
     except duckdb.Error as error:
-        finding = f"cannot be made anew and compared ({str(error).splitlines()[0].rstrip('.')})"
+        finding = f"cannot be made anew and compared ({first_line(error)})"
     try:
         found = describe_database(database_file(home).resolve())
     except duckdb.Error:

@@ -14,7 +14,7 @@ import duckdb
 
 from ledger.amounts import points_text
 from ledger.data_files import connect
-from ledger.errors import PointsError
+from ledger.errors import PointsError, first_line
 from ledger.files.work_folders import work_folder
 from ledger.settings import Settings
 from ledger.sql_text import literal
@@ -29,10 +29,9 @@ class RecountFailed(PointsError):
     """The recount could not be made, so nobody knows whether the build is right."""
 
     def __init__(self, place: Path, error: Exception) -> None:
-        reason = str(error).splitlines()[0].rstrip(".")
         super().__init__(
-            f"The recount could not read {place}: {reason}; nothing was published, so mend that and run the"
-            " same again."
+            f"The recount could not read {place}: {first_line(error)}; nothing was published, so mend that"
+            " and run the same again."
         )
 
 
