@@ -33,7 +33,7 @@ def import_progress(quiet: bool) -> Iterator[Callable[[ImportProgress], None]]:
         task = progress.add_task("", total=None)
 
         def report(step: ImportProgress) -> None:
-            # What is compared is one statement: how far it is, nobody can tell.
+            # The comparison is one SQL statement, whose progress is not known.
             total = step.total if step.phase == "adding" else None
             progress.update(task, description=_TITLES[step.phase], completed=step.done, total=total)
 
@@ -118,5 +118,5 @@ def show_open_rows(rows: list[OpenRow]) -> None:
 
 
 def _plain(value: str) -> Text:
-    """A value in one line of a table, whatever was sent."""
+    """Any value that was sent, on one line of a table."""
     return Text(shown(value if len(value) <= _VALUE_LENGTH else f"{value[:_VALUE_LENGTH]}…"))

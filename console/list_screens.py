@@ -16,7 +16,7 @@ from ledger.zones import Zone
 
 
 def show_balances(balances: Sequence[CustomerBalance], next_cursor: str | None) -> None:
-    """A page of balances; what nobody has waiting gets no column."""
+    """A page of balances; a column of waiting points is left out where it is empty."""
     console = Screen()
     if not balances:
         console.print("No balance matches.")
@@ -65,7 +65,7 @@ def show_transfer(details: TransferDetails, zone: Zone) -> None:
     console = Screen(highlight=False, soft_wrap=True)
     transfer = details.transfer
     sign = "+" if transfer.style == "give" else "−"
-    told = {
+    fields = {
         "Transfer": transfer.transfer_id,
         "Relation reference": transfer.relation_reference,
         "Points": f"{sign}{grouped(transfer.points)} {transfer.currency} ({transfer.style})",
@@ -79,7 +79,7 @@ def show_transfer(details: TransferDetails, zone: Zone) -> None:
         "External reference": transfer.external_reference,
         "Comment": transfer.comment,
     }
-    for title, value in told.items():
+    for title, value in fields.items():
         if value:
             console.print(Text(f"{title:<19} {value}"))
     console.print("\nStatuses")

@@ -57,7 +57,7 @@ def before_any_command(context: typer.Context) -> None:
         if not is_left and needs_finishing(settings.home, is_read):
             from orchestration.close.publication import finish_if_needed
 
-            # Files of closed months that are lost are made again where they are read; else that is only said.
+            # Lost files of closed months are made again where they are read; other commands only report it.
             with making_again_progress() as report:
                 finish_if_needed(settings, is_read, report, makes_again=is_read)
         if context.invoked_subcommand not in _LOOK_THEMSELVES and (flaw := database_flaw(settings.home)):
@@ -67,7 +67,7 @@ def before_any_command(context: typer.Context) -> None:
     except SettingInvalid:
         return  # the command itself refuses it; `points doctor` goes on
     except RunInProgress:
-        return  # whoever holds the lock finishes it
+        return  # the process that holds the lock finishes it
     except PointsError as error:
         if is_verified and error.code in _NAMED_BY_VERIFY:
             return
@@ -78,7 +78,7 @@ def before_any_command(context: typer.Context) -> None:
 def main() -> None:
     """Run the command; a refusal is one sentence and exit status 1."""
     for stream in (sys.stdout, sys.stderr):
-        # Whatever the machine's locale: an answer must not be lost after the work is done.
+        # In every locale: an answer must not be lost after the work is done.
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     keep_private()
     try:
@@ -131,7 +131,7 @@ def _operating_system_sentence(error: OSError) -> str:
             " gave neither an --id nor a file"
         )
     where = f" {error.filename}" if error.filename else ""
-    return f"The operating system refused{where}: {error.strerror}; mend that and run the same again."
+    return f"The operating system refused{where}: {error.strerror}; fix that and run the same again."
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None]]:
 
 @contextmanager
 def making_again_progress() -> Iterator[Callable[[BuildProgress], None]]:
-    """A progress bar for months that are made again before a command; it says so once there is anything."""
+    """A progress bar for months that are made again before a command; shown once there are any."""
     with ExitStack() as stack:
         begun: list[Callable[[BuildProgress], None]] = []
 

@@ -1,23 +1,24 @@
-"""Who may read and write files: their user alone, but for what readers are given (docs/cases.md, S27)."""
+"""File permissions: files are private to the process's user, except those made for readers
+(docs/cases.md, S27)."""
 
 import os
 import stat
 from pathlib import Path
 
-# Who may read what is made for readers, by POINTS_READERS, and the bits of a mode that this leaves.
+# Masks for the modes of files made for readers, by POINTS_READERS: `group` makes 0o755 of a folder 0o750.
 READERS = {"owner": 0o700, "group": 0o770, "everyone": 0o777}
 
 
 def keep_private() -> None:
-    """From here on, what this process and those that it starts make is for its user alone."""
+    """Make every file that this process and its children create from now on private to their user."""
     os.umask(0o077)
 
 
 def let_read(folder: Path, readers: str, is_final: bool = False) -> None:
-    """Let ``readers`` read ``folder`` and the files in it, which nobody may write to.
+    """Let ``readers`` read ``folder`` and the files in it; the files become read-only.
 
-    Into the folder its user may write, and nobody where it ``is_final``. What belongs to another user, whose
-    mode only that one can change, is left.
+    The folder stays writable for its user unless it ``is_final``. Files of another user are left as they are,
+    because only their owner can change their mode.
     """
     for entry in os.scandir(folder):
         if entry.is_file(follow_symlinks=False):

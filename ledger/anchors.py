@@ -1,4 +1,4 @@
-"""What a home remembers of the ledger that it was built on, so that another one is not taken for it.
+"""Records in the home which ledger it was built on, so that another ledger is detected.
 
 An anchor is a small JSON file beside what was made: the highest ``entry_id`` that went into it and the digest
 of the ledger's chain there (docs/cases.md, X12).
@@ -40,7 +40,7 @@ class AnchorUnreadable(PointsError):
 
     def __init__(self, file: Path) -> None:
         super().__init__(
-            f"{file} cannot be read, so nobody can say whether the ledger is the one that it was made from;"
+            f"{file} cannot be read, so it is not known whether the ledger is the one that it was made from;"
             f" run `points verify` with {file.parent} moved out of the home, then build again."
         )
         self.file = file

@@ -14,8 +14,9 @@ from ledger.transfers_ahead import reserved_points, transfers_ahead
 # Fewer than SQLite's limit on the parameters of a query.
 _REFERENCES_PER_QUERY = 500
 
-# What has ended its waiting, and when, is the newest of its status changes; what began approved or cancelled
-# has none. Whole points and their ten-thousandths are added apart, so that no sum outgrows 64 bits.
+# The newest status change of a transfer says when it stopped waiting; one that began approved or cancelled
+# has no status change. Whole points and ten-thousandths are summed apart (12.3456 as 12 and 3456), so that no
+# sum outgrows 64 bits.
 _SUMS = """
     select
         relation_reference, currency, style, status,
@@ -54,8 +55,8 @@ class Balance:
 
     ``approved_points`` have taken effect, the newest of them at ``last_effective_at``; ``later_points`` are
     approved and will, the next of them at ``next_effective_at``, and ``reserved_points`` is what the deducts
-    among these reserve. From the one instant until the other the
-    balance is the same, so long as no entry comes; None is no bound.
+    among these reserve. The balance holds for instants in [``last_effective_at``, ``next_effective_at``) as
+    long as no entry is added; None is no bound.
     """
 
     relation_reference: str

@@ -1,8 +1,8 @@
-"""The clock of whoever records, held against the ledger's entries (docs/cases.md, X28 and S18).
+"""Compares the machine's clock with the ledger's entries (docs/cases.md, X28 and S18).
 
-An entry says when it was recorded by the clock of some machine, which may be wrong. A little is recorded as
-it is, and said: nothing is lost, and nothing is made up. What is far off is refused before it is recorded,
-since it is for good: a transfer of 2199 would stand in every build.
+``recorded_at`` comes from the clock of some machine, which may be wrong. A small error is recorded as it is,
+with a warning. A large one is refused before anything is recorded, because no entry can be removed: a
+transfer recorded in 2199 would stand in every build.
 """
 
 import logging
@@ -16,8 +16,8 @@ from ledger.errors import PointsError
 from ledger.fields import from_microseconds
 from ledger.models import ENTRY_MODELS, Close, SignOff
 
-# Longer than a programme rests between two entries, shorter than any clock is wrong by whose battery is
-# empty (1970, 2000) or in which somebody mistook the decade.
+# Longer than a programme's quiet time between two entries; shorter than the error of a clock with an empty
+# battery (1970, 2000) or a mistyped decade.
 FAR = timedelta(days=400)
 # Of the instants that transfers may have.
 _YEARS = range(1990, 2200)
@@ -70,14 +70,14 @@ def newest_recorded_at() -> datetime | None:
 
 
 def is_far_off(ledger: Ledger, now: datetime, newest: datetime | None) -> bool:
-    """Whether ``now`` is far from the ``newest`` entry's time, and nobody has confirmed its date."""
+    """Whether ``now`` is far from the ``newest`` entry's time, and its date has not been confirmed."""
     if newest is None:
         return now.year not in _YEARS
     return abs(now - newest) > FAR and now.date() != ledger.settings.clock_confirmed
 
 
 def warn_of_setback(now: datetime, newest: datetime | None) -> None:
-    """Say, where it is so, that what was recorded ``now`` is dated below the entry before it."""
+    """Warn if ``now``, when an entry was recorded, is earlier than the entry before it."""
     if newest and now < newest:
         _log.warning(
             "It is %s by this machine's clock, but the entry before was recorded at %s: what was recorded now"
@@ -88,9 +88,9 @@ def warn_of_setback(now: datetime, newest: datetime | None) -> None:
 
 
 def months_end_by(ledger: Ledger, now: datetime | None = None) -> datetime:
-    """The instant by which it is judged which months have ended: ``now``, by default the ledger's clock, or,
-    where that is far ahead, when the newest entry was recorded, so that no month is closed that only a wrong
-    clock calls ended."""
+    """The instant that decides which months have ended: ``now``, by default the ledger's clock; but the time
+    of the newest entry where the clock is far ahead of it. With the newest entry of May 2026, a clock in 2036
+    closes nothing after April 2026."""
     now, newest = now or ledger.clock(), newest_recorded_at()
     if newest and now > newest and is_far_off(ledger, now, newest):
         _log.warning("%s Which months have ended is judged by that entry.", ClockFarOff(now, newest))

@@ -1,8 +1,9 @@
-"""What the ledger says of closed months: which closes are in force, and which ones readers have.
+"""The closed months in the ledger: which closes are in force, and which ones readers have.
 
-A close is in force until a reopening of its month, or of an earlier one. Readers go over to new revisions
-only when every month that was ever closed is closed again: until then they keep the set that was issued,
-whole (docs/design.md, section 6).
+A close is in force until a reopening of its month, or of an earlier one. Readers move to new revisions only
+when every month that was ever closed is closed again; until then they keep the issued set as a whole
+(docs/design.md, section 6). With months 1 to 3 closed, reopening month 2 takes r1 of months 2 and 3 out of
+force; readers have r1 of all three until r2 of both is closed.
 """
 
 import json

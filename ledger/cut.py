@@ -4,9 +4,8 @@ and 4).
 Each part is a folder of segments, named for the entries that they span, from the first to the ledger's end,
 without gaps; a span without rows has its segment too. ``ledger_head.json``, written last, is what makes
 them a cut: a freeze first removes what it does not vouch for, so one that was killed leaves nothing behind.
-``segments.json`` holds their hashes: whoever builds on them has them checked, and made again where they
-differ.
-Whoever calls `freeze` keeps others from doing so at the same time.
+``segments.json`` holds their hashes: a build checks them, and a segment that differs is made again. The
+caller of `freeze` makes sure that no other process freezes at the same time.
 """
 
 import json
@@ -61,7 +60,7 @@ class CutNotWritten(PointsError):
 
     def __init__(self, folder: Path, reason: str) -> None:
         super().__init__(
-            f"The ledger could not be frozen to {folder}: {reason}; nothing was lost, so mend that and run"
+            f"The ledger could not be frozen to {folder}: {reason}; nothing was lost, so fix that and run"
             " the same again."
         )
         self.folder = folder
@@ -69,7 +68,8 @@ class CutNotWritten(PointsError):
 
 @dataclass(frozen=True)
 class Kind:
-    """How a column passes into the cut: its type as text between the engines, and what is made of it."""
+    """How a column passes into the cut: its type as text between the engines, and the expression for its
+    value."""
 
     csv_type: str
     expression: str = "{name}"
@@ -78,7 +78,7 @@ class Kind:
 NUMBER = Kind("bigint")
 REVISION = Kind("integer")
 TEXT = Kind("varchar")
-# Text that says nothing is empty in the ledger, and null in the cut.
+# Text that was not given is empty in the ledger, and null in the cut.
 OPTIONAL_TEXT = Kind("varchar", "nullif({name}, '')")
 # Whole ten-thousandths times an exact decimal: a division would be a float.
 POINTS = Kind("decimal(18, 0)", "cast({name} * cast(0.0001 as decimal(5, 4)) as decimal(18, 4))")
@@ -100,7 +100,7 @@ class Part:
         return [name for name, kind in self.columns.items() if kind.csv_type == "varchar"]
 
 
-# The parts are what CONTRIBUTING.md promises to whoever reads a cut.
+# CONTRIBUTING.md documents these parts for readers of a cut.
 TRANSFERS = Part(
     "transfers",
     {
@@ -196,16 +196,16 @@ def freeze(ledger: Ledger, report: Report | None = None, check_above: int | None
     """Bring the cut in the ledger's home up to the ledger's end, and return it.
 
     Only entries that are not in it yet are read, in short reads, unless segments are missing; the same
-    entries give the same bytes. ``report`` is told entries read and entries to read. Segments with entries
-    above ``check_above`` (None: none of them) are held against their hashes, and those that were altered are
-    made again. Raises `LedgerEmpty`, `CutHoldsOther`, `CutNotWritten` and `LedgerNotReached`.
+    entries give the same bytes. ``report`` takes entries read and entries to read. Segments with entries
+    above ``check_above`` (None: none of them) are checked against their hashes, and those that were altered
+    are made again. Raises `LedgerEmpty`, `CutHoldsOther`, `CutNotWritten` and `LedgerNotReached`.
     """
     folder = cut_folder(ledger.settings.home)
     try:
         head = ledger_head()
         if not head.entry_id:
             raise LedgerEmpty(ledger.place)
-        _bring_up(folder, head, report or _tell_nobody, check_above)
+        _bring_up(folder, head, report or _ignore_progress, check_above)
     except DatabaseError as error:
         raise LedgerNotReached(ledger.place, first_line(error)) from error
     except (duckdb.Error, OSError) as error:
@@ -213,8 +213,8 @@ def freeze(ledger: Ledger, report: Report | None = None, check_above: int | None
     return Cut(folder, head)
 
 
-def _tell_nobody(done: int, total: int) -> None:
-    """What is done where nobody asked to be told."""
+def _ignore_progress(done: int, total: int) -> None:
+    """The `Report` of a caller that wants none."""
 
 
 def _bring_up(folder: Path, head: Head, report: Report, check_above: int | None) -> None:
@@ -227,8 +227,10 @@ def _bring_up(folder: Path, head: Head, report: Report, check_above: int | None)
         return
     for part, segment in zip(PARTS, new, strict=True):
         if segment:
-            # Only transfers are so many that somebody waits for them.
-            _write_segment(part, segment, folder / part.name, report if part is TRANSFERS else _tell_nobody)
+            # Only transfers are so many that a person has to wait.
+            _write_segment(
+                part, segment, folder / part.name, report if part is TRANSFERS else _ignore_progress
+            )
             file = folder / part.name / segment.file_name
             hashes[_hash_key(file)] = file_sha256(file)
     _write_hashes(folder, hashes)
@@ -305,10 +307,11 @@ def _list_segments(folder: Path) -> list[Segment]:
 
 
 def _segment_to_write(kept: list[Segment], head_entry_id: int) -> Segment | None:
-    """What follows the segments of a part up to the ledger's end; None where nothing does.
+    """The next segment of a part, up to the ledger's end; None where the part is complete.
 
-    Where there are too many, it takes the place of the newest ones: of each that is no longer than all
-    after it, so that no entry is written again more often than its part has doubled.
+    Beyond `MOST_SEGMENTS` it replaces the newest ones: each that is no longer than all after it together.
+    With spans 1000, 300, 200, 100 and 100 new entries it replaces the last three (100 ≤ 100, 200 ≤ 200, 300 ≤
+    400) and keeps 1000, so an entry is rewritten only when its segment at least doubles.
     """
     last_entry_id = kept[-1].last_entry_id if kept else 0
     if last_entry_id >= head_entry_id:

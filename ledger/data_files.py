@@ -1,6 +1,6 @@
-"""How DuckDB is opened and how it reads files: here alone, and with every option said.
+"""The one place that opens DuckDB and reads files with it, with every option set explicitly.
 
-By itself DuckDB takes columns from a path (``currency=MILES/``), patterns from a name (``a[1].csv``), types
+By default DuckDB takes columns from a path (``currency=MILES/``), patterns from a name (``a[1].csv``), types
 from a file's first rows, and its calendar, time zone, extensions and place to spill from the machine.
 Content comes from content alone (docs/design.md, section 4; docs/cases.md, F18 and X17). For the models,
 ``dbt_project/macros/readers.sql`` and ``profiles.yml`` say the same.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _BUFFER = 32 * 1024 * 1024
 # How long a line of a CSV file may be unless more is asked for, in bytes.
 LONGEST_LINE = 2 * 1024 * 1024
-# What no field is, so that DuckDB makes a null of none that was sent.
+# A text that no field can be, so that DuckDB reads no field that was sent as null.
 NO_FIELD = "\x01\x02 no field \x02\x01"
 
 
@@ -38,10 +38,10 @@ def connect(
     memory_limit: str | None = None,
     threads: int | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a DuckDB file, or a database in memory, whose every cursor takes nothing from the machine.
+    """Open a DuckDB file, or a database in memory, that takes no setting from the machine.
 
-    What does not fit into memory goes into ``spill_folder``, which no other process may use; else into a
-    folder of its own among the system's temporary ones, and never into the folder that somebody works in.
+    What does not fit into memory is spilled to ``spill_folder``, which no other process may use; by default
+    to a new folder among the system's temporary ones, never to the working directory.
     """
     import duckdb  # takes 0.05 s, and most commands do without it
 
@@ -96,9 +96,9 @@ def read_csv(
     """A relation of the rows of a CSV file, with ``columns`` (name to type) in the file's order.
 
     With ``is_padded`` a row that is too short has nulls for what is missing. ``longest_line`` is in bytes.
-    ``new_line``, ``\\n`` as DuckDB spells it, is said of files that this project wrote alone: told none,
-    DuckDB takes the first line end that it meets for that of all rows, in a quoted field too; told one that
-    the file has not, it gives no rows, without a word.
+    ``new_line``, ``\\n`` as DuckDB spells it, is only given for files that this project wrote. Without it,
+    DuckDB takes the first line end that it meets, even in a quoted field, for that of all rows; with one that
+    the file does not have, it returns no rows and no error.
     """
     types = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in columns.items())
     return (

@@ -78,7 +78,7 @@ class LedgerNotReached(PointsError):
 
     def __init__(self, place: str, problem: str) -> None:
         super().__init__(
-            f"The ledger in {place} cannot be reached: {problem}; nothing was recorded, so mend that and run"
+            f"The ledger in {place} cannot be reached: {problem}; nothing was recorded, so fix that and run"
             " the same command again."
         )
 

@@ -2,8 +2,9 @@
 
 An entry's digest is the SHA-256 of its kind, its id and its values as text, between unit separators, which no
 value may hold. A link's digest covers the link before it, the ids that it spans and their entries' digests;
-so whoever changes, removes or slips in an entry must rewrite every link after it, up to the head that the cut
-and the manifests hold outside the database.
+so changing, removing or inserting an entry requires rewriting every later link, up to the head that the cut
+and the manifests hold outside the database. With entries 1 to 3 linked as [1], [2, 3], a change of entry 1
+changes its digest, the digest of link [1] and therefore that of link [2, 3].
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from ledger.fields import InstantField, PointsField, to_microseconds, to_units
 from ledger.models import Entry
 
 SEPARATOR = "\x1f"
-# A digest that somebody recalculated after a change is narrowed down to its link.
+# The longest link: an entry whose digest was recalculated after a change can only be traced to its link.
 ENTRIES_PER_LINK = 1_000
 NO_LINK = bytes(32)
 RECORDED_FIELDS = ("recorded_at", "recorded_by")

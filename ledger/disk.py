@@ -16,12 +16,12 @@ class LackOfRoom:
     advice: str
 
     def sentence(self, consequence: str = "") -> str:
-        """``consequence`` is what came of it, as a part of a sentence: ", so nothing was written"."""
+        """``consequence`` is the result, as a part of a sentence: ", so nothing was written"."""
         return f"{self.reason[0].upper()}{self.reason[1:]}{consequence}; {self.advice}."
 
 
 _DISK_FULL = LackOfRoom("the disk is full", "make room and run the same command again")
-# What a system, DuckDB, SQLite or PostgreSQL says of a file that could not grow.
+# How the operating system, DuckDB, SQLite and PostgreSQL report a file that could not grow.
 _LACKS_OF_ROOM = {
     "No space left on device": _DISK_FULL,
     "database or disk is full": _DISK_FULL,

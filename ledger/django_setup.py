@@ -6,6 +6,6 @@ import django
 from django.apps import apps
 
 if not (apps.ready or apps.loading):
-    # Whatever project of Django's the environment names, it is not the ledger's.
+    # DJANGO_SETTINGS_MODULE in the environment belongs to some other Django project.
     os.environ["DJANGO_SETTINGS_MODULE"] = "ledger.django_settings"
     django.setup()

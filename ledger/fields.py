@@ -67,7 +67,7 @@ class InstantField(models.BigIntegerField):
 
 
 class CodeField(models.TextField):
-    """Text that is compared and sorted by its bytes, whatever the locale of the database."""
+    """Text that is compared and sorted by its bytes in every locale of the database."""
 
     def db_type(self, connection):
         return 'text COLLATE "C"' if connection.vendor == "postgresql" else "text"

@@ -1,4 +1,4 @@
-"""The triggers by which the database itself refuses whatever is not an append: are they still there?
+"""Checks that the database still has the triggers by which it refuses everything but appends.
 
 What they must be stands in the migrations that make them.
 """
@@ -39,9 +39,9 @@ class LedgerUnguarded(PointsError):
     code = "LEDGER_UNGUARDED"
 
     def __init__(self, place: str, unguarded: Sequence[GuardFinding], is_sound: bool = False) -> None:
-        told = ", ".join(map(str, unguarded[:3])) + (", …" if len(unguarded) > 3 else "")
+        shown = ", ".join(map(str, unguarded[:3])) + (", …" if len(unguarded) > 3 else "")
         count = "one trigger" if len(unguarded) == 1 else f"{len(unguarded)} triggers"
-        finding = f"{count} that guard it are not as they were made ({told})"
+        finding = f"{count} that guard it are not as they were made ({shown})"
         owner = "let their owner make them again with the statements that `points doctor --json` gives."
         super().__init__(
             f"The ledger in {place} holds what was recorded, but {finding}: find out who changed them, and"

@@ -1,6 +1,7 @@
-"""Ids of requests: made where a caller gives none, and refused where one already stands for something else.
+"""Ids of requests: generated where a caller gives none, and refused where one already belongs to another
+request.
 
-An id makes a request repeatable: whoever did not get the answer sends the same again
+An id makes a request idempotent: a caller that did not get the answer sends the same request again
 (docs/design.md, section 5).
 """
 
@@ -45,7 +46,7 @@ class IdConflict(PointsError):
 
 
 def new_id(prefix: str) -> str:
-    """An id that nobody has used, for reading out on the telephone: ``T-4M9Q-07XK-RD5B-HW2Z``."""
+    """A new random id that can be read out on the telephone: ``T-4M9Q-07XK-RD5B-HW2Z``."""
     groups = ("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4))
     return "-".join([prefix, *groups])
 

@@ -1,7 +1,7 @@
 """The ledger's tables (docs/design.md, section 5). Every row but a chain link is an entry; none is ever
 changed.
 
-Text that says nothing is empty, never null. `Entry.digest_fields` is what an entry's digest covers.
+Text that was not given is empty, never null. `Entry.digest_fields` is what an entry's digest covers.
 """
 
 from django.db import models

@@ -8,7 +8,7 @@ from ledger.errors import PointsError
 
 @dataclass(frozen=True)
 class Problem:
-    """Why one part is refused. ``place`` tells people which part: ``line 3``, or the id that they gave."""
+    """Why one part is refused. ``place`` names the part for people: ``line 3``, or the id that they gave."""
 
     place: str
     error: PointsError
@@ -27,7 +27,7 @@ class SeveralRefused(PointsError):
         refused = len(self.problems)
         super().__init__(
             f"Nothing was recorded, because {refused:,} of {part_count:,} {'is' if refused == 1 else 'are'}"
-            " refused; mend what is said of each and send all of them again."
+            " refused; correct each as its message says and send all of them again."
         )
 
     @property

@@ -1,8 +1,10 @@
-"""Transfers of closed months that the revocations of a run hang together with, for a build that starts later.
+"""The transfers of closed months that belong to the revocation chains of a run, for a build that starts
+later.
 
-What a revocation undoes, and what is left of that, may be decided by transfers that are years old. The ledger
-finds them through its indexes: that costs what the run's revocations are, not what history is
-(docs/design.md, section 3).
+The bucket of a revocation, and the unrevoked points of its original, may depend on transfers that are years
+old. The ledger finds them through its indexes, at a cost that grows with the run's revocations and not with
+history (docs/design.md, section 3). A revocation of May 2026 that revokes half of a give of June 2023 brings
+along that give, and an earlier revocation of it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,8 +36,8 @@ class RelatedTransfersNotWritten(PointsError):
 
     def __init__(self, file: Path, reason: str) -> None:
         super().__init__(
-            f"The transfers that this run's revocations hang together with could not be written to {file}:"
-            f" {reason}; nothing was lost, so mend that and run the same again."
+            f"The transfers related to this run's revocations could not be written to {file}: {reason};"
+            " nothing was lost, so fix that and run the same again."
         )
         self.file = file
 
@@ -111,9 +113,9 @@ def _revocations_of_run(
 
 
 def _connected(level: dict[str, str], upto_entry_id: int) -> Iterator[Transfer]:
-    """The transfers that hang together with those of ``level``, which maps each to what it undoes.
+    """The transfers in one revocation chain with those of ``level``, which maps each to its original.
 
-    Level by level, as `revocations_of` is asked everywhere. Each is given once; files can make circles.
+    Read level by level, as `revocations_of` does it. Each is returned once; files can make circles.
     """
     found = set(level)
     asked = set(level)

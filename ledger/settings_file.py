@@ -14,7 +14,7 @@ _OWN_FILE = "put a file of your own in its place, or remove it"
 
 
 class SettingsFileRefused(PointsError):
-    """The file may be somebody else's, or is none of settings."""
+    """The file may be changed by other users, or is no file of settings."""
 
     code = "SETTINGS_FILE"
 
@@ -24,7 +24,7 @@ class SettingsFileRefused(PointsError):
 
 
 def settings_file(folder: Path) -> Path:
-    """Where the settings of whoever works in ``folder`` stand, if in a file."""
+    """The settings file that applies in ``folder``, if there is one."""
     return folder / ".env"
 
 

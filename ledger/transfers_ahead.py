@@ -1,9 +1,10 @@
-"""Approved transfers that have not taken effect yet: what they reserve, and what revokes them with effect
-together (docs/design.md, section 5; docs/cases.md, R26).
+"""Approved transfers that have not taken effect yet ("ahead"): what they reserve, and their revocations that
+take effect with them (docs/design.md, section 5; docs/cases.md, R26).
 
-They are few. A revocation of one belongs with it: of a give dated ahead, revoked, nothing comes of either; of
-a deduct dated ahead, revoked, nothing is taken any more. So each is looked at with the *first* of its chain:
-what it revokes, to any depth, so long as that has not taken effect either.
+They are few. A revocation of a transfer ahead is seen together with it: a give of 100 for 1 May and its full
+revocation change nothing; a deduct of 100 for 1 May, revoked by 30, reserves 70. So each is paired with the
+*first* of its chain: the topmost original, to any depth, that has not taken effect either. Where Q revokes R,
+R revokes T, and only T has taken effect, R is the first of Q's chain.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,11 +24,11 @@ _REFERENCES_PER_QUERY = 500
 
 @dataclass(frozen=True)
 class TransferAhead:
-    """A transfer that takes effect at ``effective_at`` only, and the first of its chain.
+    """A transfer that takes effect later, at ``effective_at``, and the first of its chain.
 
-    ``reserves`` says whether its chain begins with a deduct that reserves its points until then: one of the
-    bucket `expired` does not, because what expires may be spent before. Where files made a circle, nothing
-    begins it: ``first`` is then the transfer itself.
+    ``reserves`` says whether its chain begins with a deduct that reserves its points until then. A deduct of
+    the bucket `expired` does not: 50 points that expire on 31 May may be spent until then. In a circle, which
+    only files can make, ``first`` is the transfer itself.
     """
 
     transfer: Transfer
@@ -42,7 +43,7 @@ class TransferAhead:
 
     @property
     def undoes_a_give(self) -> bool:
-        """Whether it is a deduct that takes nothing but what is still to come."""
+        """Whether it is a deduct that only takes points that are not in the balance yet."""
         return self.transfer.style == "deduct" and self.first.style == "give"
 
 
@@ -93,7 +94,8 @@ def look_ahead(ahead: Iterable[tuple[Transfer, datetime]], now: datetime) -> lis
 
 
 def reserved_points(ahead: Iterable[TransferAhead]) -> dict[tuple[str, str], Decimal]:
-    """What transfers ahead reserve, by relation reference and currency: what is left of each deduct."""
+    """The reserved points by relation reference and currency: what is left of each deduct ahead, at least
+    zero. A deduct of 100, revoked by 30, and another one of 20 reserve 70 + 20 = 90."""
     left: dict[tuple[str, str, str], Decimal] = {}
     for found in ahead:
         if found.reserves:
@@ -127,6 +129,6 @@ def _chain(transfer: Transfer, known: dict[str, Transfer]) -> list[Transfer]:
 
 
 def _expires(root: Transfer) -> bool:
-    """Whether a chain is of the bucket `expired`; one without a root counts as reversal."""
+    """Whether the root of a chain is of the bucket `expired`; a chain without a root counts as reversal."""
     rule = reasons().get((root.reason, root.style))
     return root.reason != "revocation" and rule is not None and rule.bucket == "expired"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Beside what is written; nobody else may read it.
+# Beside the file that is written; readable for its user only.
 _FOLDER_NAME = ".points-unfinished"
 
 

@@ -1,8 +1,8 @@
-"""A fair wait for SQLite's only writer's place.
+"""A fair queue for SQLite's single writer.
 
-SQLite lets in whoever asks at the right moment, and those who wait ask ten times a second at most; whoever
-appends without pause would keep them out for as long as it lasts. So writers of one home wait for a lock of
-their own first, which they ask for often and, on the average, get in turn. PostgreSQL queues its writers
+SQLite has no queue: the process that asks at the right moment gets the lock, waiting ones ask at most ten
+times a second, and one that appends without pause would starve them. So writers of one home first wait for a
+lock of their own, which they ask for more often and get in turn on average. PostgreSQL queues its writers
 itself.
 """
 

@@ -48,7 +48,7 @@ class Zone:
     changes: tuple[tuple[datetime, int], ...]
 
     def offset_at(self, instant: datetime) -> timedelta:
-        """The offset at an instant, which says its own zone."""
+        """The offset at an aware instant."""
         return timedelta(seconds=self._offsets[bisect_right(self._changed_at, instant)])
 
     def changes_between(self, begin: datetime, end: datetime) -> Sequence[datetime]:
@@ -56,14 +56,15 @@ class Zone:
         return self._changed_at[bisect_right(self._changed_at, begin) : bisect_right(self._changed_at, end)]
 
     def local(self, instant: datetime) -> datetime:
-        """The wall clock, which says no zone, at an instant, which does."""
+        """The local time, a naive datetime, at an aware instant."""
         return instant.astimezone(UTC).replace(tzinfo=None) + self.offset_at(instant)
 
     def to_utc(self, wall_clock: datetime) -> datetime:
-        """The instant in UTC at which the clocks show ``wall_clock``, which says no zone.
+        """The instant in UTC at which the clocks show ``wall_clock``, a naive datetime.
 
         Where they show it twice, the earlier; where they skip it, by the offset before it (docs/design.md,
-        section 5).
+        section 5). In Berlin 2026-10-25 02:30, shown twice, is 00:30 UTC (+02:00, not 01:30 by +01:00);
+        2026-03-29 02:30, skipped, is 01:30 UTC (by +01:00).
         """
         reached = bisect_right(self._wall_clocks, wall_clock)
         return (wall_clock - timedelta(seconds=self._offsets[reached])).replace(tzinfo=UTC)
@@ -84,7 +85,7 @@ class Zone:
 
     @property
     def sha256(self) -> str:
-        """The hash of `text`, by which two lists are told apart."""
+        """The hash of `text`, to compare two lists."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @cached_property
@@ -97,7 +98,7 @@ class Zone:
 
     @cached_property
     def _wall_clocks(self) -> Sequence[datetime]:
-        """From what the clocks show on each change's offset is used.
+        """The local time from which each change's offset is used.
 
         Of Berlin's hour from 02:00 in March, which is skipped, and in October, which comes twice, both are
         read by the offset before: so from the later of what the clocks show just before a change and at it.

@@ -29,9 +29,9 @@ _WHAT_HAPPENED = {
 class AlertNotDelivered(PointsError):
     """Nobody could be told of something that failed."""
 
-    def __init__(self, way: str, receiver: str, problem: str, mend: str, alert: "Alert") -> None:
+    def __init__(self, way: str, receiver: str, problem: str, remedy: str, alert: "Alert") -> None:
         super().__init__(
-            f"An alert could not be delivered by {way} to {receiver}: {problem}; {mend}. It is tried again"
+            f"An alert could not be delivered by {way} to {receiver}: {problem}; {remedy}. It is tried again"
             f" until then. The alert says: {alert.sentence}"
         )
         self.alert = alert
@@ -81,11 +81,11 @@ def send_by_webhook(settings: Settings, alert: Alert) -> str:
         "run_id": alert.run_id or None,
         "at": f"{alert.at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
     }
-    mend = "mend that, or set POINTS_ALERT_WEBHOOK_URL"
+    remedy = "fix that, or set POINTS_ALERT_WEBHOOK_URL"
     try:
         in_time(post, url, content)
     except NotDelivered as error:
-        raise AlertNotDelivered("webhook", receiver, str(error), mend, alert) from None
+        raise AlertNotDelivered("webhook", receiver, str(error), remedy, alert) from None
     return f"Told {receiver}: {alert.sentence}"
 
 
@@ -99,7 +99,7 @@ def send_by_email(settings: Settings, alert: Alert) -> str:
             "e-mail",
             f"{', '.join(people)} through {server.host}, port {server.port}",
             str(error),
-            "mend that, or set POINTS_ALERT_EMAIL_TO and POINTS_ALERT_SMTP_HOST",
+            "fix that, or set POINTS_ALERT_EMAIL_TO and POINTS_ALERT_SMTP_HOST",
             alert,
         ) from None
     told = [address for address in people if address not in refused]

@@ -32,7 +32,7 @@ class ContractBroken(PointsError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__(
             f"The marts are not what their readers are promised, so nothing was written:"
-            f" {'; '.join(problems)}; mend the model, or change orchestration/{MART_CONTRACT.name}, which a"
+            f" {'; '.join(problems)}; fix the model, or change orchestration/{MART_CONTRACT.name}, which a"
             " reviewer must agree to."
         )
         self.problems = problems

@@ -35,7 +35,7 @@ class FilesNotWritten(PointsError):
     def __init__(self, home: Path, error: Exception) -> None:
         super().__init__(
             f"The files of the build could not be written to {home}: {why_not_written(error)}; readers have"
-            " what they had, so mend that and run the same again."
+            " what they had, so fix that and run the same again."
         )
 
 
@@ -121,7 +121,7 @@ def stream_build(
     try:
         yield from stream_dbt([*dbt_arguments(), *parsing], environment, run_folder)
     except DbtFailed:
-        # Where a mart lost a column, what reads it fails; the mart is what is to be mended. A database that
+        # Where a mart lost a column, what reads it fails; the mart is what is to be fixed. A database that
         # dbt was killed over says nothing.
         with suppress(duckdb.Error):
             check_contract(database, is_finished=False)

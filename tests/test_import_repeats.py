@@ -302,7 +302,7 @@ def test_what_a_first_row_dates_takes_effect_then(take, ledger_home):
 
 
 def test_a_status_from_before_the_last_one_is_history(take, ledger_home):
-    """docs/cases.md, R25: kept as it was sent, once, and changing nothing; it never has to be mended."""
+    """docs/cases.md, R25: kept as it was sent, once, and changing nothing; it never has to be fixed."""
     take(said("approved", "2026-04-05T00:00:00Z"), transfer("T-2"))
     rows = [said("on_hold", "2026-04-03T00:00:00Z"), said("cancelled", "2026-03-09T00:00:00Z", "T-2")]
     result = take(*rows, transfer("T-3"))

@@ -241,10 +241,10 @@ EXCESSES = {
 
 def test_whatever_else_the_role_may_is_told_with_what_takes_it_away(ledger, by_owner, group):
     """docs/cases.md, S17."""
-    for statement, told in EXCESSES.items():
+    for statement, description in EXCESSES.items():
         by_owner(statement.format(role=ROLE))
         found = find_excessive_privileges()
-        assert told in {privilege.told for privilege in found}, (statement, found)
+        assert description in {privilege.description for privilege in found}, (statement, found)
         for privilege in found:
             by_owner(privilege.statement)
         assert find_excessive_privileges() == [], statement
@@ -259,7 +259,9 @@ def test_a_member_of_the_tables_owner_is_told(ledger, by_owner, group):
     by_owner("alter table transfers owner to points_group")
     try:
         found = find_excessive_privileges()
-        assert [privilege.told for privilege in found] == ["owns the tables as a member of points_group"]
+        assert [privilege.description for privilege in found] == [
+            "owns the tables as a member of points_group"
+        ]
     finally:
         by_owner("alter table transfers owner to current_user")
 

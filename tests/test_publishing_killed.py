@@ -47,7 +47,8 @@ def killed_at_commit(programme, tmp_path_factory) -> Home:
 
 @pytest.fixture
 def committed(killed_at_commit) -> Home:
-    """That home as it was then, at its own path: a home that was moved would be mended for that alone."""
+    """That home as it was then, at its own path: a home that was moved would be repaired for that reason
+    alone."""
     home = killed_at_commit
     shutil.rmtree(home.path)
     return Home(home.path.parent / "snapshot").copy(home.path)

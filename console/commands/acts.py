@@ -44,7 +44,7 @@ Reason = Annotated[
 ]
 Currency = Annotated[str, typer.Option(metavar="CODE", help="By default the programme's own.")]
 Status = Annotated[str, typer.Option(help="approved, pending or on_hold; by default approved.")]
-Comment = Annotated[str, typer.Option(metavar="TEXT", help="A note for whoever reads it later.")]
+Comment = Annotated[str, typer.Option(metavar="TEXT", help="A note for later readers.")]
 RequestId = Annotated[
     str, typer.Option("--id", metavar="ID", help="Makes the request repeatable: sent again, it adds nothing.")
 ]
@@ -175,7 +175,7 @@ def mass(
             raise typer.BadParameter("a FILE says the relation references and points; give neither beside it")
         file = read_mass_file(Path(what), request)
         file_name, file_sha256, rows = file.name, file.sha256, file.rows
-    with _every_problem_told():
+    with _reporting_every_problem():
         outcome = record_mass(
             _ledger(begin=new),
             rows,
@@ -186,7 +186,7 @@ def mass(
             allow_negative=allow_negative,
             dry_run=dry_run,
         )
-    rows_told = [_transfer_row(transfer, dry_run) for transfer in outcome.transfers]
+    content = [_transfer_row(transfer, dry_run) for transfer in outcome.transfers]
     repeated = len(outcome.transfers) - outcome.added_count
     totals = ", ".join(
         f"{points_text(points)} {code}" for code, points in sorted(outcome.points_by_currency.items())
@@ -199,15 +199,15 @@ def mass(
     if waiting:
         sentences.append(f"{waiting:,} of them wait for another person's approval.")
     if as_json:
-        rows_told = {
+        content = {
             "mass_id": outcome.mass_id,
             "added": outcome.added_count,
             "already_recorded": repeated,
             "waiting": waiting,
             "dry_run": dry_run,
-            "transfers": rows_told,
+            "transfers": content,
         }
-    _answer(rows_told, sentences, dry_run, as_json, as_csv)
+    _answer(content, sentences, dry_run, as_json, as_csv)
 
 
 @app.command(epilog="Example: points approve T-4M9Q-07XK-RD5B-HW2Z")
@@ -221,7 +221,7 @@ def approve(
     as_csv: AsCsv = False,
 ) -> None:
     """Approve transfers, or accounts' openings and closings, that another person entered."""
-    with _every_problem_told():
+    with _reporting_every_problem():
         decisions = approve_waiting(
             _ledger(),
             identifiers,
@@ -244,7 +244,7 @@ def hold(
 ) -> None:
     """Put pending transfers on hold, or release them."""
     act = release_held if release else hold_waiting
-    with _every_problem_told():
+    with _reporting_every_problem():
         decisions = act(_ledger(), identifiers, comment=comment, dry_run=dry_run)
     _answer_decisions(decisions, dry_run, as_json, as_csv)
 
@@ -258,7 +258,7 @@ def cancel(
     as_csv: AsCsv = False,
 ) -> None:
     """Cancel what is pending or on hold, for good; decline an account's opening or closing."""
-    with _every_problem_told():
+    with _reporting_every_problem():
         decisions = cancel_waiting(_ledger(), identifiers, comment=comment, dry_run=dry_run)
     _answer_decisions(decisions, dry_run, as_json, as_csv)
 
@@ -278,7 +278,7 @@ def revoke(
 ) -> None:
     """Undo approved transfers by opposite ones."""
     try:
-        with _every_problem_told():
+        with _reporting_every_problem():
             transfers = revoke_transfers(
                 _ledger(),
                 identifiers,
@@ -357,7 +357,7 @@ def _ledger(begin: bool = False) -> Ledger:
 
 
 @contextmanager
-def _every_problem_told() -> Iterator[None]:
+def _reporting_every_problem() -> Iterator[None]:
     """A line on standard error for each part that is refused, before the sentence about the whole."""
     try:
         yield
@@ -368,13 +368,13 @@ def _every_problem_told() -> Iterator[None]:
 
 
 def _answer(
-    told: dict | list[dict], sentences: Sequence[str], dry_run: bool, as_json: bool, as_csv: bool
+    content: dict | list[dict], sentences: Sequence[str], dry_run: bool, as_json: bool, as_csv: bool
 ) -> None:
-    """Tell programs what is ``told``, one row or many, and people the ``sentences``."""
+    """Print ``content``, one row or many, for programs, or the ``sentences`` for people."""
     if as_json:
-        print_json(told)
+        print_json(content)
     elif as_csv:
-        print_csv(told if isinstance(told, list) else [told])
+        print_csv(content if isinstance(content, list) else [content])
     else:
         for sentence in sentences:
             typer.echo(sentence)

@@ -25,7 +25,7 @@ def build(
 ) -> None:
     """Build the months, test them, write provisional files and show the newest report.
 
-    What is built is the ledger as it stands, or the files of transfers that POINTS_TRANSFERS names.
+    What is built is the whole ledger, or the files of transfers that POINTS_TRANSFERS names.
     """
     from orchestration.build import build_months
 
@@ -67,7 +67,7 @@ def build(
 
 @app.command(epilog="Example: points cut && dbt build")
 def cut(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
-    """Freeze the ledger as it stands, for a `dbt build` by hand with the same POINTS_HOME."""
+    """Freeze the whole ledger, for a `dbt build` by hand with the same POINTS_HOME."""
     from ledger.cut import freeze
     from ledger.database import open_ledger
     from orchestration.build import BuildProgress
@@ -96,11 +96,11 @@ def months(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     if not (as_json or as_csv):
         show_months(settings, summaries)
         return
-    rows = [{name: _told(name, value) for name, value in vars(month).items()} for month in summaries]
+    rows = [{name: _as_text(name, value) for name, value in vars(month).items()} for month in summaries]
     print_json(rows) if as_json else print_csv(rows)
 
 
-def _told(name: str, value: object) -> object:
+def _as_text(name: str, value: object) -> object:
     from ledger.amounts import points_text
 
     if isinstance(value, datetime):
@@ -159,7 +159,7 @@ def demo(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
 
     settings = Settings.from_environment()
     made = make_demo(settings)
-    told = {
+    answer = {
         "home": str(made.home),
         "transfers": str(made.transfers_file),
         "rows": made.row_count,
@@ -167,7 +167,7 @@ def demo(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
         "last_month": DEMO_LAST_MONTH,
     }
     if as_json or as_csv:
-        print_json(told) if as_json else print_csv([told])
+        print_json(answer) if as_json else print_csv([answer])
         return
     elsewhere = "POINTS_DATABASE_URL= " if settings.database_url else ""
     typer.echo(

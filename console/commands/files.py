@@ -77,7 +77,7 @@ def import_transfers(
         else:
             show_bad_rows(refused)
         raise
-    told = {
+    answer = {
         "file": str(result.path),
         "batch_id": result.batch_id,
         "dry_run": result.dry_run,
@@ -91,9 +91,9 @@ def import_transfers(
         "rows_per_second": result.rows_per_second,
     }
     if as_json:
-        print_json(told | {"warnings": list(result.warnings)})
+        print_json(answer | {"warnings": list(result.warnings)})
     elif as_csv:
-        print_csv([told])
+        print_csv([answer])
     else:
         show_import(result)
 
@@ -109,7 +109,7 @@ def list_quarantined(context: typer.Context, as_json: AsJson = False, as_csv: As
 
     ledger = open_ledger(Settings.from_environment())
     rows = list(list_open_rows(ledger))
-    told = [
+    answer = [
         {
             "entry_id": row.entry_id,
             "recorded_at": row.recorded_at.isoformat().replace("+00:00", "Z"),
@@ -126,9 +126,9 @@ def list_quarantined(context: typer.Context, as_json: AsJson = False, as_csv: As
         for row in rows
     ]
     if as_json:
-        print_json(told)
+        print_json(answer)
     elif as_csv:
-        print_csv(told)
+        print_csv(answer)
     else:
         show_open_rows(rows)
 
@@ -136,21 +136,21 @@ def list_quarantined(context: typer.Context, as_json: AsJson = False, as_csv: As
 @quarantine.command(epilog="Example: points quarantine dismiss 1042 --reason 'sent by mistake'")
 def dismiss(
     entry_id: Annotated[int, typer.Argument(metavar="ENTRY_ID", help="The row's entry, as listed.")],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why the row will not come again.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why the row will not be corrected.")],
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Say why a quarantined row will not come again."""
+    """Record why a quarantined row will not be corrected."""
     from ledger.database import open_ledger
     from ledger.files.quarantine import dismiss as dismiss_row
 
     ledger = open_ledger(Settings.from_environment())
     dismissal = dismiss_row(ledger, entry_id, reason)
-    told = {"entry_id": dismissal.entry_id, "quarantined_entry_id": entry_id, "reason": dismissal.reason}
+    answer = {"entry_id": dismissal.entry_id, "quarantined_entry_id": entry_id, "reason": dismissal.reason}
     if as_json:
-        print_json(told)
+        print_json(answer)
     elif as_csv:
-        print_csv([told])
+        print_csv([answer])
     else:
         typer.echo(f"Quarantined row {entry_id:,} is dismissed: {dismissal.reason}")
 

@@ -123,8 +123,8 @@ def transfers(
     else:
         page = list_transfers(ledger, filters, sort, limit, after or None, postings, _freeze)
     if as_json:
-        told = {"rows": [_told(row, TRANSFER_COLUMNS) for row in page.rows], "next": page.next_cursor}
-        print_json(told if as_of is None else told | {"build_entry_id": as_of})
+        answer = {"rows": [_as_values(row, TRANSFER_COLUMNS) for row in page.rows], "next": page.next_cursor}
+        print_json(answer if as_of is None else answer | {"build_entry_id": as_of})
         return
     from console.list_screens import show_transfers
 
@@ -191,7 +191,9 @@ def balances(
     else:
         page = list_balances(ledger, filters, sort, limit, after or None, _freeze)
     if as_json:
-        print_json({"rows": [_told(row, BALANCE_COLUMNS) for row in page.rows], "next": page.next_cursor})
+        print_json(
+            {"rows": [_as_values(row, BALANCE_COLUMNS) for row in page.rows], "next": page.next_cursor}
+        )
         return
     from console.list_screens import show_balances
 
@@ -236,7 +238,7 @@ def _export(rows: Iterable, columns: Sequence[str], element: str, as_csv: bool) 
         write_xml(rows, columns, element, sys.stdout.buffer)
 
 
-def _told(row: object, columns: Sequence[str]) -> dict:
+def _as_values(row: object, columns: Sequence[str]) -> dict:
     """A row for JSON: exact points and instants as text."""
     from ledger.lists.list_exports import value_text
 
@@ -257,15 +259,15 @@ def _show_transfer(details: "TransferDetails", zone: Zone, as_json: bool) -> Non
         return
     columns = (*TRANSFER_COLUMNS, "unrevoked_points")
     print_json(
-        _told(details.transfer, columns)
+        _as_values(details.transfer, columns)
         | {
-            "statuses": [_told(event, tuple(vars(event))) for event in details.statuses],
-            "notes": [_told(note, tuple(vars(note))) for note in details.notes],
-            "revokes": [_told(original, columns) for original in details.revokes],
+            "statuses": [_as_values(event, tuple(vars(event))) for event in details.statuses],
+            "notes": [_as_values(note, tuple(vars(note))) for note in details.notes],
+            "revokes": [_as_values(original, columns) for original in details.revokes],
             "missing_original": details.missing_original,
             "is_circular": details.is_circular,
             "revoked_by": [
-                {"depth": revocation.depth} | _told(revocation.transfer, columns)
+                {"depth": revocation.depth} | _as_values(revocation.transfer, columns)
                 for revocation in details.revoked_by
             ],
         }

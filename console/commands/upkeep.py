@@ -51,7 +51,7 @@ def verify(
             found = verify_all(settings, full, _head(head) if head else None, report, report_build)
     except PointsError as error:
         if as_json:
-            print_json(_told(error))
+            print_json(_findings(error))
             raise typer.Exit(1) from error
         if isinstance(error, RecomputedOtherwise):
             show_recomputed_otherwise(error.recomputation)
@@ -92,13 +92,13 @@ def _head(text: str) -> "Head":
     return Head(int(entry_id), bytes.fromhex(digest))
 
 
-def _told(error: "PointsError") -> dict[str, object]:
-    """What a verification found, for programs."""
+def _findings(error: "PointsError") -> dict[str, object]:
+    """The findings of a failed verification, for programs."""
     from ledger.guards import LedgerUnguarded
     from ledger.upkeep.verification import LedgerDamaged
     from orchestration.verification import PublishedUnsound, RecomputedOtherwise
 
-    told: dict[str, object] = {
+    findings: dict[str, object] = {
         "verdict": "failed",
         "finding": type(error).__name__,
         "code": error.code,
@@ -106,7 +106,7 @@ def _told(error: "PointsError") -> dict[str, object]:
     }
     match error:
         case LedgerDamaged():
-            return told | {
+            return findings | {
                 "verdict": "damaged",
                 "first_entry_id": error.first_entry_id,
                 "last_entry_id": error.last_entry_id,
@@ -114,12 +114,12 @@ def _told(error: "PointsError") -> dict[str, object]:
                 "transfer_id": error.transfer_id,
             }
         case LedgerUnguarded():
-            return told | {"verdict": "unguarded", "guards": [vars(guard) for guard in error.unguarded]}
+            return findings | {"verdict": "unguarded", "guards": [vars(guard) for guard in error.unguarded]}
         case PublishedUnsound():
             damages = [{"path": str(damage.path), "finding": damage.finding} for damage in error.damages]
-            return told | {"verdict": "damaged", "published": damages}
+            return findings | {"verdict": "damaged", "published": damages}
         case RecomputedOtherwise():
-            return told | {
+            return findings | {
                 "verdict": "recomputed_otherwise",
                 "files": [vars(difference) for difference in error.recomputation.files],
                 "figures": [
@@ -131,7 +131,7 @@ def _told(error: "PointsError") -> dict[str, object]:
                     for difference in error.recomputation.figures
                 ],
             }
-    return told
+    return findings
 
 
 @app.command(epilog="Example: points doctor")

@@ -32,8 +32,8 @@ _NAMED_IN_SENTENCE = 5
 
 
 class AccountInUse(PointsError):
-    """An account cannot be closed while something of it is pending, held or dated in the future and not
-    revoked (docs/cases.md, R26)."""
+    """An account cannot be closed while it has a transfer that is pending, on hold, or dated in the future
+    and not revoked (docs/cases.md, R26)."""
 
     code = "ACCOUNT_IN_USE"
 
@@ -60,7 +60,7 @@ class AccountInUse(PointsError):
 
 
 class RequestSettled(PointsError):
-    """What is asked of an account's request has been decided otherwise, or is not the case any more."""
+    """The request to open or close an account was already decided, or no longer applies."""
 
     code = "STATUS_TRANSITION"
 
@@ -71,7 +71,7 @@ class RequestSettled(PointsError):
 
 @dataclass(frozen=True)
 class AccountOutcome:
-    """What became of an account.
+    """The result of opening or closing an account.
 
     ``event_id`` is the event that made it so; of a request that waits, the id which another person approves.
     ``event`` is ``open``, ``close``, ``open_requested``, ``close_requested`` or ``declined``; it is the last
@@ -214,7 +214,7 @@ def approve_request(
 
 
 def decline_request(appender: Appender, request: AccountEvent, comment: str) -> AccountOutcome:
-    """Let the opening or closing that somebody asked for be. Raises `RequestSettled`."""
+    """Decline the request to open or close the account. Raises `RequestSettled`."""
     settling = settlement(request)
     if settling and settling.event == "declined":
         return _outcome(settling, was_known=True)
@@ -298,7 +298,7 @@ def _outcome(
 
 
 def _waiting_request(relation_reference: str, event: str) -> AccountEvent | None:
-    """The request of that kind that nobody has decided on."""
+    """The undecided request of that kind."""
     of_relation = AccountEvent.objects.filter(relation_reference=relation_reference)
     settled = of_relation.exclude(request_id="").values("request_id")
     return of_relation.filter(event=event).exclude(event_id__in=settled).order_by("entry_id").first()
@@ -310,7 +310,8 @@ def _balances(relation_reference: str, now: datetime) -> list[Balance]:
 
 
 def _check_not_in_use(relation_reference: str, now: datetime, cancel_pending: bool) -> list[str]:
-    """The transfers that wait, and may be cancelled; raises `AccountInUse` where anything is in the way."""
+    """The waiting transfers, which may be cancelled; raises `AccountInUse` where a transfer prevents the
+    closure."""
     candidates = Transfer.objects.filter(relation_reference=relation_reference, status__in=WAITING)
     statuses = current_statuses(candidates.order_by("entry_id"))
     waiting = [transfer_id for transfer_id, status in statuses.items() if status in WAITING]
@@ -321,7 +322,8 @@ def _check_not_in_use(relation_reference: str, now: datetime, cancel_pending: bo
 
 
 def _unrevoked_ahead(relation_reference: str, now: datetime) -> list[str]:
-    """The transfers ahead of which something comes, because they are not revoked with effect together."""
+    """The transfers ahead that will still change the balance, because they are not fully revoked by transfers
+    with effect at the same instant. A give of 100 for 1 May and its full revocation for 1 May leave none."""
     together: dict[tuple[str, str, datetime], list[TransferAhead]] = {}
     for ahead in transfers_ahead([relation_reference], now):
         key = (ahead.transfer.currency, ahead.first.transfer_id, ahead.effective_at)

@@ -1,6 +1,9 @@
-"""Four eyes: what a person enters above POINTS_APPROVAL_ABOVE waits, and nobody approves their own.
+"""Approval by a second person: a request above POINTS_APPROVAL_ABOVE becomes pending, and its author may not
+approve it.
 
-The limit is held against the sum of a request, so that splitting it into many transfers goes around nothing.
+The limit applies to the sum of a request in each currency, so that splitting does not evade it. With a limit
+of 1,000, a mass of three transfers of 400 comes to 1,200 and all three become pending; 600 POINTS and 600
+MILES do not exceed it.
 """
 
 from collections.abc import Iterable
@@ -12,7 +15,7 @@ from ledger.models import AccountEvent, Batch, Transfer
 
 
 class ApprovalByItsAuthor(PointsError):
-    """Somebody tries to approve what they entered themselves (docs/cases.md, C11)."""
+    """A person tries to approve an entry of their own (docs/cases.md, C11)."""
 
     code = "OWN_TRANSFER"
 
@@ -45,10 +48,10 @@ def hold_back(ledger: Ledger, transfers: Iterable[Transfer]) -> None:
 
 
 def check_approver(ledger: Ledger, entry: Transfer | AccountEvent, identifier: str) -> None:
-    """Raise `ApprovalByItsAuthor` where who acts entered ``entry`` by a command.
+    """Raise `ApprovalByItsAuthor` where the acting user entered ``entry`` by a command.
 
-    What came in by a file was decided elsewhere, so whoever imported it may approve it. A name is the same
-    in other letters ('Alice' and 'alice') and with spaces around it.
+    An entry imported from a file was decided elsewhere, so its importer may approve it. Names are compared
+    without case and surrounding spaces: 'Alice' and ' alice' are one person.
     """
     if _plain(entry.recorded_by) == _plain(ledger.user) and not _came_by_file(entry):
         raise ApprovalByItsAuthor(identifier, entry.recorded_by)

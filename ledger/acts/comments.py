@@ -14,7 +14,7 @@ LONGEST_COMMENT = 4_000
 
 
 class CommentInvalid(PointsError):
-    """A comment says nothing, or far too much."""
+    """A comment is empty or too long."""
 
     code = "COMMENT"
 
@@ -36,10 +36,10 @@ class RecordedComment:
 
 
 def add_comment(ledger: Ledger, transfer_id: str, text: str, *, dry_run: bool = False) -> RecordedComment:
-    """Note ``text`` beside a transfer, whatever its status.
+    """Add ``text`` as a comment to a transfer of any status.
 
-    The last comment of a transfer, sent again by who wrote it, is a double click and nothing to do. Raises
-    `CommentInvalid`, `ValueRefused` and `UnknownTransfer`.
+    The last comment of a transfer, sent again by its author, is taken for a double click and not added.
+    Raises `CommentInvalid`, `ValueRefused` and `UnknownTransfer`.
     """
     checked_note("comment", text)
     if not 0 < len(text.strip()) <= LONGEST_COMMENT:

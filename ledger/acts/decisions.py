@@ -1,7 +1,7 @@
 """Deciding on what waits: approve, hold, release, cancel (docs/design.md, section 5; docs/cases.md, C6
 and C11).
 
-What waits is a pending or held transfer, or the opening or closing of an account that somebody asked for.
+Waiting are pending transfers, transfers on hold, and requests to open or close an account.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ class RequestCannotBeHeld(PointsError):
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of one id: its ``status`` now, and whether it had it already.
+    """The result for one id: its current ``status``, and whether it already had that status.
 
     ``account`` is there where the id is an account's request and not a transfer's.
     """
@@ -75,10 +75,11 @@ def approve(
     cancel_pending: bool = False,
     dry_run: bool = False,
 ) -> tuple[Decision, ...]:
-    """Approve what another person entered; all or none. What is approved already is nothing to do.
+    """Approve what another person entered; all or none. Approving an approved transfer changes nothing.
 
-    What is given counts before what is deducted. ``allow_negative`` lets a deduct exceed the spendable
-    points, ``cancel_pending`` cancels what waits of an account that is closed. Raises `UnknownTransfer`,
+    Gives count before deducts: with 0 spendable points, approving a deduct of 50 and a give of 80 together
+    succeeds. ``allow_negative`` lets a deduct exceed the spendable points, ``cancel_pending`` cancels the
+    waiting transfers of an account that is closed. Raises `UnknownTransfer`,
     `StatusTransitionRefused`, `ApprovalByItsAuthor`, `AccountClosed`, `RevokedBeyondOriginal`,
     `NotEnoughPoints`, `RequestSettled`, `AccountInUse`; or `SeveralRefused` with every problem.
     """
@@ -207,11 +208,11 @@ class _TransferMoves:
         return Decision(transfer.transfer_id, self._wanted, was_known=False)
 
     def _close_account(self, closure: Transfer) -> None:
-        """Say that a closure which came in a file has taken effect, as its import would have."""
+        """Record that an account closure from a file has taken effect, as its import would have done."""
         event_id = f"close-of-{closure.transfer_id}"
         self._appender.append(
             AccountEvent(
-                # Whoever opened or closed an account may have given the event that very id.
+                # The event that opened or closed an account may already have that id.
                 event_id=new_id("A") if known_events([event_id]) else event_id,
                 relation_reference=closure.relation_reference,
                 event="close",

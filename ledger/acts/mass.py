@@ -62,7 +62,7 @@ class MassFile:
 
 @dataclass(frozen=True)
 class MassOutcome:
-    """What became of a mass; ``batch_id`` is empty where every row was known and nothing was recorded."""
+    """The result of a mass; ``batch_id`` is empty where every row was known and nothing was recorded."""
 
     mass_id: str
     batch_id: str
@@ -91,7 +91,7 @@ def mass_rows(request: TransferRequest, relation_references: Sequence[str]) -> t
 
 
 def read_mass_file(path: Path, defaults: TransferRequest) -> MassFile:
-    """The transfers of a CSV, CSV.gz or Parquet file; what a row does not say is as in ``defaults``.
+    """The transfers of a CSV, CSV.gz or Parquet file; a value that a row lacks comes from ``defaults``.
 
     Columns: relation_reference and points; style, unless ``defaults`` say it; transfer_id, reason, currency,
     occurred_at, external_reference and comment where wanted. Raises `TransfersFileRefused` (docs/cases.md, F1
@@ -111,7 +111,7 @@ def read_mass_file(path: Path, defaults: TransferRequest) -> MassFile:
     rows = []
     for number, has_wrong_field_count, *values in found:
         said = {name: value for name, value in zip(shape.columns, values, strict=True) if value}
-        # What every row must say stays empty where it says nothing, and is refused as such.
+        # A required value that the row lacks stays empty, and is refused as empty.
         request = replace(defaults, **{"relation_reference": "", "points": ""} | said)
         error = WrongFieldCount() if has_wrong_field_count else None
         rows.append(MassRow(lines[number], f"line {lines[number]:,}", request, error))
@@ -144,7 +144,7 @@ def record_mass(
         )
         problems += [(transfers[position][0], error) for position, error in judged.problems]
         problems.sort(key=lambda problem: problem[0].line)
-        if problems:  # even the only row is told with its line
+        if problems:  # even a single problem is reported with its line
             raise SeveralRefused((Problem(row.place, error) for row, error in problems), len(rows))
         is_known = _check_mass_id(mass_id, judged)
         batch_id = mass_id if is_known or judged.fresh else ""

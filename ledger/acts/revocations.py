@@ -19,7 +19,7 @@ _OPPOSITE = {"give": "deduct", "deduct": "give"}
 # Fewer than SQLite's limit on the parameters of a query.
 _IDS_PER_QUERY = 500
 
-# The first condition is the index's own; SQLite uses the index only where it stands as it stands there. A
+# The first condition repeats the partial index's own, word for word: SQLite uses the index only then. A
 # recursive query would walk all levels at once, but PostgreSQL reads the whole table for it while it has no
 # statistics.
 _REVOCATIONS = """
@@ -60,7 +60,7 @@ class RevocationOfUnapproved(PointsError):
 
 
 class TransferAlreadyRevoked(PointsError):
-    """Nothing is left of a transfer to revoke."""
+    """The transfer is already revoked in full."""
 
     code = "REVOKED"
 
@@ -73,7 +73,7 @@ class TransferAlreadyRevoked(PointsError):
 
 
 class RevocationTooLarge(PointsError):
-    """More is to be revoked than is left of a transfer."""
+    """The revocation exceeds the unrevoked points of the transfer."""
 
     code = "REVOKED"
 
@@ -88,7 +88,7 @@ class RevocationTooLarge(PointsError):
 
 
 class UndoneTwice(PointsError):
-    """What was revoked and given back would be taken once more, beyond what is left of it
+    """Revoking this transfer would revoke an earlier one of its chain again, beyond its unrevoked points
     (docs/cases.md, C13)."""
 
     code = "REVOKED"
@@ -106,7 +106,8 @@ class UndoneTwice(PointsError):
 
 
 class RevokedBeyondOriginal(PointsError):
-    """A revocation that waits may not take effect: others have revoked what it would (docs/cases.md, C13)."""
+    """A waiting revocation cannot be approved: others have revoked its original meanwhile
+    (docs/cases.md, C13)."""
 
     code = "REVOKED"
 
@@ -130,9 +131,9 @@ class RevocationAmbiguous(PointsError):
 
 
 class RevocationTrees:
-    """Some transfers with all that revokes them, to any depth, as the ledger has them in this transaction.
+    """Transfers with all their revocations, to any depth, as the ledger has them in this transaction.
 
-    With ``upwards`` also what they revoke, to any depth, and everything that revokes that.
+    With ``upwards`` also their originals, to any depth, and all revocations of those.
     """
 
     def __init__(self, roots: Iterable[Transfer], *, upwards: bool = False) -> None:
@@ -167,11 +168,11 @@ class RevocationTrees:
             self._revocations.setdefault(original_id, []).append(transfer_id)
 
     def unrevoked(self, transfer_id: str) -> Decimal:
-        """The transfer's points, less what is unrevoked of each of its revocations that is not cancelled.
+        """The transfer's points, less the unrevoked points of each of its revocations that is not cancelled.
 
-        What waits for approval takes, so that nothing is revoked a second time, but gives nothing back: of
-        100 that a revocation took and another one, which waits, would give back, nothing is left. Where
-        files made a circle, it is cut at the transfer that is asked about.
+        T of 100, revoked by R (100), which Q (30) revokes in part, has 30 left: R has 70 left. A waiting
+        revocation already takes, so that nothing is revoked twice, but does not give back yet: while Q is
+        pending, T has 0 left. Where files made a circle, it is cut at ``transfer_id``.
         """
         lineage = [(transfer_id, 0)]
         for ancestor, depth in lineage:
@@ -183,8 +184,8 @@ class RevocationTrees:
         return left[transfer_id]
 
     def undone_again(self, transfer_id: str) -> list[str]:
-        """What is undone once more when ``transfer_id`` is revoked: every second transfer up its chain, the
-        nearest first. Of T that R revokes and Q gives back, to revoke Q takes from T."""
+        """The transfers that a revocation of ``transfer_id`` revokes again: every second one up its chain,
+        the nearest first. R revokes T, and Q revokes R, so T counts again; revoking Q would take from T."""
         chain = self._chain(transfer_id)
         return [
             chain[distance]
@@ -193,10 +194,11 @@ class RevocationTrees:
         ]
 
     def check_approval(self, revocation: Transfer) -> None:
-        """Raise `RevokedBeyondOriginal` where one that waits leaves less than nothing of what it revokes,
-        to any depth, and less than without it.
+        """Raise `RevokedBeyondOriginal` where approving a waiting revocation brings the unrevoked points of a
+        transfer up its chain below zero, and lower than without it.
 
-        Only files can bring that about: they revoke too much, and also what waits.
+        T of 100 with an approved revocation of 80 has 20 left; approving one of 30 would leave -10. Only
+        files can cause that: they may revoke too much, and also transfers that wait.
         """
         revocation_id = revocation.transfer_id
         status = self._statuses[revocation_id]
@@ -217,7 +219,7 @@ class RevocationTrees:
         return chain
 
     def _counting(self, transfer_id: str, depth: int, root: str) -> list[str]:
-        """The revocations of a transfer that count, standing at ``depth`` below ``root``."""
+        """The revocations of a transfer that count at ``depth`` below ``root``."""
         return [
             revocation
             for revocation in self._revocations.get(transfer_id, ())
@@ -225,14 +227,15 @@ class RevocationTrees:
         ]
 
     def _counts(self, revocation: str, depth: int) -> bool:
-        """Whether a revocation changes what is left of a transfer ``depth`` above it: at odd depths it
-        takes, at even ones it gives back."""
+        """Whether a revocation changes the unrevoked points of the transfer ``depth`` levels above it. At
+        depth 1, 3, … it takes from them, also while it waits; at depth 2, 4, … it gives back, once
+        approved."""
         status = self._statuses[revocation]
         return status == "approved" or (depth % 2 == 1 and status in WAITING)
 
 
 def revocations_of(transfer_ids: Sequence[str]) -> Iterator[Transfer]:
-    """The revocations of each of ``transfer_ids``, through their index, whatever their status."""
+    """The revocations of each of ``transfer_ids``, in any status, read through their index."""
     for start in range(0, len(transfer_ids), _IDS_PER_QUERY):
         originals = transfer_ids[start : start + _IDS_PER_QUERY]
         query = _REVOCATIONS.format(originals=", ".join(["%s"] * len(originals)))
@@ -240,7 +243,7 @@ def revocations_of(transfer_ids: Sequence[str]) -> Iterator[Transfer]:
 
 
 def unrevoked_points(transfer_ids: Iterable[str]) -> dict[str, Decimal]:
-    """What is left to revoke of each transfer that the ledger has; below zero where files revoked more."""
+    """The unrevoked points of each transfer that the ledger has; negative where files revoked too much."""
     wanted = known_transfers(transfer_ids)
     trees = RevocationTrees(wanted.values())
     return {transfer_id: trees.unrevoked(transfer_id) for transfer_id in wanted}
@@ -341,8 +344,8 @@ def _revocation_of(original: Transfer, revocation_id: str, points: Decimal | Non
 
 
 def _check_repetition(known: Transfer, asked: Transfer, points: Decimal | None) -> None:
-    """Raise `IdConflict` where ``known`` is not what a repeated request would have made: without points,
-    whatever was left at the time."""
+    """Raise `IdConflict` where ``known`` is not what the same request would have made. A request without
+    points revokes what was left at the time, so then any points agree."""
     if points is None:
         asked.points = known.points
     if differences := differences_from(known, asked):

@@ -28,7 +28,8 @@ class NotEnoughPoints(PointsError):
 
 
 class SpendablePoints:
-    """What customers may still spend while one request gives and deducts: its deducts count together."""
+    """What customers may still spend while one request gives and deducts. Its deducts count together: of 100
+    spendable points, a deduct of 60 fits and a second one of 60 does not."""
 
     def __init__(self, references: Iterable[str], now: datetime) -> None:
         self._now = now
@@ -41,9 +42,11 @@ class SpendablePoints:
             self._add(transfer, transfer.points)
 
     def deduct(self, transfer: Transfer, *, is_waiting: bool = False) -> None:
-        """Count points that the request deducts, or reserves; raise `NotEnoughPoints` where they do not fit.
+        """Count points that the request deducts, or reserves; raise `NotEnoughPoints` where they exceed the
+        spendable points.
 
-        What is revoked before it takes effect was never there to be spent, and need not fit.
+        The revocation of a give that has not taken effect is not held against them: a give of 100 for 1 May,
+        revoked in April, was never spendable.
         """
         ahead = self._ahead(transfer)
         spendable = self._points.get((transfer.relation_reference, transfer.currency), Decimal(0))
@@ -62,7 +65,7 @@ class SpendablePoints:
             raise
 
     def _ahead(self, transfer: Transfer) -> TransferAhead | None:
-        """The transfer ahead that it is or will be once approved; None where it takes effect at once."""
+        """The transfer as a transfer ahead, now or once approved; None where it takes effect at once."""
         if transfer.occurred_at <= self._now:
             return None
         return look_ahead([(transfer, transfer.occurred_at)], self._now)[0]

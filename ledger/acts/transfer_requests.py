@@ -1,7 +1,6 @@
-"""What a person asks for when giving or deducting points, and whether it may be asked
-(docs/design.md, section 5).
+"""A person's request to give or deduct points, and its validation (docs/design.md, section 5).
 
-Every face hands over what was typed; it is checked here, once.
+The command line and the console pass on what was typed; it is validated here, once.
 """
 
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from ledger.rules import (
 )
 
 DEFAULT_REASON = "admin_adjustment"
-# What may be asked for; a cancelled transfer would be nothing but noise.
+# The statuses that a request may have; recording a transfer as cancelled would serve no purpose.
 _FIRST_STATUSES = ("approved", "pending", "on_hold")
 
 
@@ -45,7 +44,7 @@ class ReasonNotByHand(PointsError):
 
 
 class TransferDetails(TypedDict, total=False):
-    """What may be said of a transfer besides its customer, style and points; see `TransferRequest`."""
+    """The optional values of a transfer, besides its customer, style and points; see `TransferRequest`."""
 
     reason: str
     currency: str
@@ -58,10 +57,10 @@ class TransferDetails(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class TransferRequest:
-    """One transfer as it is asked for, unchecked.
+    """One requested transfer, not validated yet.
 
-    Empty text is what was not said: ``currency`` is then the programme's default, ``transfer_id`` is made.
-    An ``occurred_at`` without an offset is a wall clock of POINTS_TIME_ZONE; None is now.
+    Empty text means not given: ``currency`` is then the programme's default, ``transfer_id`` is generated.
+    An ``occurred_at`` without an offset is local time in POINTS_TIME_ZONE; None is now.
     """
 
     relation_reference: str
@@ -79,7 +78,7 @@ class TransferRequest:
 def checked_transfer(ledger: Ledger, request: TransferRequest) -> Transfer:
     """The transfer that is asked for, not recorded yet.
 
-    What was not said and is not known before it is recorded stays open: ``transfer_id`` is empty,
+    Values that are not given, and are only known when it is recorded, stay open: ``transfer_id`` is empty,
     ``occurred_at`` None. Raises `ValueRefused` or `ReasonNotByHand` for the first value that breaks a rule.
     """
     if request.transfer_id:
@@ -118,9 +117,9 @@ def checked_note(column: str, text: str) -> str:
 
 
 def differences_from(known: Transfer, asked: Transfer) -> list[Difference]:
-    """In what a transfer that is asked for is another one than that known under its id.
+    """The differences between a requested transfer and the recorded one with its id.
 
-    ``comment`` and status do not count, nor what was not said (docs/design.md, section 5).
+    ``comment``, status and values that are not given do not count (docs/design.md, section 5).
     """
     columns = ["relation_reference", "currency", "style", "points", "reason", "reverses_transfer_id"]
     if asked.occurred_at is not None:

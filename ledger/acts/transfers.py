@@ -122,10 +122,11 @@ class JudgedTransfers:
 def judge_transfers(
     appender: Appender, asked: Sequence[Transfer], *, new: bool, allow_negative: bool
 ) -> JudgedTransfers:
-    """Hold new transfers, whose values are right, against the ledger; date those that say no date.
+    """Check new transfers, whose values are valid, against the ledger; those without a date get the current
+    time.
 
-    Every one has its ``transfer_id``. What the request gives counts before what it deducts, whatever their
-    order, since all of it happens at once.
+    Every one has its ``transfer_id``. Gives count before deducts, in any order, because the whole request
+    takes effect at once: with 0 spendable points, a deduct of 50 and then a give of 80 are accepted.
     """
     judged = JudgedTransfers(asked)
     fresh = _judge_ids(judged)
@@ -151,7 +152,8 @@ def judge_transfers(
 
 
 def _judge_ids(judged: JudgedTransfers) -> list[tuple[int, Transfer]]:
-    """Tell repetitions and conflicts of ids from what is new, which is returned with its position."""
+    """Separate repetitions and conflicts of ids from new transfers; return the new ones with their
+    positions."""
     identifiers = [transfer.transfer_id for transfer in judged.asked]
     first_of_id = known_transfers(identifiers)
     events = known_events(identifiers)

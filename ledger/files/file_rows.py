@@ -1,8 +1,7 @@
-"""Reads a file that somebody sent into DuckDB, every value as text and as it was sent (docs/cases.md, F1
-to F20).
+"""Reads a file of transfers into DuckDB, every value as text and as it was sent (docs/cases.md, F1 to F20).
 
-What cannot be read as rows is refused here, with a sentence; rows that break a rule come through and are
-told apart later. The import reads by it, and a build of raw files; for a `dbt build` by hand
+A file that cannot be read as rows is refused here, with a sentence; rows that break a rule are read, and
+judged later. The import and builds of raw files read by it; for a `dbt build` by hand
 `dbt_project/macros/raw_transfers_file.sql` does the same as well as SQL can.
 """
 
@@ -33,13 +32,13 @@ from ledger.files.transfers_file import (
 )
 from ledger.sql_text import identifier
 
-# Fields beyond the header's that DuckDB is told of; rows with more are rewritten first.
+# The surplus fields of a row that DuckDB is given columns for; rows with more are rewritten first.
 _SURPLUS_FIELDS = 4
 # How long a row may be, its line ends included, in bytes. No row of transfers comes near it, and a file of
 # 1.5 MB may unpack to one field of 1.5 GB. A freeze reads comments back, each quote of them doubled, with
 # lines of up to 32 MiB, so 8 MiB at most may stand in a row.
 LONGEST_ROW = 8 * 1024 * 1024
-# Python's reader takes fields of 131,072 characters unless it is told otherwise, once for the process.
+# Python's reader takes fields of up to 131,072 characters by default; the limit is set once for the process.
 csv.field_size_limit(LONGEST_ROW)
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _INTEGERS = (
@@ -385,8 +384,8 @@ def _read_csv(
 ) -> None:
     """Make `sent_rows` of a CSV file whose columns are ``ours``.
 
-    Every row is padded to more fields than the header has with what no field can be, so that a row that is
-    too short or too long comes through and can be told (F7).
+    Every row is padded, beyond the header's fields, with a value that no field can be, so that a row that is
+    too short or too long is read and recognised (F7).
     """
     names = [f"field_{number}" for number in range(1, len(ours) + _SURPLUS_FIELDS + 1)]
     fields = dict(zip(ours, names, strict=False))

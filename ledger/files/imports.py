@@ -76,9 +76,9 @@ class ImportRefused(PointsError):
     ) -> None:
         self.code = "ID_CONFLICT" if "ID_CONFLICT" in codes else "BAD_ROWS"
         remedy = (
-            "mend them, or give what is another transfer another transfer_id, and import it again"
+            "fix them, or give a different transfer a transfer_id of its own, and import it again"
             if self.code == "ID_CONFLICT"
-            else "mend them and import it again, or set them aside with --quarantine"
+            else "fix them and import it again, or set them aside with --quarantine"
         )
         rows = f"{bad_row_count:,} of its {row_count:,} rows {'is' if bad_row_count == 1 else 'are'} bad"
         super().__init__(
@@ -160,7 +160,7 @@ def import_file(
     With ``quarantine`` the good rows are added and the bad ones kept, raw, with the reason. ``renamed`` maps
     the file's column names to ours, ``ignored`` are columns of it that are left out. ``expected_rows`` and
     ``expected_points`` (the sum over all rows) are what the sender says that the file holds. ``batch_id``
-    names what the import adds; it is made where none is given. ``report`` is told how far the import is.
+    names what the import adds; it is made where none is given. ``report`` takes the import's progress.
 
     Raises `TransfersFileRefused` where the file cannot be read as rows, `ImportRefused` for bad rows and for
     rows whose ``transfer_id`` has other content elsewhere, `ValueRefused` for a bad ``batch_id`` and
@@ -254,8 +254,8 @@ def _check_batch_id(batch_id: str | None, loaded: LoadedFile) -> None:
 
 
 def _check_approvers(ledger: Ledger, database: duckdb.DuckDBPyConnection) -> None:
-    """Raise `ApprovalByItsAuthor` where the file approves what its importer entered by hand: a file is no way
-    around another person (docs/cases.md, C11)."""
+    """Raise `ApprovalByItsAuthor` where the file approves what its importer entered by hand: an import does
+    not replace the second person (docs/cases.md, C11)."""
     approved = database.cursor().execute(
         "select distinct transfer_id from judged_rows inner join verdicts using (row_number)"
         " where verdict = 'status_change' and status = 'approved'"
@@ -343,7 +343,7 @@ def _closure_count(database: duckdb.DuckDBPyConnection) -> int:
 
 
 def _warnings(database: duckdb.DuckDBPyConnection, loaded: LoadedFile, history: set[int]) -> tuple[str, ...]:
-    """What somebody should know though it refuses nothing (docs/cases.md, R20 and R25)."""
+    """Warnings about rows that are not refused (docs/cases.md, R20 and R25)."""
     undated = {
         row_number
         for (row_number,) in database.execute(
@@ -504,7 +504,7 @@ def _one_ahead(chunks: Iterable) -> Iterator:
 
 @contextmanager
 def _larger_cache() -> Iterator[None]:
-    """Let SQLite hold more of its indexes in memory: ids come in no order of theirs."""
+    """Let SQLite hold more of its indexes in memory, because ids come in random order."""
     if connection.vendor != "sqlite":
         yield
         return

@@ -19,7 +19,7 @@ from ledger.models import Batch, QuarantineDismissal, QuarantinedRow, StatusChan
 from ledger.rules import check_text
 from ledger.settings import transfer_patterns
 
-# The code of rows that say a status from before the transfer's last one: there is nothing to mend in them.
+# The code of rows with a status from before the transfer's last one: they need no correction.
 HISTORY = "HISTORY"
 _ROWS_PER_QUERY = 1_000
 _IDS_PER_QUERY = 500
@@ -50,7 +50,7 @@ class QuarantinedRowSettled(PointsError):
 
 
 class ReasonMissing(PointsError):
-    """A quarantined row is to be dismissed without saying why."""
+    """A quarantined row is to be dismissed without a reason."""
 
     code = "REASON_MISSING"
 
@@ -143,7 +143,7 @@ def list_open_rows(ledger: Ledger) -> Iterator[OpenRow]:
 
 
 def dismiss(ledger: Ledger, entry_id: int, reason: str) -> QuarantineDismissal:
-    """Say why a quarantined row will not come again, and return that entry.
+    """Record why a quarantined row will not be corrected, and return that entry.
 
     Raises `ReasonMissing`, `QuarantinedRowUnknown`, `QuarantinedRowSettled`, and `ValueRefused` where the
     reason holds control characters.

@@ -1,7 +1,7 @@
-"""What becomes of each good row of a file: a transfer, a repetition, a status change, or neither.
+"""Decides what each good row of a file is: a transfer, a repetition, a status change, or neither.
 
 The rules are those of docs/design.md, section 5 (import file). Within one file they are those of the models,
-in `stg_files__repeated_rows`; what the ledger has comes before whatever the file says.
+in `stg_files__repeated_rows`; what the ledger has comes before the rows of the file.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ledger.sql_text import literal
 
 _WAITING = f"({', '.join(repr(status) for status in WAITING)})"
 # A new transfer that says since when it has its status (docs/cases.md, R25): it is recorded as pending, with
-# a change to that status then. Approved when it occurred is what a transfer is without one.
+# a change to that status then. One approved at the instant at which it occurred needs no change.
 DATED = (
     "coalesce(verdicts.verdict, 'transfer') = 'transfer'"
     " and judged_rows.status_changed_at is not null"
@@ -27,7 +27,7 @@ _EARLIEST, _LATEST = -(2**62), 2**62
 
 @dataclass(frozen=True)
 class Counts:
-    """How many rows became what; ``conflicts`` and ``rejected`` are bad though they keep the row rules.
+    """How many rows have each verdict; ``conflicts`` and ``rejected`` are bad though they keep the row rules.
 
     ``dated`` counts those of the ``added`` whose first status is kept with when it was (`DATED`).
     """
@@ -45,7 +45,7 @@ class Counts:
 def find_repeated_ids(database: duckdb.DuckDBPyConnection) -> None:
     """Make the table ``repeated_hashes``: those of the ids that stand more than once in `judged_rows`.
 
-    Two ids may share a hash; then their rows are looked at together, and told apart there.
+    Two ids may share a hash; their rows are then compared by id in the same step.
     """
     database.execute(
         """
@@ -150,10 +150,11 @@ def _find_conflicts(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> 
 def _decide_statuses(database: duckdb.DuckDBPyConnection, says_status: bool) -> None:
     """Make the table ``verdicts``.
 
-    What the ledger's transfer already held says nothing new unless it is dated after its last change; what it
-    did not hold and is dated before that is history. Of what is new, each status counts once, in the order
-    of when it was; what no row dates comes first, unless it ends the waiting; among equals the final status
-    is last.
+    A status that the ledger's transfer already had is a repetition unless it is dated after the last change;
+    a status that it never had, dated before the last change, is history. With pending (1 May) and approved (5
+    May) in the ledger, a row with on_hold of 3 May is history, one with approved of 5 May a repetition. Each
+    new status counts once, in order of its date; an undated one comes first, unless it is final (approved or
+    cancelled); at equal dates the final status is last.
     """
     database.execute(
         f"""

@@ -1,9 +1,9 @@
-"""Takes files out of folders that others write to: what was checked is what is read (docs/cases.md, S1, S3,
-S5).
+"""Copies files out of folders that others write to, so that what was checked is what is read (docs/cases.md,
+S1, S3, S5).
 
-Whoever may write to a folder can put a link there that leads to somebody else's file, or swap a file for one
-after it was looked at. So no part of a path below the folder is followed, what was opened is looked at by its
-descriptor, and its bytes are read once, into a file that nobody else writes to.
+Anyone who may write to a folder can put a link there that leads to another user's file, or replace a file
+after it was checked. So no link below the folder is followed, the opened file is checked by its descriptor,
+and its bytes are read once, into a private file.
 """
 
 import errno
@@ -49,7 +49,7 @@ def is_same(status: os.stat_result, other: os.stat_result) -> bool:
 
 
 def _facts(status: os.stat_result) -> tuple[int, ...]:
-    # Unlike the time of writing, nobody can set `st_ctime_ns`.
+    # Unlike the time of writing, `st_ctime_ns` cannot be set by a user.
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
@@ -82,7 +82,7 @@ def _check(path: Path, status: os.stat_result, free: int) -> None:
         raise _refused(path, "is no ordinary file", "move it away")
     if status.st_nlink > 1:
         raise _refused(
-            path, "has another name too (a hard link) and may be somebody else's file", "put a copy there"
+            path, "has another name too (a hard link) and may be another user's file", "put a copy there"
         )
     if status.st_size > free:
         raise _refused(

@@ -26,7 +26,7 @@ def write_transfer_rows(
 
     It is made, and gets a Parquet file for each: every column of `RAW_TRANSFERS_SHAPE` as text and as it was
     sent, null where the file lacks it; ``has_wrong_field_count``; ``file``, its name from where ``location``
-    begins, and ``line``, of Parquet the row. ``report`` is told each file, its position and their number.
+    begins, and ``line``, of Parquet the row. ``report`` takes each file, its position and their number.
     Raises `TransfersFileRefused` for the first that cannot be read.
     """
     files, searched = list_files(location), searched_folder(location)
@@ -41,7 +41,7 @@ def write_transfer_rows(
 
 @contextmanager
 def _sent(file: Path, searched: Path | None, copy: Path) -> Iterator[SentFile]:
-    """The file that somebody named; one that was found is taken out of the folder first
+    """The file itself where ``location`` names it; one found in a folder is copied out of it first
     (docs/cases.md, S5)."""
     if searched is None:
         yield sent_file(file)

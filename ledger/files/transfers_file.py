@@ -127,7 +127,7 @@ def list_files(location: str) -> list[Path]:
 
 
 def link_refusal(path: Path) -> TransfersFileRefused:
-    """What is said of a link where links are not followed."""
+    """The error for a link where links are not followed."""
     return TransfersFileRefused(
         "NOT_READABLE",
         str(path),

@@ -1,4 +1,4 @@
-"""Folders of the home for what an import needs on disk while it runs, and nobody afterwards."""
+"""Temporary folders in the home, for what an import needs on disk while it runs."""
 
 import fcntl
 import shutil

@@ -119,7 +119,8 @@ def every_balance(ledger: Ledger, now: datetime, freeze: Freeze | None = None) -
     """Every balance at ``now``.
 
     ``freeze`` brings the cut up to the ledger's end, if it can, where too much has changed since the newest
-    snapshot; without it, the cut as it stands and the ledger must do, which takes longer and is as right.
+    snapshot; without it, the current cut and the ledger are used, which takes longer and gives the same
+    result.
     """
     folder = ledger.settings.home / "cut" / "balances"
     with duckdb_of(ledger.settings.home) as duck:
@@ -150,18 +151,18 @@ def _newest(duck: duckdb.DuckDBPyConnection, folder: Path, default_currency: str
         if not file.stem.isdigit():
             continue
         try:
-            told = dict(
+            metadata = dict(
                 duck.execute(f"select decode(key), decode(value) from {parquet_key_values(file)}").fetchall()
             )
         except duckdb.Error:
             continue  # damaged, or just removed by a process that wrote a newer one
         link = ChainLink.objects.filter(last_entry_id=int(file.stem)).first()
-        if link and told == _told(bytes(link.digest).hex(), default_currency):
+        if link and metadata == _metadata(bytes(link.digest).hex(), default_currency):
             return Snapshot(int(file.stem), file)
     return Snapshot()
 
 
-def _told(chain_digest: str, default_currency: str) -> dict[str, str]:
+def _metadata(chain_digest: str, default_currency: str) -> dict[str, str]:
     return {"format": _FORMAT, "chain_digest": chain_digest, "default_currency": default_currency}
 
 
@@ -218,10 +219,10 @@ def _recount(
 
 def _row(balance: Balance, is_closed: bool) -> list[str]:
     """The values of `COLUMNS` as text, empty for null."""
-    told = {"is_account_closed": str(is_closed).lower()}
+    computed = {"is_account_closed": str(is_closed).lower()}
     row = []
     for name in COLUMNS:
-        value = told[name] if name in told else getattr(balance, name)
+        value = computed[name] if name in computed else getattr(balance, name)
         if isinstance(value, Decimal):
             value = f"{value:f}"
         elif isinstance(value, datetime):
@@ -255,12 +256,12 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{head.entry_id:012d}.parquet"
     unfinished = folder / f".{file.stem}.{os.getpid()}.unfinished"
-    told = ", ".join(
+    metadata = ", ".join(
         f"{name}: {literal(value)}"
-        for name, value in _told(head.chain_digest.hex(), default_currency).items()
+        for name, value in _metadata(head.chain_digest.hex(), default_currency).items()
     )
     try:
-        duck.execute(f"copy ({query}) to {literal(unfinished)} (format parquet, kv_metadata {{{told}}})")
+        duck.execute(f"copy ({query}) to {literal(unfinished)} (format parquet, kv_metadata {{{metadata}}})")
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)

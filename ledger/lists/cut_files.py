@@ -1,4 +1,4 @@
-"""Reads the cut as it stands, for lists: which segments make it up, while a freeze may be adding to them."""
+"""Finds the segments that make up the current cut, for lists, while a freeze may be adding to them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _XML_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#1
 
 
 def value_text(value: object) -> str:
-    """A value as every export and answer tells it: exact points without trailing zeros, instants in UTC."""
+    """A value as exports and answers show it: exact points without trailing zeros, instants in UTC."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Decimal):

@@ -111,7 +111,7 @@ class Sort:
 
     @property
     def beyond(self) -> str:
-        """The comparison that holds for whatever comes later in this order."""
+        """The comparison that holds for all rows that come later in this order."""
         return "<" if self.descending else ">"
 
 
@@ -223,21 +223,20 @@ def _parse_moment(name: str, value: str, zone: Zone, days_on: int) -> datetime:
 
 
 def encode_cursor(sort_text: str, values: Iterable[object]) -> str:
-    """Where a page ends, as text that a URL and a command line take as it is."""
-    told = json.dumps([sort_text, *values], separators=(",", ":"))
-    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+    """The end of a page, as text that needs no quoting in a URL or on a command line."""
+    content = json.dumps([sort_text, *values], separators=(",", ":"))
+    return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
 
 
 def decode_cursor(text: str, sort_text: str, checks: Iterable[Callable[[object], bool]]) -> list:
-    """The values that `encode_cursor` took, each of which one of ``checks`` must find right.
+    """The values that `encode_cursor` took, each validated by the check at its position in ``checks``.
 
-    Raises `CursorInvalid` where the cursor is of another order, or of nobody's making.
+    Raises `CursorInvalid` where the cursor is of another order, or was not made by `encode_cursor`.
     """
     checks = list(checks)
     try:
         padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-        told = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        made_for, *values = told
+        made_for, *values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         is_right = made_for == sort_text and len(values) == len(checks)
         if not is_right or not all(check(value) for check, value in zip(checks, values, strict=True)):
             raise ValueError

@@ -93,7 +93,7 @@ class BuildNeeded(PointsError):
 
 @dataclass(frozen=True)
 class ListedTransfer:
-    """A transfer as it stands now: ``status`` is its newest, ``revoked_points`` what is undone of it."""
+    """A transfer in its current state: ``status`` is its newest, ``revoked_points`` what is revoked of it."""
 
     entry_id: int
     transfer_id: str

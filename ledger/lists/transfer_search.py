@@ -137,7 +137,7 @@ def find_keys(
     """The keys of what is looked for, after the key ``after``, in order.
 
     ``wanted`` is how many are likely to be taken at a time, None where all of them are. No read of the ledger
-    lasts longer than a page needs, whoever takes the keys and however slowly.
+    lasts longer than a page needs, even where the caller takes the keys slowly.
     """
     head = ledger_head().entry_id
     if postings:
@@ -246,7 +246,7 @@ def _from_cut(
     after: Key | None,
     wanted: int | None,
 ) -> Iterator[Key]:
-    """Keys of transfers in the cut up to ``last_entry_id``, by what is said of them now."""
+    """Keys of transfers in the cut up to ``last_entry_id``, by their current values."""
     asked = {condition.column for condition in question.conditions}
     columns, joined = [_PLAIN_COLUMNS, "t.batch_id", "t.status <> 'approved' as began_unapproved"], ""
     with duckdb_of(home) as duck:
@@ -287,7 +287,7 @@ def _add_current_statuses(duck: "duckdb.DuckDBPyConnection", cut: CutFiles) -> N
     columns = {"entry_id": "bigint", "transfer_id": "varchar", "status": "varchar"}
     create_table(duck, "newest_changes", columns)
     query = "select entry_id, transfer_id, status from status_changes where entry_id > %s"
-    changes = ((str(entry_id), *told) for entry_id, *told in _read(query, cut.head.entry_id))
+    changes = ((str(entry_id), *change) for entry_id, *change in _read(query, cut.head.entry_id))
     add_rows(duck, "newest_changes", columns, changes)
     duck.execute(
         f"""

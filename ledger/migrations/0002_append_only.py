@@ -1,4 +1,4 @@
-"""The database itself refuses whatever is not an append: update, delete, replace and truncate."""
+"""Triggers by which the database refuses everything but appends: update, delete, replace and truncate."""
 
 from django.db import migrations
 
@@ -56,7 +56,8 @@ def _refuse_in_sqlite(schema_editor):
             taken += f" or exists (select 1 from {table} where {unique_column} = new.{unique_column})"
         refusal = f"raise(abort, '{REFUSAL}')"
         if table == "transfers":
-            # A column of SQLite takes any type. In this trigger and not one of its own, for the speed of imports.
+            # A column of SQLite takes any type. In this trigger and not one of its own, for the speed of
+            # imports.
             taken = f"typeof(new.points) <> 'integer' or {taken}"
             refusal = (
                 f"case when typeof(new.points) = 'integer' then {refusal} else raise(abort, '{NO_UNITS}') end"

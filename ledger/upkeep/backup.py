@@ -60,7 +60,7 @@ class BackupNotWritten(PointsError):
     code = "BACKUP_NOT_WRITTEN"
 
     def __init__(self, file: Path, problem: str) -> None:
-        super().__init__(f"{file} was not written: {problem}; mend that and run the same again.")
+        super().__init__(f"{file} was not written: {problem}; fix that and run the same again.")
         self.file = file
 
 

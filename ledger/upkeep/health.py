@@ -81,7 +81,7 @@ def examine_ledger(settings: Settings) -> tuple[LedgerFacts | None, list[Finding
 
     def look_at_entries() -> Iterator[Finding]:
         facts.append(_facts(ledger))
-        yield Finding("ledger", OK, _told(facts[0]))
+        yield Finding("ledger", OK, _summary(facts[0]))
 
     in_database = _in_postgresql if connection.vendor == "postgresql" else _in_sqlite
     for subject, look in (
@@ -165,7 +165,7 @@ def _facts(ledger: Ledger) -> LedgerFacts:
     )
 
 
-def _told(facts: LedgerFacts) -> str:
+def _summary(facts: LedgerFacts) -> str:
     parts = ", ".join(f"{kind.replace('_', ' ')} {count:,}" for kind, count in facts.entries.items() if count)
     return (
         f"{facts.place} ({facts.database}, {facts.size / 1_000_000:,.1f} MB) ends at entry"
@@ -176,7 +176,7 @@ def _told(facts: LedgerFacts) -> str:
 def _guards() -> Iterator[Finding]:
     unguarded = find_unguarded()
     if not unguarded:
-        yield Finding("guards", OK, "The database refuses whatever is not an append.")
+        yield Finding("guards", OK, "The database refuses everything but appends.")
         return
     yield Finding(
         "guards",
@@ -202,7 +202,7 @@ def _in_sqlite() -> Iterator[Finding]:
             WARNING,
             f"SQLite writes with journal_mode {found[0]} and synchronous {found[1]}: a commit may be lost"
             " when the power fails.",
-            "End whatever else has the file open, and run this again.",
+            "End all other programs that have the file open, and run this again.",
         )
 
 
@@ -214,14 +214,14 @@ def _in_postgresql() -> Iterator[Finding]:
     if not found:
         yield Finding("database", OK, f"{user} may read and append, and no more.")
         return
-    told = "; ".join(privilege.told for privilege in found)
+    excesses = "; ".join(privilege.description for privilege in found)
     # One user for everything is a way to begin.
     owns_alone = all(privilege.is_owner for privilege in found)
     yield Finding(
         "database",
         WARNING if owns_alone else PROBLEM,
         f"{user}, the user of POINTS_DATABASE_URL, has more than an append needs and could get around what"
-        f" guards the ledger: it {told}.",
+        f" guards the ledger: it {excesses}.",
         "Give POINTS_DATABASE_URL a user of its own, and the owner's URL to POINTS_DATABASE_OWNER_URL for the"
         " first command alone."
         if owns_alone

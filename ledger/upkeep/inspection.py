@@ -1,4 +1,4 @@
-"""Opens the ledger as it stands, for what looks for damage: nothing is made, migrated or refused."""
+"""Opens the ledger unchanged, for inspection: nothing is created, migrated or refused."""
 
 from django.db import DatabaseError, connection
 

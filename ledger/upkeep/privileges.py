@@ -30,13 +30,13 @@ _ATTRIBUTES = {
 
 @dataclass(frozen=True)
 class ExcessivePrivilege:
-    """One thing that no append needs: ``told`` says it as the rest of a sentence about the role.
+    """A privilege that no append needs; ``description`` continues a sentence about the role: "may delete …".
 
-    ``statement`` takes it away, executed by whoever may; empty where that is a matter of set-up: the role is
-    a superuser or, ``is_owner``, owns what guards the ledger.
+    ``statement`` revokes it, executed by a role that may do so; empty where the set-up must change: the role
+    is a superuser or, ``is_owner``, owns what guards the ledger.
     """
 
-    told: str
+    description: str
     statement: str = ""
     is_owner: bool = False
 
@@ -86,10 +86,10 @@ def _attributes(cursor, user: str) -> list[ExcessivePrivilege]:
             # The role of a database's owner has no members by name.
             if through:
                 found.append(ExcessivePrivilege(what, f"revoke {through} from {user}"))
-        for (told, attribute), is_set in zip(_ATTRIBUTES.values(), attributes, strict=True):
+        for (description, attribute), is_set in zip(_ATTRIBUTES.values(), attributes, strict=True):
             if is_set:
                 statement = f"alter role {user} {attribute}"
-                found.append(_through(told, role, through, user, statement))
+                found.append(_through(description, role, through, user, statement))
     return found
 
 
@@ -126,7 +126,7 @@ def _owned(cursor, user: str) -> list[ExcessivePrivilege]:
         [list(GUARDED_TABLES)],
     )
     return [
-        ExcessivePrivilege(_through(f"owns {what}", role, through, user, "").told, is_owner=True)
+        ExcessivePrivilege(_through(f"owns {what}", role, through, user, "").description, is_owner=True)
         for what, role, through in cursor.fetchall()
     ]
 
@@ -180,8 +180,11 @@ def _granted(cursor, user: str) -> list[ExcessivePrivilege]:
     return found
 
 
-def _through(told: str, role: str, through: str | None, user: str, statement: str) -> ExcessivePrivilege:
-    """What ``role`` may, said of ``user``: by itself, or by a membership, which is what to take away then."""
+def _through(
+    description: str, role: str, through: str | None, user: str, statement: str
+) -> ExcessivePrivilege:
+    """A privilege of ``role`` as one of ``user``: its own, or by a membership, which is then to be
+    revoked."""
     if through is None:
-        return ExcessivePrivilege(told, statement)
-    return ExcessivePrivilege(f"{told} as a member of {role}", f"revoke {through} from {user}")
+        return ExcessivePrivilege(description, statement)
+    return ExcessivePrivilege(f"{description} as a member of {role}", f"revoke {through} from {user}")

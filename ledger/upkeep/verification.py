@@ -1,4 +1,4 @@
-"""Finds the first entry that was altered, removed or slipped in by hand (docs/design.md, section 5;
+"""Finds the first entry that was altered, removed or inserted by hand (docs/design.md, section 5;
 docs/cases.md, X11).
 
 Every entry's digest is computed again from what the database holds, ids are counted, and the links of the
@@ -62,8 +62,8 @@ class LedgerDamaged(PointsError):
         transfer_id: str | None = None,
     ) -> None:
         super().__init__(
-            f"The ledger in {place} does not hold what was recorded: {finding}; keep it as it is for whoever"
-            " looks into it, and restore the newest backup that `points verify` finds whole."
+            f"The ledger in {place} does not hold what was recorded: {finding}; keep it as it is for the"
+            " investigation, and restore the newest backup that `points verify` finds whole."
         )
         self.finding = finding
         self.first_entry_id = first_entry_id
@@ -119,7 +119,7 @@ def verify(settings: Settings, report: Callable[[int, int], None] = lambda done,
 
     Raises `LedgerDamaged` (one of its kinds) naming the first finding, `LedgerReplaced` where the chain is
     not the one that the home was built on (docs/cases.md, X12), `LedgerUnguarded` where only the triggers are
-    amiss, and what `open_as_it_stands` raises.
+    wrong, and what `open_as_it_stands` raises.
     """
     ledger, tables = open_as_it_stands(settings)
     absent = [name for name in LEDGER_TABLES if name not in tables]
@@ -159,7 +159,7 @@ def verify_above(
 
 
 class _Walk:
-    """Reads entries in the order of their ids from ``after`` on, and stops at the first that is amiss.
+    """Reads entries in the order of their ids from ``after`` on, and stops at the first damaged one.
 
     ``goes_back`` says whether one of them is dated before the one that it follows.
     """
@@ -194,7 +194,7 @@ class _Walk:
             report(upto - first, newest - first)
 
     def _look_at(self, after: int, upto: int) -> None:
-        """Take the entries above ``after`` up to ``upto``: all at once where nothing is amiss."""
+        """Check the entries above ``after`` up to ``upto``: all at once where none is damaged."""
         found = [(model, self._rows(model, after, upto)) for model in ENTRY_MODELS]
         found = [(model, rows) for model, rows in found if rows]
         in_order = [(row, model) for model, rows in found for row in rows]
@@ -210,7 +210,7 @@ class _Walk:
             self._look_one_by_one(in_order, after + 1, upto)
 
     def _look_one_by_one(self, in_order: list[tuple[Row, type[Entry]]], expected: int, upto: int) -> None:
-        """Raise what is wrong with the first entry that is amiss; ``expected`` is the first id."""
+        """Raise the error for the first damaged entry; ``expected`` is the first id."""
         for position, (row, model) in enumerate(in_order):
             if position + 1 < len(in_order) and in_order[position + 1][0][0] == row[0]:
                 self._refuse_double((row, model), in_order[position + 1])
@@ -424,7 +424,7 @@ def _facts(model: type[Entry], row: Row) -> tuple[object, object, str, str | Non
 
 
 def _shown(value: object) -> str:
-    """A value that somebody put there, for people; cut where it is long."""
+    """A value of unknown origin, for people; shortened where it is long."""
     if value is None:
         return "empty"
     text = repr(value)

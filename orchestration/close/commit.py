@@ -41,7 +41,7 @@ class CommitUnanswered(PointsError):
     def __init__(self, place: str, reason: str) -> None:
         super().__init__(
             f"The ledger in {place} did not confirm what was to be recorded: {reason}; all of it was recorded"
-            " or nothing, and readers have what they had, so mend that, look at `points months`, and repeat"
+            " or nothing, and readers have what they had, so fix that, look at `points months`, and repeat"
             " it where it is not in."
         )
 

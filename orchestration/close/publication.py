@@ -69,7 +69,7 @@ class PublishingUnfinished(PointsError):
     def __init__(self, home: Path, reason: str) -> None:
         super().__init__(
             f"What the ledger says is closed stays closed, but it could not be given to readers in"
-            f" {published_folder(home)}: {reason}; they have what they had, and once that is mended the next"
+            f" {published_folder(home)}: {reason}; they have what they had, and once that is fixed the next"
             " command of any kind, like `points months`, finishes it."
         )
 

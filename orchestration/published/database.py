@@ -112,7 +112,7 @@ class ExportNotWritten(PointsError):
 
     def __init__(self, file: Path, reason: str) -> None:
         super().__init__(
-            f"{file} was not written: {reason}; nothing is left of it, so mend that and run the same again."
+            f"{file} was not written: {reason}; nothing is left of it, so fix that and run the same again."
         )
 
 

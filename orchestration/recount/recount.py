@@ -30,7 +30,7 @@ class RecountFailed(PointsError):
 
     def __init__(self, place: Path, error: Exception) -> None:
         super().__init__(
-            f"The recount could not read {place}: {first_line(error)}; nothing was published, so mend that"
+            f"The recount could not read {place}: {first_line(error)}; nothing was published, so fix that"
             " and run the same again."
         )
 
