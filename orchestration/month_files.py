@@ -28,23 +28,30 @@ class MonthFiles:
     closing_points: str
 
 
-REPORT_COLUMNS = {
-    "Relation Reference": "relation_reference",
-    "Total Earned Points": "total_earned_points",
-    "Total Reversal Points": "total_reversal_points",
-    "Total Redeemed Points": "total_redeemed_points",
-    "Total Expired Points": "total_expired_points",
-    "Total Outstanding Points": "total_outstanding_points",
-}
+# The CSV files of a month, in the programme's default currency: `csv_name` has the others.
+OUTSTANDING_POINTS = "outstanding_points.csv"
+POINTS_ROLL_FORWARD = "points_roll_forward.csv"
+PROGRAMME_POINTS = "programme_points.csv"
 
-ROLL_FORWARD_COLUMNS = {
-    "Relation Reference": "relation_reference",
-    "Opening Points": "opening_points",
-    "Earned Points": "earned_points",
-    "Reversal Points": "reversal_points",
-    "Redeemed Points": "redeemed_points",
-    "Expired Points": "expired_points",
-    "Closing Points": "closing_points",
+# Those with a row a relation reference: each title and its column of outstanding_points_by_month.
+RELATION_COLUMNS = {
+    OUTSTANDING_POINTS: {
+        "Relation Reference": "relation_reference",
+        "Total Earned Points": "total_earned_points",
+        "Total Reversal Points": "total_reversal_points",
+        "Total Redeemed Points": "total_redeemed_points",
+        "Total Expired Points": "total_expired_points",
+        "Total Outstanding Points": "total_outstanding_points",
+    },
+    POINTS_ROLL_FORWARD: {
+        "Relation Reference": "relation_reference",
+        "Opening Points": "opening_points",
+        "Earned Points": "earned_points",
+        "Reversal Points": "reversal_points",
+        "Redeemed Points": "redeemed_points",
+        "Expired Points": "expired_points",
+        "Closing Points": "closing_points",
+    },
 }
 
 PROGRAMME_COLUMNS = ["Line", "Reason", "Transfers", "Points"]
@@ -78,6 +85,12 @@ def named(file: str, status: str) -> str:
     ``outstanding_points.csv`` of the status `PROVISIONAL` is ``provisional_outstanding_points.csv``.
     """
     return f"{PROVISIONAL}_{file}" if status == PROVISIONAL else file
+
+
+def csv_name(file: str, currency: str, default_currency: str, status: str) -> str:
+    """What a CSV file of a month is called: ``outstanding_points.MILES.csv`` in another currency."""
+    stem = file.removesuffix(".csv")
+    return named(file if currency == default_currency else f"{stem}.{currency}.csv", status)
 
 
 def months_built(database: Path) -> list[str]:
@@ -176,12 +189,8 @@ def _write_csvs(
         ).fetchall()
     ]
     for currency in currencies:
-        suffix = "" if currency == default_currency else f".{currency}"
         where = f"report_month = date '{_first_day(month)}' and currency = {literal(currency)}"
-        for name, columns in (
-            ("outstanding_points", REPORT_COLUMNS),
-            ("points_roll_forward", ROLL_FORWARD_COLUMNS),
-        ):
+        for file, columns in RELATION_COLUMNS.items():
             fields = ["relation_reference"] + [
                 f"points_text({column})" for column in columns.values() if column != "relation_reference"
             ]
@@ -190,13 +199,13 @@ def _write_csvs(
                 f"select {_line(fields)} as line from outstanding_points_by_month"
                 f" where {where} order by relation_reference",
                 list(columns),
-                folder / named(f"{name}{suffix}.csv", status),
+                folder / csv_name(file, currency, default_currency, status),
             )
         _copy_csv(
             connection,
             _programme_lines(where),
             PROGRAMME_COLUMNS,
-            folder / named(f"programme_points{suffix}.csv", status),
+            folder / csv_name(PROGRAMME_POINTS, currency, default_currency, status),
         )
 
 

@@ -11,7 +11,7 @@ from ledger.data_files import connect, read_parquet
 from ledger.database import open_ledger
 from ledger.errors import PointsError
 from ledger.settings import Settings, check_month
-from orchestration.month_files import PROVISIONAL, named
+from orchestration.month_files import OUTSTANDING_POINTS, PROVISIONAL, csv_name, named
 from orchestration.published.database import PublishedMonth, list_issued, list_published
 from orchestration.published.layout import list_revisions, revision_folder
 
@@ -200,9 +200,8 @@ def _report(
     chosen = currency or default_currency
     if chosen not in by_currency:
         raise CurrencyNotReported(summaries[0].report_month, chosen, list(by_currency))
-    suffix = "" if chosen == default_currency else f".{chosen}"
     summary = by_currency[chosen]
-    name = named(f"outstanding_points{suffix}.csv", summary.status)
+    name = csv_name(OUTSTANDING_POINTS, chosen, default_currency, summary.status)
     return Report(summary, csv_file=summary.folder / name, run_folder=run_folder)
 
 

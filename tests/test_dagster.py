@@ -19,7 +19,7 @@ from ledger.anchors import Head, read_anchor, write_anchor
 from ledger.append import appending, ledger_head
 from ledger.settings import PROJECT_ROOT, Settings
 from orchestration import build, runs
-from orchestration.assets.file_checks import FILE_CHECKS, check_files
+from orchestration.assets.provisional_checks import check_provisional, provisional_check_specs
 from orchestration.dbt_manifest import read_manifest
 from orchestration.dbt_run import DbtFailed, NodeProgress
 from orchestration.definitions import define
@@ -111,14 +111,14 @@ ASSETS = [
 ]
 
 FILE_CHECK_NAMES = [
+    "provisional/outstanding_points_by_month_parquet:adds_up_to_the_programme",
+    "provisional/outstanding_points_csv:equation_holds",
     "provisional/outstanding_points_csv:header_is_the_documented_one",
     "provisional/outstanding_points_csv:last_line_ends_with_crlf",
-    "provisional/outstanding_points_csv:rows_are_the_relation_references",
-    "provisional/outstanding_points_csv:last_column_adds_up_to_closing_points",
+    "provisional/outstanding_points_csv:rows_are_those_of_the_mart",
     "provisional/points_roll_forward_csv:header_is_the_documented_one",
     "provisional/points_roll_forward_csv:last_line_ends_with_crlf",
-    "provisional/points_roll_forward_csv:rows_are_the_relation_references",
-    "provisional/points_roll_forward_csv:last_column_adds_up_to_closing_points",
+    "provisional/points_roll_forward_csv:rows_are_those_of_the_mart",
     "provisional/programme_points_csv:header_is_the_documented_one",
     "provisional/programme_points_csv:last_line_ends_with_crlf",
     "provisional/provisional_duckdb:readers_see_the_month",
@@ -540,8 +540,10 @@ def test_a_part_builds_in_the_development_database_and_publishes_nothing(built):
             (b"Total Earned Points", b"Earned Points"),
             "header_is_the_documented_one",
         ),
-        ("outstanding_points.csv", (b",12.5\r\n", b",12.4\r\n"), "last_column_adds_up_to_closing_points"),
-        ("points_roll_forward.MILES.csv", (b"C-1,0,7,0,0,0,7\r\n", b""), "rows_are_the_relation_references"),
+        ("outstanding_points.csv", (b",12.5\r\n", b",12.4\r\n"), "equation_holds"),
+        ("points_roll_forward.csv", (b",12.5\r\n", b",12.4\r\n"), "rows_are_those_of_the_mart"),
+        ("points_roll_forward.MILES.csv", (b"C-1,0,7,0,0,0,7\r\n", b""), "rows_are_those_of_the_mart"),
+        ("points_roll_forward.csv", (b",12.5\r\n", b",twelve\r\n"), "rows_are_those_of_the_mart"),
         ("programme_points.csv", (b"Zero,,0,0\r\n", b"Zero,,0,0\n"), "last_line_ends_with_crlf"),
     ],
 )
@@ -552,7 +554,9 @@ def test_a_check_of_a_file_can_fail(built, tmp_path, file, damage, failing):
     whole = path.read_bytes()
     assert damage[0] in whole
     path.write_bytes(whole.replace(*damage))
-    results = check_files(make_settings(tmp_path), "2026-03", {check.key for check in FILE_CHECKS})
+    results = check_provisional(
+        make_settings(tmp_path), "2026-03", {spec.key for spec in provisional_check_specs()}
+    )
     kind = f"provisional/{file.split('.')[0]}_csv"
     failed = {
         result.check_name

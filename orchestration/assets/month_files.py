@@ -11,6 +11,7 @@ import dagster as dg
 
 from ledger.amounts import points_text
 from ledger.data_files import connect, read_parquet
+from orchestration import month_files
 from orchestration.build import Build
 from orchestration.month_files import PROVISIONAL, MonthFiles, named, read_month_csv
 from orchestration.provisional import DATABASE_NAME
@@ -49,23 +50,10 @@ class FileKind:
         return (provisional / report_month if self.is_monthly else provisional) / name
 
 
-OUTSTANDING_POINTS = FileKind(
-    "outstanding_points.csv",
-    ["outstanding_points_by_month", "programme_points_by_month"],
-    "The report: totals to date, one line a relation reference. Another currency than the programme's"
-    " own has a file of its own beside it.",
-    has_closing_points=True,
-)
-POINTS_ROLL_FORWARD = FileKind(
-    "points_roll_forward.csv",
-    ["outstanding_points_by_month", "programme_points_by_month"],
-    "The month's movement with its opening and closing, one line a relation reference.",
-    has_closing_points=True,
-)
-PROGRAMME_POINTS = FileKind(
-    "programme_points.csv",
-    ["points_movements_by_month", "programme_points_by_month"],
-    "The programme's roll-forward by bucket and reason, with the control totals.",
+MONTHLY_MART = FileKind(
+    "outstanding_points_by_month.parquet",
+    ["outstanding_points_by_month"],
+    "The month's rows of the mart, all currencies.",
     has_closing_points=True,
 )
 PROVISIONAL_DATABASE = FileKind(
@@ -75,15 +63,26 @@ PROVISIONAL_DATABASE = FileKind(
     is_monthly=False,
 )
 FILE_KINDS = (
-    OUTSTANDING_POINTS,
-    POINTS_ROLL_FORWARD,
-    PROGRAMME_POINTS,
     FileKind(
-        "outstanding_points_by_month.parquet",
-        ["outstanding_points_by_month"],
-        "The month's rows of the mart, all currencies.",
+        month_files.OUTSTANDING_POINTS,
+        ["outstanding_points_by_month", "programme_points_by_month"],
+        "The report: totals to date, one line a relation reference. Another currency than the programme's"
+        " own has a file of its own beside it.",
         has_closing_points=True,
     ),
+    FileKind(
+        month_files.POINTS_ROLL_FORWARD,
+        ["outstanding_points_by_month", "programme_points_by_month"],
+        "The month's movement with its opening and closing, one line a relation reference.",
+        has_closing_points=True,
+    ),
+    FileKind(
+        month_files.PROGRAMME_POINTS,
+        ["points_movements_by_month", "programme_points_by_month"],
+        "The programme's roll-forward by bucket and reason, with the control totals.",
+        has_closing_points=True,
+    ),
+    MONTHLY_MART,
     FileKind(
         "points_movements_by_month.parquet",
         ["points_movements_by_month"],

@@ -13,8 +13,8 @@ import dagster as dg
 from ledger.errors import PointsError
 from ledger.settings import Settings
 from orchestration.assets.dbt_nodes import DbtNodes
-from orchestration.assets.file_checks import check_files, file_check_specs
 from orchestration.assets.month_files import FILE_KINDS, describe_file, file_specs
+from orchestration.assets.provisional_checks import check_provisional, provisional_check_specs
 from orchestration.assets.sources import observe_cut
 from orchestration.build import Build, build_environment, freeze_source, open_source, publish_build
 from orchestration.close.publication import finish_if_needed
@@ -60,7 +60,7 @@ def define_build(
     """
     nodes = DbtNodes(manifest)
     asset_specs = [*nodes.asset_specs, *file_specs()]
-    check_specs = [*nodes.check_specs, *file_check_specs()]
+    check_specs = [*nodes.check_specs, *provisional_check_specs()]
     everything = {spec.key for spec in asset_specs} | {spec.key for spec in check_specs}
 
     @dg.multi_asset(
@@ -114,7 +114,7 @@ def _build_everything(
             f" {build.quarantined + build.quarantined_in_ledger} rows are quarantined."
         )
         yield from _describe_files(context, settings, build)
-        yield from check_files(settings, through, context.selected_asset_check_keys)
+        yield from check_provisional(settings, through, context.selected_asset_check_keys)
 
 
 def _finish_close(context: dg.AssetExecutionContext, settings: Settings) -> None:
@@ -154,8 +154,8 @@ def _build_part(context: dg.AssetExecutionContext, settings: Settings, nodes: Db
             folder,
         )
         yield from filter(None, map(nodes.result, steps))
-    if files_checked := context.selected_asset_check_keys & {spec.key for spec in file_check_specs()}:
-        yield from check_files(settings, through, files_checked)
+    if files_checked := context.selected_asset_check_keys & {spec.key for spec in provisional_check_specs()}:
+        yield from check_provisional(settings, through, files_checked)
 
 
 def _last_month(context: dg.AssetExecutionContext) -> str:

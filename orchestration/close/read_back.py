@@ -14,11 +14,11 @@ from pathlib import Path
 import duckdb
 
 from ledger.amounts import points_text
-from ledger.data_files import connect, read_csv, read_parquet
+from ledger.data_files import connect, read_parquet
 from ledger.disk import drop_from_cache
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
-from orchestration.month_files import REPORT_COLUMNS, ROLL_FORWARD_COLUMNS
+from orchestration.file_checks import CSV_CHECKS
 from orchestration.published.manifests import PublishedDamaged, check_files, read_manifest
 
 
@@ -72,22 +72,17 @@ def find_differences(folder: Path) -> Iterator[str]:
 
 def _differences_of_month(folder: Path, manifest: dict) -> Iterator[str]:
     default_currency = manifest["sealed_settings"]["default_currency"]
-    parquet = folder / "outstanding_points_by_month.parquet"
-    with connect() as connection:
-        for currency, totals in manifest["control_totals"].items():
-            suffix = "" if currency == default_currency else f".{currency}"
-            for name, columns in (
-                ("outstanding_points", REPORT_COLUMNS),
-                ("points_roll_forward", ROLL_FORWARD_COLUMNS),
-            ):
-                path = folder / f"{name}{suffix}.csv"
-                if different := _rows_that_differ(connection, path, parquet, currency, columns):
-                    yield f"{different:,} rows of {path} are not those of its Parquet file."
-            yield from _totals_that_differ(connection, folder, currency, suffix, totals)
+    for currency, totals in manifest["control_totals"].items():
+        for check in CSV_CHECKS:
+            path, finding = check.find(folder, currency, default_currency, "closed")
+            if not finding.holds:
+                yield f"{path}, {check.name}: expected {finding.expected}, found {finding.found}."
+        with connect() as connection:
+            yield from _totals_that_differ(connection, folder, currency, totals)
 
 
 def _totals_that_differ(
-    connection: duckdb.DuckDBPyConnection, folder: Path, currency: str, suffix: str, totals: dict
+    connection: duckdb.DuckDBPyConnection, folder: Path, currency: str, totals: dict
 ) -> Iterator[str]:
     """Each file's sums against the control totals, which were counted without the models."""
     signed = "case when style = 'give' then points else -points end"
@@ -122,35 +117,6 @@ def _totals_that_differ(
             text = points_text(value or 0) if column.endswith("_points") else value
             if text != expected[column]:
                 yield f"{path} has {column} {text} in {currency}, where the recount says {expected[column]}."
-    report = folder / f"outstanding_points{suffix}.csv"
-    written = read_csv(report, dict.fromkeys(REPORT_COLUMNS, "varchar"))
-    (wrong,) = connection.execute(
-        f"select count(*) from {written} where"
-        ' "Total Earned Points"::decimal(38, 4) - "Total Reversal Points"::decimal(38, 4)'
-        ' - "Total Redeemed Points"::decimal(38, 4) - "Total Expired Points"::decimal(38, 4)'
-        ' is distinct from "Total Outstanding Points"::decimal(38, 4)'
-    ).fetchone()
-    if wrong:
-        yield f"In {wrong:,} rows of {report} the equation of outstanding points does not hold."
-
-
-def _rows_that_differ(
-    connection: duckdb.DuckDBPyConnection, path: Path, parquet: Path, currency: str, columns: dict[str, str]
-) -> int:
-    """How many rows stand in only one of a CSV and the Parquet that it was written beside."""
-    types = {
-        title: "varchar" if column == "relation_reference" else "decimal(38, 4)"
-        for title, column in columns.items()
-    }
-    written = read_csv(path, types)
-    kept = f"select {', '.join(columns.values())} from {read_parquet(parquet)} where currency = ?"
-    (different,) = connection.execute(
-        f"with written as (from {written}), kept as ({kept})"
-        " select (select count(*) from (from written except all from kept))"
-        " + (select count(*) from (from kept except all from written))",
-        [currency],
-    ).fetchone()
-    return different
 
 
 if __name__ == "__main__":

@@ -1,0 +1,155 @@
+"""The checks of a month's CSV files: each has the form that readers count on, and says what its mart says.
+
+A close reads its files back with them before anything is published (`orchestration.close.read_back`); in
+Dagster they are the checks of a build's files (docs/design.md, section 9).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from ledger.data_files import connect, read_csv, read_parquet
+from ledger.errors import first_line
+from orchestration.month_files import (
+    OUTSTANDING_POINTS,
+    POINTS_ROLL_FORWARD,
+    PROGRAMME_COLUMNS,
+    PROGRAMME_POINTS,
+    RELATION_COLUMNS,
+    csv_name,
+    named,
+)
+
+_LINE_END = b"\r\n"
+_ROWS = "the rows of outstanding_points_by_month.parquet"
+_EQUATION = "outstanding = earned − reversal − redeemed − expired in every row"
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """One of a month's CSV files, and the Parquet file of ``outstanding_points_by_month`` beside it."""
+
+    path: Path
+    parquet: Path
+    currency: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was expected of a file, and what was found in it."""
+
+    expected: str
+    found: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the file is as expected."""
+        return self.found == self.expected
+
+
+@dataclass(frozen=True)
+class CsvCheck:
+    """A truth of a kind of CSV file, ``file_name`` as a closed month in the default currency has it."""
+
+    file_name: str
+    name: str
+    description: str
+    look: Callable[[CsvFile], Finding]
+
+    def find(self, folder: Path, currency: str, default_currency: str, status: str) -> tuple[Path, Finding]:
+        """The file of a ``currency`` in a month's ``folder``, and what was found in it."""
+        path = folder / csv_name(self.file_name, currency, default_currency, status)
+        parquet = folder / named("outstanding_points_by_month.parquet", status)
+        if not path.exists():
+            return path, Finding("a file", "none")
+        try:
+            return path, self.look(CsvFile(path, parquet, currency))
+        except duckdb.Error as error:
+            return path, Finding("rows that can be read", first_line(error))
+
+
+def _header(titles: list[str]) -> Callable[[CsvFile], Finding]:
+    def look(file: CsvFile) -> Finding:
+        with open(file.path, "rb") as content:
+            line = content.readline().removesuffix(_LINE_END).decode("utf-8", errors="replace")
+        return Finding(",".join(titles), line)
+
+    return look
+
+
+def _last_line_end(file: CsvFile) -> Finding:
+    with open(file.path, "rb") as content:
+        content.seek(max(0, file.path.stat().st_size - 2))
+        return Finding(repr(_LINE_END), repr(content.read()))
+
+
+def _rows(columns: Mapping[str, str]) -> Callable[[CsvFile], Finding]:
+    types = {
+        title: "varchar" if column == "relation_reference" else "decimal(38, 4)"
+        for title, column in columns.items()
+    }
+
+    def look(file: CsvFile) -> Finding:
+        kept = f"select {', '.join(columns.values())} from {read_parquet(file.parquet)} where currency = ?"
+        with connect() as connection:
+            (different,) = connection.execute(
+                f"with written as (from {read_csv(file.path, types)}), kept as ({kept})"
+                " select (select count(*) from (from written except all from kept))"
+                " + (select count(*) from (from kept except all from written))",
+                [file.currency],
+            ).fetchone()
+        return Finding(_ROWS, f"{different:,} rows that are in one of the two alone" if different else _ROWS)
+
+    return look
+
+
+def _equation(file: CsvFile) -> Finding:
+    written = read_csv(file.path, dict.fromkeys(RELATION_COLUMNS[OUTSTANDING_POINTS], "varchar"))
+    with connect() as connection:
+        (wrong,) = connection.execute(
+            f"select count(*) from {written} where"
+            ' "Total Earned Points"::decimal(38, 4) - "Total Reversal Points"::decimal(38, 4)'
+            ' - "Total Redeemed Points"::decimal(38, 4) - "Total Expired Points"::decimal(38, 4)'
+            ' is distinct from "Total Outstanding Points"::decimal(38, 4)'
+        ).fetchone()
+    return Finding(_EQUATION, f"{wrong:,} rows where it does not hold" if wrong else _EQUATION)
+
+
+def _form_checks(file_name: str, titles: list[str]) -> list[CsvCheck]:
+    return [
+        CsvCheck(
+            file_name,
+            "header_is_the_documented_one",
+            f"The first line is {','.join(titles)}.",
+            _header(titles),
+        ),
+        CsvCheck(
+            file_name,
+            "last_line_ends_with_crlf",
+            "The file is whole: its last line ends as every line of RFC 4180 does.",
+            _last_line_end,
+        ),
+    ]
+
+
+def _relation_checks(file_name: str) -> list[CsvCheck]:
+    columns = RELATION_COLUMNS[file_name]
+    return [
+        *_form_checks(file_name, list(columns)),
+        CsvCheck(
+            file_name,
+            "rows_are_those_of_the_mart",
+            f"The rows are {_ROWS[4:]}'s of the currency, one for one.",
+            _rows(columns),
+        ),
+    ]
+
+
+CSV_CHECKS = (
+    *_relation_checks(OUTSTANDING_POINTS),
+    CsvCheck(OUTSTANDING_POINTS, "equation_holds", f"{_EQUATION.capitalize()}.", _equation),
+    *_relation_checks(POINTS_ROLL_FORWARD),
+    *_form_checks(PROGRAMME_POINTS, PROGRAMME_COLUMNS),
+)
