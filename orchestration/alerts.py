@@ -1,6 +1,6 @@
-"""Tells people that something failed: by a webhook, by e-mail, or both.
+"""Notifies people of failures: by a webhook, by e-mail, or both.
 
-An alert that could not be delivered is an error; whoever sends it sends it again. Each way is tried on its
+An alert that could not be delivered is an error, and its sender tries again. Each way is tried on its
 own, so that one which is broken neither holds the other up nor makes it repeat itself. The webhook's address
 and the mail server's password are secrets and stand in no sentence.
 """
@@ -27,7 +27,7 @@ _WHAT_HAPPENED = {
 
 
 class AlertNotDelivered(PointsError):
-    """Nobody could be told of something that failed."""
+    """An alert could not be delivered to its receiver."""
 
     def __init__(self, way: str, receiver: str, problem: str, remedy: str, alert: "Alert") -> None:
         super().__init__(
@@ -39,7 +39,7 @@ class AlertNotDelivered(PointsError):
 
 @dataclass(frozen=True)
 class Alert:
-    """What people are told; ``event`` is one of this module's, a failed run has ``job`` and ``run_id``."""
+    """A notification; ``event`` is one of this module's, a failed run has ``job`` and ``run_id``."""
 
     event: str
     sentence: str
@@ -56,7 +56,7 @@ Send = Callable[[Settings, Alert], str]
 
 
 def configured_ways(settings: Settings) -> Mapping[str, Send]:
-    """The ways in which these settings tell people, by name; empty where nobody is told.
+    """The configured ways to notify people, by name; empty where there is none.
 
     Each takes an alert and returns what is worth a note in the log, or raises `AlertNotDelivered`.
     """
@@ -86,11 +86,11 @@ def send_by_webhook(settings: Settings, alert: Alert) -> str:
         in_time(post, url, content)
     except NotDelivered as error:
         raise AlertNotDelivered("webhook", receiver, str(error), remedy, alert) from None
-    return f"Told {receiver}: {alert.sentence}"
+    return f"Notified {receiver}: {alert.sentence}"
 
 
 def send_by_email(settings: Settings, alert: Alert) -> str:
-    """Mail the alert to everybody named; whoever the server refuses is named in what is returned."""
+    """Mail the alert to all receivers; the note that is returned names those that the server refuses."""
     server, people = mail_server(settings), settings.alert_email_to
     try:
         refused = in_time(mail, server, _message(settings, alert), _sender(settings), people)
@@ -102,9 +102,9 @@ def send_by_email(settings: Settings, alert: Alert) -> str:
             "fix that, or set POINTS_ALERT_EMAIL_TO and POINTS_ALERT_SMTP_HOST",
             alert,
         ) from None
-    told = [address for address in people if address not in refused]
+    accepted = [address for address in people if address not in refused]
     note = f" {server.host} refuses mail to {', '.join(refused)}." if refused else ""
-    return f"Told {', '.join(told)}: {alert.sentence}{note}"
+    return f"Notified {', '.join(accepted)}: {alert.sentence}{note}"
 
 
 def mail_server(settings: Settings) -> MailServer:

@@ -1,8 +1,8 @@
 """A build: transfers to provisional files, and nothing half-done for anybody to see.
 
 It begins with the ledger, frozen to a cut, or with the files that POINTS_TRANSFERS names. Models are built
-and tested in ``runs/<run>/``, which nobody reads. Only when every required test has passed are files written,
-beside what readers have, and swapped in whole (docs/design.md, sections 3, 6 and 9).
+and tested in ``runs/<run>/``, which no reader opens. Only when every required test has passed are files
+written, beside what readers have, and swapped in whole (docs/design.md, sections 3, 6 and 9).
 """
 
 from collections.abc import Callable, Mapping
@@ -157,7 +157,8 @@ def freeze_source(
 def build_environment(
     settings: Settings, ledger: Ledger | None, through: str | None, head: Head | None, run_folder: Path
 ) -> dict[str, str]:
-    """What a build tells the models, once its ledger is frozen at ``head`` and its run has a folder.
+    """The variables that a build passes to the models, once its ledger is frozen at ``head`` and its run has
+    a folder.
 
     It starts from the first entry, or, where that would be more months than a build may make, from a close.
     """
@@ -176,7 +177,7 @@ def publish_build(
     head: Head | None = None,
     report: Callable[[BuildProgress], None] = lambda progress: None,
 ) -> Build:
-    """Audit what dbt said of a run (``statuses`` by unique id), write its files and let readers have them.
+    """Audit dbt's results of a run (``statuses`` by unique id), write its files and publish them to readers.
 
     ``head`` is where the ledger was frozen (`freeze_source`): the files then remember it, so that no other
     or older ledger is taken for theirs (docs/cases.md, X12). Raises `PointsError` where the audit refuses or

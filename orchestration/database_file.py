@@ -1,7 +1,7 @@
 """DuckDB files that are given to readers: whole, on the disk and read back, or refused (docs/cases.md, X25).
 
 What is committed stands in a log beside a database until DuckDB writes it into the file, at the latest as it
-closes. Where that fails, on a disk that is nearly full, it says nothing then; and the file alone, as readers
+closes. Where that fails, on a disk that is nearly full, it raises no error; and the file alone, as readers
 get it, has no tables. So here it writes while it can still say what hinders it.
 """
 

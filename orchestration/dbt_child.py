@@ -2,7 +2,7 @@
 
 Run as ``python -m orchestration.dbt_child <dbt arguments>``. The parent holds the other end of standard
 input; when it is gone, however it went, reading ends and this process is gone too, so that no orphan goes on
-writing where somebody else has begun anew (docs/cases.md, X3).
+writing into a folder that another run has begun again (docs/cases.md, X3).
 """
 
 import gc
@@ -19,8 +19,8 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # dbt makes as many objects as there are models, whatever the data, and ends: looking for those to free
-    # takes 0.65 s of 6.7, and not looking 34 MB.
+    # dbt makes as many objects as there are models, for any amount of data, and ends: looking for those to
+    # free takes 0.65 s of 6.7, and not looking 34 MB.
     gc.disable()
     from dbt.cli.main import cli
 

@@ -28,7 +28,7 @@ def definitions_folder() -> Path:
 
 
 def read_manifest() -> dict[str, Any]:
-    """The manifest of the dbt project as it stands; raises `DbtFailed` where dbt cannot parse it."""
+    """The manifest of the dbt project as it is now; raises `DbtFailed` where dbt cannot parse it."""
     folder = definitions_folder()
     project = parse_sha256()
     if not is_parse_of(folder, project):

@@ -1,7 +1,7 @@
-"""dbt's parse of this project, kept for the next build where nobody else can write (docs/cases.md, S21).
+"""dbt's parse of this project, kept for the next build where no other user can write (docs/cases.md, S21).
 
-dbt runs what it finds in a parse as if it were the project's files: whoever may change one says what every
-model and test is. So none is taken from a home, which holds data, and a close takes none at all.
+dbt trusts a saved parse as if it were the project's files: a user who can change one decides what every
+model and test is. So none is taken from a home, which holds data, and a close uses none at all.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ _KEPT = 8
 
 
 def hand_on_parse(target: Path) -> None:
-    """Put the parse of the very same project, if one is kept, into ``target``, where dbt will look for it.
+    """Copy the kept parse of exactly this project, if there is one, into ``target``, where dbt looks for it.
 
-    Of another, dbt would parse anew only what changed, and it trusts its memory too far: after a mart had
-    lost a column, it held the mart to the contract that named it (docs/cases.md, X23).
+    From that of another project, dbt would parse again only what changed, which misses changes: after a mart
+    had lost a column, it held the mart to the contract that named it (docs/cases.md, X23).
     """
     with suppress(OSError, RuntimeError), _own_folder(_folder()) as folder:
         sha256, _, parse = _read(parse_sha256(), folder).partition(b"\n")

@@ -1,4 +1,4 @@
-"""The dbt project as it stands in this checkout, by the content of its files.
+"""The dbt project of this checkout, by the content of its files.
 
 What was parsed or built from other files, or by another dbt, is known by its hash and never taken for this
 project's (docs/cases.md, X23).
@@ -20,7 +20,7 @@ _PARSERS = ("dbt-core", "dbt-adapters", "dbt-duckdb")
 
 
 def models_sha256() -> str:
-    """One hash over the models and macros, their descriptions and contracts, whatever their line ends."""
+    """One hash over the models and macros, their descriptions and contracts, with any line ends."""
     return _sha256(
         [name, path.read_bytes().replace(b"\r\n", b"\n").decode("utf-8", "backslashreplace")]
         for name, path in _files(_MODELS)
@@ -28,7 +28,7 @@ def models_sha256() -> str:
 
 
 def parse_sha256() -> str:
-    """One hash over all that a parse depends on but the environment, of which dbt keeps track itself.
+    """One hash over all that a parse depends on, except the environment, which dbt tracks itself.
 
     Where the project stands is part of it, for dbt remembers paths.
     """

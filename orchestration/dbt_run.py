@@ -178,7 +178,7 @@ def _failure(errors: list[str], failures: list[NodeFailure], folder: Path, datab
         )
     lines = [line.strip() for line in text.splitlines()]
     said = [line for line in lines if line not in ("", "Encountered an error:")]
-    return DbtFailed(f"dbt ended with an error: {' '.join(said) or 'it said nothing'}; {log} says more.")
+    return DbtFailed(f"dbt ended with an error: {' '.join(said) or 'it gave no reason'}; see {log}.")
 
 
 # What the reader of files says of a file that is no table of rows (docs/cases.md, F3, F7, F8), and what the

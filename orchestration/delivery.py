@@ -1,7 +1,7 @@
 """Hands alerts over to their receivers, each in a process of its own that is ended where it takes too long.
 
-Every limit of a library is on one wait for the network: a receiver that sends a byte now and then would hold
-up for ever who tells it something (docs/cases.md, S31).
+A library's timeout limits each single wait for the network: with one of 10 s, a receiver that sends a byte
+every 9 s would hold its sender up for ever (docs/cases.md, S31).
 """
 
 import pickle
@@ -55,14 +55,14 @@ def in_time(deliver: Callable[..., object], *arguments: object) -> object:
 def _main() -> None:
     deliver, arguments = pickle.load(sys.stdin.buffer)
     try:
-        told = ("", deliver(*arguments))
+        result = ("", deliver(*arguments))
     except NotDelivered as error:
-        told = (str(error), None)
-    sys.stdout.buffer.write(pickle.dumps(told))
+        result = (str(error), None)
+    sys.stdout.buffer.write(pickle.dumps(result))
 
 
 def post(url: str, content: dict[str, object]) -> None:
-    """Post JSON; the receiver has taken it when it says so. Raises `NotDelivered`, without the address."""
+    """Post JSON; it is delivered when the receiver answers so. Raises `NotDelivered`, without the address."""
     import requests
 
     try:

@@ -1,4 +1,4 @@
-"""What marts and their columns mean: said beside the models, and shown to whoever opens a database."""
+"""Descriptions of marts and their columns: written beside the models, and shown in the databases."""
 
 import json
 from collections.abc import Mapping

@@ -62,7 +62,7 @@ class Examination:
 
 
 def examine(environment: Mapping[str, str], from_file: Mapping[str, str], file: Path) -> Examination:
-    """Look at the settings in ``environment``, and at what they lead to; raise nothing for what is amiss.
+    """Look at the settings in ``environment``, and at what they lead to; raise nothing for what is wrong.
 
     ``from_file`` is what the .env ``file`` says, whose values stand in ``environment`` too.
     """
@@ -141,21 +141,23 @@ def _versions() -> Iterator[Finding]:
             re.MULTILINE,
         )
     )
-    found, amiss = [f"python {sys.version.split()[0]}"], []
+    found, mismatches = [f"python {sys.version.split()[0]}"], []
     for package in PACKAGES:
         try:
             installed = version(package)
         except PackageNotFoundError:
-            amiss.append(f"{package} is not installed")
+            mismatches.append(f"{package} is not installed")
             continue
         found.append(f"{package} {installed}")
         if locked.get(package, installed) != installed:
-            amiss.append(f"{package} is {installed}, in requirements.lock {locked[package]}")
-    told = ", ".join(found) + "."
-    if amiss:
-        yield Finding("versions", WARNING, f"{'; '.join(amiss)}. Installed are {told}", "Run `make setup`.")
+            mismatches.append(f"{package} is {installed}, in requirements.lock {locked[package]}")
+    listed = ", ".join(found) + "."
+    if mismatches:
+        yield Finding(
+            "versions", WARNING, f"{'; '.join(mismatches)}. Installed are {listed}", "Run `make setup`."
+        )
     else:
-        yield Finding("versions", OK, told[0].upper() + told[1:])
+        yield Finding("versions", OK, listed[0].upper() + listed[1:])
 
 
 def _zone(settings: Settings) -> Iterator[Finding]:
@@ -191,19 +193,19 @@ def _home(home: Path) -> Iterator[Finding]:
         yield Finding("home", PROBLEM, error.sentence, "Until then, no build and no close begins.")
     except OSError as error:
         yield Finding(
-            "home", PROBLEM, f"No link can be made in {home}: {why_not_written(error)}.", "Mend that."
+            "home", PROBLEM, f"No link can be made in {home}: {why_not_written(error)}.", "Fix that."
         )
     usage = shutil.disk_usage(there)
-    told = f"{usage.free / 1_000_000_000:,.1f} of {usage.total / 1_000_000_000:,.1f} GB are free for {home}."
+    room = f"{usage.free / 1_000_000_000:,.1f} of {usage.total / 1_000_000_000:,.1f} GB are free for {home}."
     if usage.free < _LITTLE_SPACE:
         yield Finding(
             "disk",
             PROBLEM if usage.free < _NO_SPACE else WARNING,
-            told,
+            room,
             "Make room: a build needs as much as all transfers again, an import twice its file.",
         )
     else:
-        yield Finding("disk", OK, told)
+        yield Finding("disk", OK, room)
 
 
 def _runs(home: Path) -> Iterator[Finding]:
@@ -231,22 +233,22 @@ def _runs(home: Path) -> Iterator[Finding]:
         return
     newest = runs[-1]
     began_at = datetime.fromtimestamp(newest.stat().st_mtime, UTC)
-    told = f"The last run was {newest.name}, of {began_at:%Y-%m-%d %H:%M} UTC"
+    sentence = f"The last run was {newest.name}, of {began_at:%Y-%m-%d %H:%M} UTC"
     if provisional.resolve().parent == newest.resolve():
-        yield Finding("runs", OK, f"{told}; its files are what readers see.")
+        yield Finding("runs", OK, f"{sentence}; its files are what readers see.")
     elif prepared_folder(newest).is_dir() and not any(prepared_folder(newest).glob("*/r*")):
-        yield Finding("runs", OK, f"{told}; the months that it closed are published.")
+        yield Finding("runs", OK, f"{sentence}; the months that it closed are published.")
     elif going_on is None:
         yield Finding(
             "runs",
             WARNING,
-            f"{told}; it ended without files for readers.",
+            f"{sentence}; it ended without files for readers.",
             f"Run `points build` and read what it refuses; {newest} holds what is left of the run.",
         )
 
 
 def _inbox(home: Path) -> Iterator[Finding]:
-    """What nobody takes out of the inbox (docs/cases.md, F19, S1 and S4)."""
+    """Files that stay in the inbox (docs/cases.md, F19, S1 and S4)."""
     forgotten = list_forgotten(home, datetime.now(UTC).timestamp())
     if forgotten:
         more = f" and {len(forgotten) - 5:,} more" if len(forgotten) > 5 else ""
@@ -269,8 +271,8 @@ def _provisional(folder: Path) -> Finding:
     months = sorted(path.name for path in folder.glob("????-??"))
     written_at = datetime.fromtimestamp(folder.stat().st_mtime, UTC)
     span = f"{months[0]} to {months[-1]}" if months else "no month"
-    told = f"Readers see {span}, provisional, written {written_at:%Y-%m-%d %H:%M} UTC."
-    return Finding("provisional", OK, told)
+    sentence = f"Readers see {span}, provisional, written {written_at:%Y-%m-%d %H:%M} UTC."
+    return Finding("provisional", OK, sentence)
 
 
 def _closes(settings: Settings) -> Iterator[Finding]:
@@ -329,16 +331,18 @@ def _changed_zone(settings: Settings, history: CloseHistory) -> Iterator[Finding
 
 
 def _alerts(settings: Settings) -> Iterator[Finding]:
-    """Who is told; without the webhook's address, which is a secret."""
+    """Who is notified; without the webhook's address, which is a secret."""
     ways = [f"the webhook at {urlsplit(url).hostname}"] if (url := settings.alert_webhook_url) else []
     ways += [", ".join(settings.alert_email_to)] if settings.alert_email_to else []
     if ways:
-        yield Finding("alerts", OK, f"Told when a run fails or a month is left open: {' and '.join(ways)}.")
+        yield Finding(
+            "alerts", OK, f"Notified when a run fails or a month is left open: {' and '.join(ways)}."
+        )
     else:
         yield Finding(
             "alerts",
             OK,
-            "Nobody is told when a run fails or a month is left open.",
+            "No one is notified when a run fails or a month is left open.",
             "Set POINTS_ALERT_WEBHOOK_URL or POINTS_ALERT_EMAIL_TO where Dagster runs.",
         )
 

@@ -38,14 +38,14 @@ def find_exposed(settings: Settings, settings_folder: Path | None) -> Iterator[F
         found += _writable(home, entries)
         found += _readable(settings, entries)
     yield from dict.fromkeys(found) or [
-        Finding("access", OK, f"Nobody else on this machine may change {home}, or read more than is meant.")
+        Finding("access", OK, f"No other user of this machine may change {home}, or read more than is meant.")
     ]
 
 
 def _entries(home: Path) -> Iterator[_Entry]:
     """All that lies in a home with its status, but for links and the inbox, for others write there.
 
-    Not looked into, unless it was published, is a folder that nobody else can enter.
+    A folder that no other user can enter is not searched, unless it was published.
     """
     folders = [home]
     while folders:
@@ -61,7 +61,7 @@ def _entries(home: Path) -> Iterator[_Entry]:
 
 
 def _of_folder_above(folder: Path) -> Iterator[Finding]:
-    """In a folder without the sticky bit, who may write may put something else in the place of anything."""
+    """In a folder without the sticky bit, anyone who may write may replace any file."""
     if not folder.is_dir():
         return
     status = folder.stat()
@@ -76,7 +76,7 @@ def _of_folder_above(folder: Path) -> Iterator[Finding]:
 
 
 def _foreign(home: Path, entries: Sequence[_Entry]) -> Iterator[Finding]:
-    # As root, which may work for another user, whoever has the home is who it is for.
+    # Root may work for another user, so then the owner of the home counts as its user.
     ours = {0, os.geteuid() or home.stat().st_uid}
     if foreign := [(path, status) for path, status in entries if status.st_uid not in ours]:
         users = sorted({_name(pwd.getpwuid, status.st_uid) for _, status in foreign})
@@ -95,7 +95,7 @@ def _writable(home: Path, entries: Sequence[_Entry]) -> Iterator[Finding]:
             PROBLEM,
             f"{_named(found)} can be written to by {_whom((status for _, status in found), _WRITE)}: they may"
             " change what is counted, closed and published.",
-            f"Run `chmod -R go-w {_roots(home, found)}` and then `points verify`, for somebody may have.",
+            f"Run `chmod -R go-w {_roots(home, found)}` and then `points verify`: they may have done it.",
         )
 
 

@@ -29,12 +29,12 @@ from orchestration.run_lock import run_lock
 
 # A file that was written to more recently may still be on its way.
 SETTLED_SECONDS = 10
-# What stands there for longer was forgotten, or is for nobody here.
+# A file that stays longer was forgotten, or belongs elsewhere.
 FORGOTTEN_SECONDS = 24 * 60 * 60
 # In bytes; what is put away gets a number and an ending of its own.
 _LONGEST_NAME = 200
 
-# What tells a file that is still being written from one that is not: its size and when it last changed.
+# A file is still being written while these change: its size and the time of its last change.
 Stamp = tuple[int, int]
 
 
@@ -66,7 +66,7 @@ def inbox_folder(home: Path) -> Path:
 
 
 def received_folder(home: Path) -> Path:
-    """What came through the inbox, where nobody but this project writes."""
+    """The folder of files that came through the inbox; only this project writes there."""
     return home / "received"
 
 

@@ -1,7 +1,7 @@
 """What marts promise: the columns that files, readers and the next close rely on (docs/design.md, section 8).
 
 `mart_contract.yml` is the list, beside the models and not among them, so that who changes a mart cannot break
-the promise without a word. Whatever else a mart has may come and go from close to close (docs/cases.md, X22).
+the promise silently. All other columns of a mart may come and go from close to close (docs/cases.md, X22).
 """
 
 from collections.abc import Iterator, Mapping

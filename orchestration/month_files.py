@@ -1,6 +1,6 @@
 """Writes the files of report months from the database of a build (docs/design.md, section 9).
 
-Everything is written by DuckDB from its tables, whatever engine built them, and every row order and number
+Everything is written by DuckDB from its tables, on every engine, and every row order and number
 format is fixed here: the same build gives the same CSV bytes and the same Parquet rows.
 """
 
@@ -115,7 +115,7 @@ def write_months(
 
     ``database`` is the build's DuckDB file, which is only read. ``folders`` and ``metadata``, which goes into
     each Parquet file and whose ``status`` names the files (`named`), are by month (``YYYY-MM``). ``report``
-    is told each month, its position and their number. Returns the months in order.
+    takes each month, its position and their number. Returns the months in order.
     """
     last_month = max(months_built(database), default=None)
     with connect(database, read_only=True) as connection:

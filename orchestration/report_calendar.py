@@ -15,31 +15,36 @@ _AROUND_MIDNIGHT = timedelta(hours=26)
 
 
 def month_of(instant: datetime, settings: Settings) -> str:
-    """The report month of ``instant``, which says its zone."""
+    """The report month of ``instant``, an aware datetime.
+
+    Local date minus (start day - 1) days: with start day 16 in Berlin, 2026-05-15 22:00 UTC is 16 May, 00:00,
+    and 16 May - 15 days = 1 May, so it belongs to 2026-05; one second earlier belongs to 2026-04.
+    """
     local_date = settings.zone.local(instant).date()
     return f"{local_date - timedelta(days=settings.month_start_day - 1):%Y-%m}"
 
 
 def period_days(month: str, settings: Settings) -> tuple[date, date]:
-    """The first and the last day of the period that a report month names."""
+    """The first and the last day of a report month: with start day 16, 2026-05 is 16 May to 15 June 2026."""
     first = _first_date(month, settings)
     return first, _first_date(next_month(month), settings) - timedelta(days=1)
 
 
 def ends_at(month: str, settings: Settings) -> datetime:
-    """The instant, in UTC, at which the next period starts: the month's end, no longer of it.
+    """The instant, in UTC, at which the next period starts: the month's exclusive end.
 
-    Midnight by the programme's clock; where that clock skips midnight, by the offset before the gap, and
-    where it shows it twice, the first time.
+    Midnight in the programme's zone; where local time skips midnight, by the offset before the gap, and where
+    it shows midnight twice, the first time. 2026-05 in Berlin ends at 2026-05-31 22:00 UTC.
     """
     return _starts_at(next_month(month), settings)
 
 
 def month_changes(first: str, last: str, settings: Settings) -> list[tuple[datetime, str]]:
-    """The instants, in UTC and in order, from which on `month_of` says another month, ``first`` to ``last``.
+    """The instants, in UTC and in order, from which on `month_of` returns another month, ``first`` to
+    ``last``.
 
-    Each month has one, but where clocks were set back across the midnight between two, as in St. John's on
-    1 November 2009: there the old month returns for a while.
+    Each month has one, except where clocks were set back across the midnight between two, as in St. John's on
+    1 November 2009: at 00:01 clocks went back to 31 October, 23:01, so October returns for 59 minutes.
     """
     changes: list[tuple[datetime, str]] = []
     current = previous_month(first)

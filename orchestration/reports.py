@@ -51,7 +51,8 @@ class MonthSummary:
     """One line of the programme's roll-forward: a month and a currency. Points are exact decimals.
 
     ``status`` is 'provisional', or what published months have: 'issued', 'signed_off' or 'reopened'. Only
-    they have a ``revision``, and somebody who closed them and, perhaps, signed them off; instants are in UTC.
+    they have a ``revision``, and the names of who closed them and, perhaps, signed them off; instants are in
+    UTC.
     """
 
     report_month: str

@@ -24,8 +24,9 @@ class RunInProgress(PointsError):
 def run_lock(home: Path, purpose: str, wait_seconds: float = 0.0) -> Iterator[None]:
     """Hold the lock of ``home`` for the body.
 
-    The operating system drops the lock when the process ends, however it ends. ``purpose`` is what another
-    process is told; ``wait_seconds`` is how long to wait for it. Raises `RunInProgress` and `LockNotOurs`.
+    The operating system drops the lock when the process ends, however it ends. ``purpose`` is shown to
+    another process that finds the lock held; ``wait_seconds`` is how long to wait for it. Raises
+    `RunInProgress` and `LockNotOurs`.
     """
     home.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_seconds
@@ -45,7 +46,8 @@ def run_lock(home: Path, purpose: str, wait_seconds: float = 0.0) -> Iterator[No
 
 
 def lock_holder(home: Path) -> str | None:
-    """Who holds the lock of ``home``, as it says; None where nobody does. Raises `LockNotOurs`."""
+    """The purpose and process of the holder of ``home``'s lock; None where it is free. Raises
+    `LockNotOurs`."""
     try:
         with open_lock(_lock_file(home), is_looked_at=True) as file:
             try:

@@ -1,4 +1,4 @@
-"""What a build and a close have in common: a numbered folder that nobody reads, and dbt in it."""
+"""What a build and a close have in common: a numbered folder that no reader opens, and dbt in it."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -65,13 +65,13 @@ def new_run_folder(home: Path) -> Path:
     earlier = sorted(path for path in runs.iterdir() if path.name.isdigit())
     folder = runs / f"{int(earlier[-1].name) + 1 if earlier else 1:06d}"
     folder.mkdir()
-    # For this user alone, so that nobody else says what dbt has parsed.
+    # Private to this user, so that no other user can replace what dbt has parsed.
     target_folder(folder).mkdir(mode=0o700)
     return folder
 
 
 def build_database(run_folder: Path) -> Path:
-    """The DuckDB file of a run, which nobody else reads."""
+    """The DuckDB file of a run, which no reader opens."""
     return run_folder / BUILD_DATABASE_NAME
 
 
@@ -91,7 +91,8 @@ def read_files(
 
 
 def dbt_environment(settings: Settings, through: str | None, run_folder: Path) -> dict[str, str]:
-    """What a run tells the models: what to read, which months to make, and where to build."""
+    """The variables that a run passes to the models: what to read, which months to make, and where to
+    build."""
     return {
         **settings.for_dbt(),
         "POINTS_THROUGH_MONTH": through or "",
@@ -122,7 +123,7 @@ def stream_build(
         yield from stream_dbt([*dbt_arguments(), *parsing], environment, run_folder)
     except DbtFailed:
         # Where a mart lost a column, what reads it fails; the mart is what is to be fixed. A database that
-        # dbt was killed over says nothing.
+        # dbt was killed over does not show it.
         with suppress(duckdb.Error):
             check_contract(database, is_finished=False)
         raise

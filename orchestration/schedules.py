@@ -1,4 +1,4 @@
-"""What runs by itself, and when."""
+"""The schedules: which jobs run by themselves, and when."""
 
 import dagster as dg
 
@@ -16,9 +16,9 @@ def define_build_months_daily(
 ) -> dg.ScheduleDefinition:
     """``build_months_daily``: at 06:00 in the programme's zone, the report month of that instant.
 
-    The month is that of the tick, never of the moment at which it is evaluated: a tick that the daemon
-    makes up for asks for what it would have asked for then. It runs unless somebody stops it: whether the
-    programme's numbers are built must not hang on a switch that is lost with the instance's storage.
+    The month is that of the tick, not of the moment at which it is evaluated: a tick of 31 October that the
+    daemon makes up for on 2 November still asks for October. It runs unless a person stops it: whether the
+    programme's numbers are built must not depend on a switch that is lost with the instance's storage.
     """
 
     @dg.schedule(
@@ -40,11 +40,12 @@ def define_build_months_daily(
 
 
 def define_close_months_daily(settings: Settings) -> dg.ScheduleDefinition:
-    """``close_months_daily``: at 06:00 in the programme's zone, close whatever is due at that instant.
+    """``close_months_daily``: at 06:00 in the programme's zone, close all months that are due at that
+    instant.
 
     A tick asks for no certain month, so it does not matter how many were missed before it
     (docs/cases.md, X15). Where it cannot be seen what is due, the run is asked for: it fails with the reason,
-    and people are told.
+    and people are notified.
     """
 
     @dg.schedule(

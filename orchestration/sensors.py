@@ -1,4 +1,4 @@
-"""What looks by itself whether something has come, or has failed and people must be told."""
+"""Sensors that watch for new files in the inbox and for failures that people must be notified of."""
 
 import json
 from collections.abc import Iterator
@@ -95,9 +95,9 @@ def _summarise(tick: InboxTick) -> str:
 
 
 def define_alert_sensors(settings: Settings) -> Iterator[dg.SensorDefinition]:
-    """For each way in which people are told, one sensor for failed runs and one for months left open.
+    """For each way to notify people, one sensor for failed runs and one for months left open.
 
-    Each way has sensors of its own, for each must know what it has told and tell the rest again.
+    Each way has sensors of its own, because each must know what it has delivered and retry the rest.
     """
     for way, send in configured_ways(settings).items():
         yield _define_failed_runs_sensor(settings, way, send)
@@ -108,14 +108,15 @@ def _define_failed_runs_sensor(settings: Settings, way: str, send: Send) -> dg.S
     """``tell_failed_runs_by_<way>``: every run of any job that fails from now on, once.
 
     Dagster's own sensor of failed runs goes on to the next run when its function fails: an alert would be
-    lost while the receiver is down. Here the cursor, the last failure told, waits until it is delivered.
+    lost while the receiver is down. Here the cursor, the last failure reported, only moves on when it is
+    delivered.
     """
 
     @dg.sensor(
         name=f"tell_failed_runs_by_{way}",
         minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Tell people by {way} of every run that fails.",
+        description=f"Notify people by {way} of every run that fails.",
     )
     def failed_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         if context.cursor is None:
@@ -123,7 +124,7 @@ def _define_failed_runs_sensor(settings: Settings, way: str, send: Send) -> dg.S
                 dg.DagsterEventType.RUN_FAILURE, limit=1
             ).records
             return dg.SensorResult(
-                skip_reason="From now on, every run that fails is told.",
+                skip_reason="From now on, every run that fails is reported.",
                 cursor=str(newest[0].storage_id if newest else 0),
             )
         failures = context.instance.fetch_run_status_changes(
@@ -133,17 +134,17 @@ def _define_failed_runs_sensor(settings: Settings, way: str, send: Send) -> dg.S
             limit=ALERTS_PER_TICK,
             ascending=True,
         ).records
-        told: list[str] = []
+        notes: list[str] = []
         cursor = context.cursor
         for failure in failures:
             try:
-                told.append(send(settings, _failed_run(context.instance, failure.event_log_entry)))
+                notes.append(send(settings, _failed_run(context.instance, failure.event_log_entry)))
             except AlertNotDelivered:
-                if not told:
+                if not notes:
                     raise
-                break  # what was told must not be told again; the next tick begins with this one
+                break  # what was delivered must not be sent again; the next tick begins with this one
             cursor = str(failure.storage_id)
-        return dg.SensorResult(skip_reason=" ".join(told) or "No run has failed.", cursor=cursor)
+        return dg.SensorResult(skip_reason=" ".join(notes) or "No run has failed.", cursor=cursor)
 
     return failed_runs_sensor
 
@@ -176,14 +177,14 @@ def _define_missed_closes_sensor(settings: Settings, way: str, send: Send) -> dg
     """``tell_missed_closes_by_<way>``: once a day, while a month was due a day ago and is open.
 
     It does not ask why: the schedule may be stopped, the daemon may have been down, or the close is refused.
-    The cursor is the day and the month that were told last.
+    The cursor is the day and the month of the last notification: "2026-11-04 2026-10".
     """
 
     @dg.sensor(
         name=f"tell_missed_closes_by_{way}",
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS_AT_CLOSES,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Tell people by {way} when a month should have been closed and is open.",
+        description=f"Notify people by {way} when a month should have been closed and is open.",
     )
     def missed_closes_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         due = find_due_months(settings)
@@ -191,12 +192,14 @@ def _define_missed_closes_sensor(settings: Settings, way: str, send: Send) -> dg
             return dg.SensorResult(skip_reason=due.reason or f"{due.months[0]} is due since today.")
         cursor = f"{due.at:%Y-%m-%d} {due.overdue[0]}"
         if cursor == context.cursor:
-            return dg.SensorResult(skip_reason=f"Told today: {due.overdue[0]} is open.", cursor=cursor)
+            return dg.SensorResult(
+                skip_reason=f"Already reported today: {due.overdue[0]} is open.", cursor=cursor
+            )
         sentence = (
             f"{describe_open(due.overdue, settings)} See why the last run of close_months failed or did not"
             f" begin, or close with `points close --through {due.overdue[-1]}`."
         )
-        told = send(settings, Alert(CLOSE_MISSED, sentence, due.at))
-        return dg.SensorResult(skip_reason=told, cursor=cursor)
+        note = send(settings, Alert(CLOSE_MISSED, sentence, due.at))
+        return dg.SensorResult(skip_reason=note, cursor=cursor)
 
     return missed_closes_sensor

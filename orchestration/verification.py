@@ -21,7 +21,7 @@ from orchestration.published.soundness import find_damage, find_strays
 from orchestration.run_lock import RunInProgress, run_lock
 from orchestration.runs import BuildProgress
 
-# What somebody waits at most for another run to end, before damage is called damage.
+# How long to wait for another run to end before a difference is reported as damage.
 _WAIT_SECONDS = 60.0
 
 
@@ -31,11 +31,11 @@ class PublishedUnsound(PointsError):
     code = "PUBLISHED_DAMAGED"
 
     def __init__(self, damages: Sequence[PublishedDamaged]) -> None:
-        told = "; ".join(f"{damage.path} {damage.finding}" for damage in damages[:5])
+        shown = "; ".join(f"{damage.path} {damage.finding}" for damage in damages[:5])
         more = f"; and {len(damages) - 5} more" if len(damages) > 5 else ""
         remedies = "; ".join(dict.fromkeys(damage.remedy for damage in damages))
         super().__init__(
-            f"Published files are not what was published: {told}{more}; find out who changed them, and then:"
+            f"Published files are not what was published: {shown}{more}; find out who changed them, and then:"
             f" {remedies}."
         )
         self.damages = tuple(damages)
@@ -92,9 +92,9 @@ def verify_all(
     report: Callable[[int, int], None] = lambda done, total: None,
     report_build: Callable[[BuildProgress], None] = lambda progress: None,
 ) -> Soundness:
-    """Look at every entry, every published file and, with ``full``, at every number once more.
+    """Check every entry and every published file and, with ``full``, recompute every number.
 
-    ``head`` is one that the ledger had and somebody kept elsewhere. ``report`` is told entries done and in
+    ``head`` is an earlier end of the ledger that was kept elsewhere. ``report`` takes entries done and in
     all. Nothing is written to the home but with ``full``. Raises what `ledger.upkeep.verification.verify`
     does, `SealBroken`, `LedgerReplaced`, `PublishedUnsound`, `NothingWritable` and `RecomputedOtherwise`.
     """

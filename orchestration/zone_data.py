@@ -1,6 +1,6 @@
 """Where zone data differ: others on this machine from DuckDB's, and DuckDB's since the last close.
 
-DuckDB's decide whatever comes of it (docs/design.md, section 6); here is what people are told
+DuckDB's zone data decide in any case (docs/design.md, section 6); this module reports the differences
 (docs/cases.md, X21).
 """
 

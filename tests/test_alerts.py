@@ -455,9 +455,9 @@ def test_a_sensor_watches_for_each_way_in_which_people_are_told(tmp_path):
 def test_every_run_that_fails_is_told_once_with_the_sentence_that_a_person_reads(tmp_path, webhook, instance):
     fail(failing_close, instance)
     failed_runs = watch(by_webhook(tmp_path, webhook.url), instance, "tell_failed_runs_by_webhook")
-    assert failed_runs.tick() == "From now on, every run that fails is told."
+    assert failed_runs.tick() == "From now on, every run that fails is reported."
     run_id = fail(failing_close, instance)
-    assert failed_runs.tick() == "Told 127.0.0.1: 2026-09 has not ended."
+    assert failed_runs.tick() == "Notified 127.0.0.1: 2026-09 has not ended."
     assert failed_runs.tick() == "No run has failed."
     (post,) = webhook.posts
     assert (post["event"], post["job"], post["run_id"]) == ("run_failed", "close_months", run_id)
@@ -563,7 +563,7 @@ def test_a_month_that_is_left_open_is_told_once_a_day(tmp_path, webhook, instanc
     assert webhook.posts == []
     clock("2026-10-04T06:30:00+00:00")
     missed_closes.tick()
-    assert missed_closes.tick() == "Told today: 2026-09 is open."
+    assert missed_closes.tick() == "Already reported today: 2026-09 is open."
     (post,) = webhook.posts
     assert (post["event"], post["run_id"]) == ("close_missed", None)
     assert post["sentence"].startswith("2026-09 ended on 2026-09-30 and is not closed. ")

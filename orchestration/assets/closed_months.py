@@ -79,7 +79,7 @@ def define_close(settings: Settings) -> dg.OpDefinition:
 def define_published_checks(settings: Settings) -> dg.AssetChecksDefinition:
     """The step that verifies the ledger and all published files, every byte of them.
 
-    It fails where anything is amiss, with the sentence that `points verify` would say.
+    It fails where anything is damaged, with the sentence that `points verify` would show.
     """
 
     @dg.multi_asset_check(
@@ -131,7 +131,7 @@ def _show(context: dg.OpExecutionContext, settings: Settings, history: CloseHist
 
 
 def _look_at(settings: Settings, history: CloseHistory, closes: list[ClosedMonth]) -> list[Finding]:
-    """What is amiss with the files of these closes, and with what readers open."""
+    """The findings in the files of these closes, and in the readers' database."""
     damages = []
     for closed in closes:
         try:
@@ -143,7 +143,7 @@ def _look_at(settings: Settings, history: CloseHistory, closes: list[ClosedMonth
 
 
 def _verify(settings: Settings) -> tuple[CloseHistory, list[Finding]]:
-    """What is amiss with the published files; raise where the ledger itself is not sound."""
+    """The findings in the published files; raises where the ledger itself is damaged."""
     finish_if_needed(settings)
     try:
         history = verify_all(settings).history

@@ -12,11 +12,11 @@ from orchestration.required_tests import tests_in_manifest
 
 
 class TestWithoutModel(PointsError):
-    """A test reads several models and does not say of which one it is a check."""
+    """A test reads several models and does not name the one that it checks."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The dbt test {name} reads several models, so Dagster cannot tell which it checks: say so in its"
+            f"The dbt test {name} reads several models but does not name the one that it checks: add to its"
             " config, meta={'dagster': {'ref': {'name': '<model>'}}}."
         )
         self.name = name

@@ -152,7 +152,7 @@ def describe_file(kind: FileKind, build: Build, month: MonthFiles, default_curre
 
 
 def describe_content(path: Path) -> dict[str, Any]:
-    """What is shown of a file whatever it belongs to: path, bytes, rows, its first rows."""
+    """The metadata that every file has: path, bytes, rows, its first rows."""
     headings, rows, row_count = _read_database(path) if path.suffix == ".duckdb" else _read(path)
     return {
         "path": dg.MetadataValue.path(str(path)),

@@ -43,7 +43,7 @@ _DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What is amiss, and of which check."""
+    """A damaged file, and the check that it fails."""
 
     check: dg.AssetCheckKey
     damage: PublishedDamaged
@@ -63,7 +63,7 @@ def attribute(damages: Sequence[PublishedDamaged]) -> list[Finding]:
 
 
 def find_broken_links(home: Path, history: CloseHistory, closes: Sequence[ClosedMonth]) -> Iterator[Finding]:
-    """Those of the closes whose manifest names another than that of the month before, as it was then."""
+    """The closes whose manifest does not name the manifest of the month before, as it was at that time."""
     for closed in closes:
         folder = revision_folder(home, closed.report_month, closed.revision)
         try:
@@ -81,12 +81,12 @@ def judge(findings: Sequence[Finding], closes: Sequence[ClosedMonth]) -> Iterato
     """The verdict of every check on these closes."""
     months = ", ".join(closed.name for closed in closes) or "none: no month is closed yet"
     for key in _DESCRIPTIONS:
-        amiss = [f"{found.damage.path} {found.damage.finding}" for found in findings if found.check == key]
+        failures = [f"{found.damage.path} {found.damage.finding}" for found in findings if found.check == key]
         yield dg.AssetCheckEvaluation(
             asset_key=key.asset_key,
             check_name=key.name,
-            passed=not amiss,
-            metadata={"months": months, **({"found": "; ".join(amiss)} if amiss else {})},
+            passed=not failures,
+            metadata={"months": months, **({"found": "; ".join(failures)} if failures else {})},
         )
 
 

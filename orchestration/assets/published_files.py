@@ -141,7 +141,7 @@ def show_database(settings: Settings) -> dg.AssetMaterialization:
 
 
 def kind_of(file_name: str) -> FileKind | None:
-    """The kind of a published file by its name, whatever its currency; None where no kind is called so."""
+    """The kind of a published file by its name, in any currency; None where no kind has that name."""
     stem, _, ending = file_name.partition(".")[0], "", file_name.rpartition(".")[2]
     kinds = (*PUBLISHED_KINDS, MANIFEST)
     return next((kind for kind in kinds if kind.file_name == f"{stem}.{ending}"), None)
@@ -162,10 +162,10 @@ def _control_totals(totals: Mapping[str, Mapping[str, Any]]) -> str:
     lines = []
     for currency, line in totals.items():
         for name, value in line.items():
-            told = (
+            text = (
                 ", ".join(f"{part} {held}" for part, held in value.items())
                 if isinstance(value, dict)
                 else value
             )
-            lines.append(f"- {currency}: {name} {told}")
+            lines.append(f"- {currency}: {name} {text}")
     return "\n".join(lines)

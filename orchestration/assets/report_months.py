@@ -1,7 +1,7 @@
 """The build as Dagster sees it: one step that makes all models, tests and files of the report months.
 
 It is one step so that the lock of the home is held from before dbt starts until the files are
-swapped in, whatever executor runs it, and so that nothing but the audit's verdict stands between a
+swapped in, on any executor, and so that nothing but the audit's verdict stands between a
 test and a file.
 """
 

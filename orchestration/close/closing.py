@@ -158,7 +158,8 @@ def _freeze(ledger: Ledger, report: Report, check_above: int) -> Head:
 
 
 def _verify_entries(ledger: Ledger, opening: ClosedMonth | None, head: Head, report: Report) -> None:
-    """Refuse what was altered since the balances that the months start from; closed, it would be for good."""
+    """Refuse entries that were altered since the opening balances; once closed, they could not be
+    corrected."""
     after = BEGINNING
     if opening:
         folder = revision_folder(ledger.settings.home, opening.report_month, opening.revision)
@@ -192,7 +193,8 @@ def _first_month(ledger: Ledger, asked: str | None, report: Report) -> str:
 
 
 def _commit(ledger: Ledger, plan: ClosePlan, prepared: Sequence[PreparedMonth]) -> None:
-    """Append the closes of all months, or none: whoever is cut off here has closed all of them or nothing."""
+    """Append the closes of all months in one transaction: a process that is killed here has closed all or
+    none."""
     seals = {**seals_of(ledger.settings, plan.first_month), "programme_name": plan.programme_name}
     with committing(ledger, plan.history) as appender:
         for month in prepared:

@@ -50,7 +50,7 @@ class CommitUnanswered(PointsError):
 def committing(ledger: Ledger, history: CloseHistory) -> Iterator[Appender]:
     """Record closes or reopenings in the body: all of them, or none where anything is raised.
 
-    ``history`` is what they are based on. Raises `CloseOvertaken` where it is no longer so,
+    ``history`` is what they are based on. Raises `CloseOvertaken` where it has changed since,
     `CommitUnanswered` and `FilesNotWritten`.
     """
     _announce(ledger.settings.home)
@@ -70,7 +70,7 @@ def committing(ledger: Ledger, history: CloseHistory) -> Iterator[Appender]:
 
 
 def _announce(home: Path) -> None:
-    """Leave in ``home`` that something may be committed, so that what comes next looks."""
+    """Mark ``home``: a close may have committed, so the next command checks whether it must be published."""
     path = home / ANNOUNCEMENT_NAME
     try:
         path.write_text("{}\n", encoding="utf-8")

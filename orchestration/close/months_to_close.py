@@ -13,7 +13,7 @@ from orchestration.report_calendar import ends_at, month_of, months_between, nex
 
 
 class MonthNotEnded(PointsError):
-    """A month is to be closed before it is over."""
+    """A month is to be closed before it has ended."""
 
     code = "MONTH_NOT_ENDED"
 

@@ -83,7 +83,7 @@ def write_opening_related(ledger: Ledger, opening: Opening, upto_entry_id: int, 
 
 
 def opening_environment(opening: Opening, run_folder: Path) -> dict[str, str]:
-    """What tells the models of a run to start from ``opening``.
+    """The variables that make the models of a run start from ``opening``.
 
     What a run reads lies under names that are the same in every run, relative to its folder, where dbt works:
     other text would make dbt parse the whole project again.

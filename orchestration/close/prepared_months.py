@@ -1,4 +1,4 @@
-"""Makes the files of months that are to be closed, in a run's folder where nobody reads, and proves them.
+"""Makes the files of months that are to be closed, in a run's folder that no reader opens, and proves them.
 
 Build, audit, write, sync, read back: what comes out is ready to be published as it is. The same is done again
 where files that were committed are lost (`orchestration.close.publication`): the same cutoff gives the same
@@ -54,7 +54,7 @@ Report = Callable[[BuildProgress], None]
 class ClosePlan:
     """What is to be closed: ``months`` in order, from the ledger frozen at ``head``.
 
-    ``history`` is what the ledger said of closes then; ``revisions`` are by month.
+    ``history`` holds the ledger's closes at that time; ``revisions`` are by month.
     """
 
     months: Sequence[str]
@@ -146,7 +146,7 @@ def _run_dbt(
 
 
 def _recount(ledger: Ledger, plan: ClosePlan, opening: Opening | None, run_folder: Path) -> Recount:
-    """Count everything once more without dbt; raise `AuditFailed` where the build says otherwise."""
+    """Recount everything without dbt; raise `AuditFailed` where the build differs."""
     months = _run_months(plan, opening)
     built = months_built(build_database(run_folder))
     if built != months:
@@ -245,7 +245,7 @@ def _write_files(
 def _sync(folder: Path) -> None:
     """Make every prepared file last, and read-only: what is published is never changed.
 
-    Who else may read it is said once it is published (`orchestration.published.layout.open_published`).
+    Permissions for readers are set when it is published (`orchestration.published.layout.open_published`).
     """
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir():

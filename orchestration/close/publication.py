@@ -100,7 +100,7 @@ def finish_if_needed(
     `MonthsToBeMade`.
 
     Raises `RunInProgress` where another run goes on, and what `finish_closes` does. Where the ledger cannot
-    be opened nothing is done or said: every command that needs it says so itself.
+    be opened nothing is done or reported: every command that needs it reports that itself.
     """
     if needs_finishing(settings.home, is_read) and not settings.transfers:
         try:
@@ -144,7 +144,8 @@ def finish_closes(ledger: Ledger, report: Report = lambda progress: None, makes_
 
 
 def _remember_ledger(home: Path, history: CloseHistory) -> None:
-    """From here on an older copy of the ledger is refused, whatever else is deleted (docs/cases.md, X12)."""
+    """From here on an older copy of the ledger is refused, even where other traces are deleted
+    (docs/cases.md, X12)."""
     for folder in (published_folder(home), home):
         anchor = read_anchor(folder)
         if anchor is None or anchor.entry_id < history.last_entry_id:
@@ -219,7 +220,7 @@ def _move(prepared: Path, folder: Path) -> None:
 def _make_again(
     ledger: Ledger, history: CloseHistory, together: Sequence[ClosedMonth], report: Report
 ) -> dict[ClosedMonth, Path]:
-    """Make the months that one run closed once more, from the same cutoff."""
+    """Make the months that one run closed again, from the same cutoff."""
     cutoff = together[0].cutoff_entry_id
     freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)), check_above=0)
     prepared = prepare_months(
@@ -245,7 +246,7 @@ def _give_readers(home: Path, history: CloseHistory, readers: str) -> None:
     links = reader_links(home, history.issued)
     for link in (set_link(home), *links):
         check_link(link)
-    # Of a database whose link somebody has deleted, the set is made anew.
+    # Where the database's link was deleted, the set is made again.
     is_made = is_set_made(home, history)
     # New links first: they lead to what they name once the set is there.
     _make_links({link: target for link, target in links.items() if not link.is_symlink()})

@@ -50,14 +50,14 @@ def read_back(folder: Path) -> None:
     if finished.returncode != 0 and not problems:
         problems = [
             f"the process that reads them ended with status {finished.returncode}: "
-            + (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            + (finished.stderr.strip().splitlines() or ["it gave no reason"])[-1]
         ]
     if problems:
         raise ReadBackDiffers(problems)
 
 
 def find_differences(folder: Path) -> Iterator[str]:
-    """What is amiss with the prepared months of ``folder``: one sentence each."""
+    """The differences in the prepared months of ``folder``, one sentence each."""
     for revision in sorted(folder.glob("*/r*")):
         for path in revision.iterdir():
             drop_from_cache(path)

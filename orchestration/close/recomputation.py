@@ -1,7 +1,7 @@
 """Computes every closed month again from the first entry, with the models and rules of today, and compares.
 
 A close starts from the month before and is proved against that; this proves the whole way. Closed months stay
-as they are, whatever comes out: a rule that was changed for months gone by shows here, as what it would have
+as they are, whatever the result: a rule that was changed for past months shows here, as what it would have
 done (docs/cases.md, X14). Where other models closed a month, what its files say beside points and counts may
 have changed with them: that is noted, and is no difference (X22).
 """

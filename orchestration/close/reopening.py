@@ -19,7 +19,7 @@ from orchestration.run_lock import run_lock
 
 
 class ReasonMissing(PointsError):
-    """A month is to be reopened, and nobody says why."""
+    """A month is to be reopened without a reason."""
 
     code = "REASON_MISSING"
 
@@ -49,8 +49,8 @@ def reopen_months(
 ) -> Sequence[ClosedMonth]:
     """Take the close of ``month`` (``YYYY-MM``) and of every later one out of force; return those closes.
 
-    ``report`` is told of months that are made again first. Raises `ReasonMissing`, `MonthNeverClosed`, and
-    what opening the ledger raises.
+    ``report`` takes the progress of months that are made again first. Raises `ReasonMissing`,
+    `MonthNeverClosed`, and what opening the ledger raises.
     """
     check_month(month)
     if not reason.strip():

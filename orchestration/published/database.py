@@ -206,7 +206,7 @@ def find_database_damage(home: Path, history: CloseHistory) -> Iterator[Publishe
 def _differs(home: Path, history: CloseHistory) -> str | None:
     """In what the database is not one that is made anew of what ``history`` issued; None where it is.
 
-    Whoever altered it and knows how its folder is named can give that the right digits.
+    The name of its folder proves nothing: one who alters the file can rename the folder to fit.
     """
     finding = "is not what is made of the ledger and the published months"
     expected = found = None

@@ -42,7 +42,7 @@ _REVISION = re.compile(r"r[1-9][0-9]*")
 
 
 class LinkTaken(PointsError):
-    """A folder or a file stands where a link belongs, and may be somebody's only copy."""
+    """A folder or a file stands where a link belongs, and may be the only copy of something."""
 
     code = "LINK_TAKEN"
 
@@ -223,7 +223,7 @@ def is_taken(link: Path) -> bool:
 
 
 def open_published(home: Path, readers: str) -> None:
-    """Let ``readers`` read all that is published, and nobody write to a revision (docs/cases.md, S27)."""
+    """Let ``readers`` read all that is published, and make revisions read-only (docs/cases.md, S27)."""
     published = published_folder(home)
     for month in list_month_folders(home):
         for revision in list_revisions(home, month.name):

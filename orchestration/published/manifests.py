@@ -146,7 +146,8 @@ def check_files(folder: Path, manifest: Mapping, hashed: bool = True) -> None:
 
 
 def _refuse_link(path: Path) -> None:
-    """What a link leads to is not what was published, be it the same to the byte (docs/cases.md, S6)."""
+    """The target of a link is not what was published, even where its bytes are the same (docs/cases.md,
+    S6)."""
     if path.is_symlink():
         raise PublishedDamaged(path, "is a link")
 
@@ -195,7 +196,7 @@ def bytes_of_files(manifest: Mapping) -> int:
 
 
 def seeds_sha256() -> str:
-    """One hash over the rules that classify: the seeds' rows, whatever their line ends."""
+    """One hash over the rules that classify: the seeds' rows, with any line ends."""
     digest = hashlib.sha256()
     for name in _SEEDS:
         with open(PROJECT_ROOT / "seeds" / name, encoding="utf-8", newline="") as file:

@@ -56,7 +56,7 @@ def find_damage(
     bytes_to_hash: int | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[PublishedDamaged]:
-    """Whatever of the published files is not as the ledger says, the newest month first.
+    """All published files that differ from what the ledger says, the newest month first.
 
     Files are hashed until ``bytes_to_hash`` are used up; None: all of them. ``report`` takes revisions done
     and in all.

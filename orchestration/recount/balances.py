@@ -58,11 +58,12 @@ def count_balances(duck: duckdb.DuckDBPyConnection, scope: Scope) -> dict[tuple,
 
 
 def count_dated_ahead(duck: duckdb.DuckDBPyConnection, scope: Scope) -> list[tuple[int, int]]:
-    """How many transfers are dated ahead of their recording, by the month in which that is told.
+    """How many transfers are dated ahead of their recording, by the month that reports them.
 
-    Of the close that first read a transfer, months close together: it is the month of its recording, if that
-    is among them, or else the first. What no close has read the run closes, or it stands in the first month
-    that is open.
+    Among the months of the run whose close first read the transfer, it is the month of its recording, if that
+    is one of them, or else the first: recorded in May and read by the close of April to June, it is reported
+    in May; by the close of March to April, in March. One that no close has read is reported by the run, if it
+    closes months, or else in the first open month.
     """
     months_of: dict[int | None, list[int]] = defaultdict(list)
     closed = {month for month, _ in scope.closes}
@@ -86,12 +87,12 @@ def count_dated_ahead(duck: duckdb.DuckDBPyConnection, scope: Scope) -> list[tup
         group by all
         """
     ).fetchall()
-    told: dict[int, int] = defaultdict(int)
+    reported: dict[int, int] = defaultdict(int)
     for cutoff, month, count in rows:
         months = months_of[cutoff]
         if months:
-            told[month if month in months else min(months)] += count
-    return list(told.items())
+            reported[month if month in months else min(months)] += count
+    return list(reported.items())
 
 
 def _recorded_until(duck: duckdb.DuckDBPyConnection) -> int | None:

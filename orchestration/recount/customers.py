@@ -138,7 +138,7 @@ def _ask(
             },
         ),
     ]
-    told = [f"strftime({key}, '%Y-%m')" if key == "report_month" else key for key in keys]
+    shown_keys = [f"strftime({key}, '%Y-%m')" if key == "report_month" else key for key in keys]
     figures = []
     for expected, condition, numbers in questions:
         counted = f"{', '.join(numbers.values())} from {{relation}} where {condition} group by all"
@@ -148,7 +148,7 @@ def _ask(
         figures.append(
             Figures(
                 model=model,
-                query=f"select {', '.join(told)}, {counted.format(relation=model)}",
+                query=f"select {', '.join(shown_keys)}, {counted.format(relation=model)}",
                 keys=tuple(keys),
                 numbers=tuple(numbers),
                 expected={

@@ -18,7 +18,7 @@ from orchestration.report_calendar import month_number, month_text
 
 @dataclass(frozen=True)
 class RowCount:
-    """How many rows a model has; ``at_most`` is None where there is no telling without repeating it."""
+    """How many rows a model has; ``at_most`` is None where it cannot be known without repeating the model."""
 
     at_least: int
     at_most: int | None

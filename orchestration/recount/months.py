@@ -18,8 +18,8 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class Tally:
-    """Transfers alike in all that a total may ask for. Months are numbers; ``occurred_month`` is told where a
-    transfer does not count, ``posting_month`` where it does. ``points`` are without a sign."""
+    """Transfers alike in all that a total may ask for. Months are numbers; ``occurred_month`` is given where
+    a transfer does not count, ``posting_month`` where it does. ``points`` are without a sign."""
 
     status: str
     occurred_month: int | None

@@ -1,6 +1,6 @@
 """The audit's recount: what a build must hold, counted from the cut without dbt, and where it does not.
 
-Independent on purpose (docs/design.md, sections 4 and 9): nothing here is told by a model. It says how many
+Independent on purpose (docs/design.md, sections 4 and 9): nothing here comes from a model. It says how many
 rows each model has, exactly or at least whether it may be empty, and the control totals of every month, from
 the previous manifest's and what came after its cutoff.
 """
@@ -26,7 +26,7 @@ from orchestration.recount.transfers import Scope, create_transfers
 
 
 class RecountFailed(PointsError):
-    """The recount could not be made, so nobody knows whether the build is right."""
+    """The recount could not be made, so the build is not proved."""
 
     def __init__(self, place: Path, error: Exception) -> None:
         super().__init__(
@@ -161,29 +161,29 @@ def _differences_in_figures(
 
 
 def _differences_in_negatives(build: duckdb.DuckDBPyConnection) -> Iterable[str]:
-    """Balances below zero are known to nobody before they are added up, so here the build is held against
-    itself."""
+    """The recount does not add up each balance, so negative balances are compared within the build
+    itself: two balances below zero in a month need two discrepancies."""
     if not {"discrepancies", "outstanding_points_by_month"} <= _relations(build):
         return
     rows = build.execute(
         """
         with negatives as (
-            select report_month, 1 as balances, 0 as told
+            select report_month, 1 as balances, 0 as discrepancies
             from outstanding_points_by_month where closing_points < 0
             union all
             select report_month, 0, 1 from discrepancies where discrepancy = 'negative_outstanding'
         )
 
-        select strftime(report_month, '%Y-%m'), sum(balances), sum(told)
+        select strftime(report_month, '%Y-%m'), sum(balances), sum(discrepancies)
         from negatives
         group by 1
-        having sum(balances) <> sum(told)
+        having sum(balances) <> sum(discrepancies)
         order by 1
         """
     ).fetchall()
-    for month, balances, told in rows:
+    for month, balances, discrepancies in rows:
         yield (
-            f"discrepancies ({month}, negative_outstanding) has rows {told:,} in the build, but"
+            f"discrepancies ({month}, negative_outstanding) has rows {discrepancies:,} in the build, but"
             f" outstanding_points_by_month has {balances:,} balances below zero"
         )
 

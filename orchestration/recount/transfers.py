@@ -121,7 +121,7 @@ def _read_rules() -> list[tuple[str, str, str, str]]:
 
 
 def _calendar(scope: Scope, from_months: Sequence[str]) -> tuple[str, str]:
-    """The months that have to be told apart; what lies before or after them may be one."""
+    """The months that have to be distinguished; all months before or after them may count as one."""
     named = [*scope.months, *(month for month, _ in scope.closes), *from_months]
     if scope.first_month:
         named.append(scope.first_month)
