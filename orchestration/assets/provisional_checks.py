@@ -1,5 +1,5 @@
-"""The checks of a build's files, after they were swapped in: those of `orchestration.file_checks`, and whether
-what they add up to is the programme's line. What may be swapped in at all, the audit decides before.
+"""The checks of a build's files, after they were swapped in: those of `orchestration.file_checks`, and
+whether what they add up to is the programme's line. What may be swapped in at all, the audit decides before.
 """
 
 from collections.abc import Iterable, Iterator
