@@ -97,6 +97,7 @@ ASSETS = [
     "provisional/quarantined_transfers_csv",
     "provisional/transfer_history_parquet",
     "provisional/unposted_transfers_parquet",
+    "published/close",
     "published/discrepancies_parquet",
     "published/manifest_json",
     "published/outstanding_points_by_month_parquet",
@@ -239,6 +240,20 @@ def test_the_ledger_stands_before_its_cut_and_the_models_behind_it(definitions):
     assert graph.get(dg.AssetKey("ledger")).parent_keys == {dg.AssetKey("inbox")}
     assert graph.get(dg.AssetKey("stg_ledger__transfers")).parent_keys == {ledger}
     assert not any(graph.get(dg.AssetKey(name.split("/"))).is_materializable for name in SOURCES)
+
+
+def test_the_published_files_hang_from_the_close_and_the_close_from_the_marts(definitions):
+    graph = definitions.resolve_asset_graph()
+    close = dg.AssetKey(["published", "close"])
+    files = graph.get(close).child_keys
+    assert {key.to_user_string() for key in files} == {
+        name for name in ASSETS if re.match(r"published/.*_(csv|parquet)$", name)
+    }
+    assert all(graph.get(key).parent_keys == {close} for key in files)
+    marts = {key.to_user_string() for key in graph.get(close).parent_keys}
+    assert {"outstanding_points_by_month", "posted_transfers"} <= marts
+    assert all("/" not in name for name in marts)
+    assert not graph.get(close).is_materializable
 
 
 def test_every_seed_and_model_of_dbt_is_an_asset(definitions):

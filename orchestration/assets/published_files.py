@@ -18,6 +18,7 @@ from orchestration.published.layout import DATABASE_NAME, MANIFEST_NAME, databas
 from orchestration.published.manifests import read_manifest
 
 FOLDER = "published"
+CLOSE = dg.AssetKey([FOLDER, "close"])
 
 PUBLISHED_KINDS = tuple(kind for kind in FILE_KINDS if kind.is_monthly)
 MANIFEST = FileKind(
@@ -41,24 +42,36 @@ def published_key(kind: FileKind) -> dg.AssetKey:
 
 
 def published_specs(months: dg.PartitionsDefinition) -> list[dg.AssetSpec]:
-    """The assets of the published files: those of a month, its manifest, the database over all months."""
+    """The close of a month, and the assets of what it publishes: files, their manifest, the database over all
+    months."""
     file_keys = [published_key(kind) for kind in PUBLISHED_KINDS]
     parquet_keys = [published_key(kind) for kind in PUBLISHED_KINDS if kind.file_name.endswith(".parquet")]
     upstream = [
-        *((kind, kind.models) for kind in PUBLISHED_KINDS),
+        *((kind, [CLOSE]) for kind in PUBLISHED_KINDS),
         (MANIFEST, file_keys),
         (PUBLISHED_DATABASE, [*parquet_keys, published_key(MANIFEST)]),
     ]
+    close = dg.AssetSpec(
+        CLOSE,
+        deps=sorted({model for kind in PUBLISHED_KINDS for model in kind.models}),
+        description="The entry of the ledger that closes a month: its cutoff, and the hash of its manifest."
+        " The job close_months or `points close` makes it.",
+        group_name="published_files",
+        partitions_def=months,
+    )
     return [
-        dg.AssetSpec(
-            key=published_key(kind),
-            deps=deps,
-            description=f"{kind.description} Final: the job close_months or `points close` publishes it.",
-            group_name="published_files",
-            kinds={kind.file_name.rpartition(".")[2]},
-            partitions_def=months if kind.is_monthly else None,
-        )
-        for kind, deps in upstream
+        close,
+        *(
+            dg.AssetSpec(
+                key=published_key(kind),
+                deps=deps,
+                description=f"{kind.description} Final: the job close_months or `points close` publishes it.",
+                group_name="published_files",
+                kinds={kind.file_name.rpartition(".")[2]},
+                partitions_def=months if kind.is_monthly else None,
+            )
+            for kind, deps in upstream
+        ),
     ]
 
 
@@ -82,7 +95,7 @@ def _shown_manifest(instance: dg.DagsterInstance, closed: ClosedMonth) -> str | 
 
 
 def show_month(settings: Settings, closed: ClosedMonth) -> Iterator[dg.AssetMaterialization]:
-    """The files of a closed month, each with what a person wants to know before opening it.
+    """The close of a month and its files, each with what a person wants to know before opening it.
 
     Raises `PublishedDamaged` where its manifest is not the one that the ledger names.
     """
@@ -95,6 +108,9 @@ def show_month(settings: Settings, closed: ClosedMonth) -> Iterator[dg.AssetMate
         "closed by": closed.closed_by,
         "control totals": dg.MetadataValue.md(_control_totals(closed.control_totals)),
     }
+    yield dg.AssetMaterialization(
+        CLOSE, partition=_partition(closed), metadata={**facts, "SHA-256 of manifest": closed.manifest_sha256}
+    )
     for kind in PUBLISHED_KINDS:
         if recorded := manifest["files"].get(kind.file_name):
             others = [name for name in manifest["files"] if name != kind.file_name and kind_of(name) is kind]
