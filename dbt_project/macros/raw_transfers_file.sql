@@ -1,7 +1,7 @@
 {#- A query over the raw transfers that files hold: every column as text, as it was sent. A column that a file
     has not is null, an empty value is ''. A run of `points` has read them before, each row with its file and
     line (ledger/files/transfer_rows.py); else they are read here. What cannot be read as rows is refused, rows
-    that break a rule are told apart later (docs/cases.md, F1 to F20). -#}
+    that break a rule are set aside later (docs/cases.md, F1 to F20). -#}
 {% macro raw_transfers(source) %}
     {%- if not execute -%}{{- return("select 1 as not_yet_run") -}}{%- endif -%}
     {%- if transfers_source() == "file" -%}
@@ -50,7 +50,7 @@
     {{- return(selects | join("\nunion all\n")) -}}
 {% endmacro %}
 
-{#- One file's columns as text, in one order, whatever the file's. `columns` maps each column that the
+{#- One file's columns as text, in one order for all files. `columns` maps each column that the
     file has to the expression that gives its text. SQL knows a row's file, and not its line. -#}
 {% macro raw_transfers_select(file, relation, columns, has_wrong_field_count) %}
     {%- set lines = [] -%}
@@ -106,11 +106,11 @@
 {% macro columns_said_by(path) %}
     {%- set absolute = path if ":/" in path or path.startswith("/") else invocation_args_dict["project_dir"] ~ "/" ~ path -%}
     {%- set known = transfer_columns()["needed"] + transfer_columns()["optional"] -%}
-    {%- set said = [] -%}
+    {%- set keys = [] -%}
     {%- for part in absolute.split("/") if "=" in part and part.split("=")[0] | trim | lower in known -%}
-        {%- do said.append(part.split("=")[0] | trim | lower) -%}
+        {%- do keys.append(part.split("=")[0] | trim | lower) -%}
     {%- endfor -%}
-    {{- return(said) -}}
+    {{- return(keys) -}}
 {% endmacro %}
 
 
@@ -187,7 +187,7 @@
 
 
 {#- A CSV file, RFC 4180, with line ends of any kinds. Every row is padded to more columns than the header has,
-    with a value that no field can be: so a row that is too short or too long comes through and can be told
+    with a value that no field can be: so a row that is too short or too long is read and recognised
     (F7), while bytes that are not UTF-8 still stop the reader (F3). The padding rules out the parallel reader
     wherever a quoted field holds a line break. -#}
 {% macro raw_transfers_of_csv(file) %}

@@ -1,4 +1,4 @@
-{#- How the models read files: here alone, and with every option said. By themselves engines take columns
+{#- The one place where the models read files, with every option set explicitly. By default engines take columns
     from a path (currency=MILES/), patterns from a name (a[1].csv) and types from a file's first rows;
     content comes from content alone (docs/design.md, section 4; docs/cases.md, F18).
     ledger/data_files.py says the same to Python. -#}
@@ -110,7 +110,7 @@
 {% endmacro %}
 
 
-{#- The files that Spark reads where it is told to read a location, as a location for each. -#}
+{#- The files that Spark reads for a location, each as a location of its own. -#}
 {% macro spark_files(location) %}
     {%- set found = run_query(
         "select distinct url_decode(replace(_metadata.file_path, '+', '%2B')) as file from "

@@ -1,8 +1,8 @@
-{#- Now, by which it is judged what is dated ahead: when the newest of some transfers was recorded, in one row;
-    null where nothing says so. No clock is read, but one wrote that: what some machine recorded by a clock
-    that was decades off is not now. Of the years in which something was recorded, those with more than ten
-    empty ones between them are apart, and now is in the part with most transfers. With a million recorded from
-    2019 to 2026 and three in 2199, it is the newest of 2026. -#}
+{#- "Now", which decides what is dated ahead: when the newest of some transfers was recorded, in one row; null
+    where no transfer has a time of recording. The models read no clock, but a clock wrote that time, and it may
+    have been decades off. So the years of recording are split into parts where more than ten empty years lie
+    between them, and the part with most transfers counts: with a million recorded from 2019 to 2026 and three in
+    2199, now is the newest of 2026. -#}
 {% macro recorded_until(transfers) %}
     select max(recorded_at) as recorded_at
     from (

@@ -1,6 +1,7 @@
 {#- The month rule (docs/design.md, section 6), which stands nowhere else: the report month of an
-    instant is its month in the programme's zone; where months start on another day than the first,
-    the month named 2026-10 runs from that day of October to the day before it in November. -#}
+    instant is its month in the programme's zone. Where months start on another day than the first,
+    the local date is moved back by that many days less one: with start day 16, 2026-11-15 becomes
+    2026-10-31, so it belongs to 2026-10, and 2026-11-16 becomes 2026-11-01. -#}
 
 {% macro report_month(instant) %}
     {%- set local_date = "cast(" ~ utc_to_local(instant) ~ " as date)" -%}

@@ -1,6 +1,6 @@
 {#- The programme's zone. DuckDB's zone data decides, on every engine: its changes of offset are rendered into
-    the models, and no engine is asked for a zone (docs/design.md, section 6; docs/cases.md, X21).
-    ledger/zones.py reads the same changes, for all else. -#}
+    the models, and no engine looks up a zone (docs/design.md, section 6; docs/cases.md, X21).
+    ledger/zones.py reads the same changes, for everything outside the models. -#}
 
 {#- The wall clock of the programme's zone at an instant in UTC. `instant` is a column: each change of the offset names
     it. -#}
@@ -10,10 +10,10 @@
 {% endmacro %}
 
 
-{#- The instant at which the programme's clocks show a time, `wall_clock`, a column. Where they show it twice, the
-    earlier; where they skip it, by the offset before. Berlin's hour from 02:00 is skipped in March and comes twice in
-    October; both times the offset before is taken up to 03:00: a change counts from the later of what the clocks show
-    just before it and at it. -#}
+{#- The instant in UTC of a local time, `wall_clock`, a column. Where clocks show it twice, the earlier; where they skip
+    it, by the offset before. So a change of offset applies from the later of the two local times at it. In Berlin that
+    is 03:00 both in March (02:00 becomes 03:00) and in October (03:00 becomes 02:00): 2026-03-29 02:30, skipped, is
+    01:30 UTC, and 2026-10-25 02:30, shown twice, is 00:30 UTC. -#}
 {% macro local_to_utc(wall_clock) %}
     {%- set zone = zone_changes() -%}
     {%- set shown = [] -%}

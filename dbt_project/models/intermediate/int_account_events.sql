@@ -1,4 +1,4 @@
-with said_by_ledger as (
+with ledger_events as (
 
     select * from {{ ref("stg_ledger__account_events") }}
 
@@ -31,9 +31,9 @@ closing_transfers as (
 
 ),
 
-{# Of an account of which no event before the balances handed in is known, they stand for those
-    events. Else the events speak alone: one that is dated before the balances may have come since.
-    #}
+{# Where no event of an account up to the opening balances is known, a closed account in them stands
+    for its closing event. Where one is known, the events alone decide: an event that is dated
+    before the balances may have been recorded after them. #}
 closed_in_balances as (
 
     select distinct
@@ -45,10 +45,10 @@ closed_in_balances as (
         opening_balances.is_account_closed
         and not exists (
             select 1
-            from said_by_ledger
+            from ledger_events
             where
-                said_by_ledger.relation_reference = opening_balances.relation_reference
-                and coalesce(said_by_ledger.entry_id <= {{ opening_cutoff() }}, true)
+                ledger_events.relation_reference = opening_balances.relation_reference
+                and coalesce(ledger_events.entry_id <= {{ opening_cutoff() }}, true)
         )
 
 ),
@@ -66,7 +66,7 @@ closed_before as (
 
 events as (
 
-    select entry_id, relation_reference, event, event_at from said_by_ledger
+    select entry_id, relation_reference, event, event_at from ledger_events
     union
     select entry_id, relation_reference, event, event_at from closing_transfers
     union
@@ -74,7 +74,8 @@ events as (
 
 ),
 
-{# An event shows from the first month by whose end it occurred and whose cutoff knew it. #}
+{# An event shows from the first month that ends after it and whose cutoff includes it: a closure of
+    20 January in entry 12 shows from February where January was closed at cutoff 10. #}
 visible as (
 
     select

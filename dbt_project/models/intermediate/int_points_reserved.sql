@@ -1,5 +1,5 @@
-{#- What deducts reserve that are approved and have not taken effect yet (docs/design.md, section 5,
-    "spendable"). #}
+{#- The points reserved by approved deducts that have not taken effect yet (docs/design.md, section
+    5, "spendable"). #}
 
 with recursive newest as (
 
@@ -26,9 +26,10 @@ ahead as (
 
 ),
 
-{# A deduct reserves, unless it expires points, which may be spent before. What revokes it frees
-    them, what revokes that takes them again, and so on down. Below a give nothing is reserved:
-    whatever revokes it takes nothing that is there already. #}
+{# A deduct reserves its points, unless it expires them: those may be spent before. Its revocation
+    frees them, the revocation of that reserves them again, and so on down: 100 deducted, 30 revoked
+    and 10 of those revoked again reserve 80. Below a give nothing is reserved, because its points
+    are not in the balance yet. #}
 chains as (
 
     select

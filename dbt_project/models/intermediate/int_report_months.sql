@@ -63,8 +63,9 @@ closed as (
 
 ),
 
-{# A run reports from its first month, or from the month after the balances handed in, through the
-    month it is told, or else the newest that no transfer dated ahead of the records stretches. #}
+{# A run reports from its first month, or from the month after the opening balances, through the
+    month that is set, or else the newest posting month of a transfer that has taken effect: one
+    that is dated ahead adds no months. #}
 bounds as (
 
     select

@@ -1,5 +1,6 @@
-{#- Each revocation whose chain of originals has an end, with the bucket that a root there gives it.
-    The walk goes down from the ends, so a circle, which has none, is never entered. #}
+{#- Each revocation whose chain of originals ends, with the bucket that it gets from the root there.
+    The walk goes down from the ends, so a circle, which has none, is never entered: of gift ← r-1 ←
+    r-2 both are found (from gift), of r-3 ← r-4 ← r-3 neither. #}
 
 with recursive bucket_rules as (
 
@@ -19,8 +20,8 @@ revocations as (
 
 ),
 
-{# A root's bucket is that of the month it posts to; to a close that did not yet know it effective,
-    that of the month in which it occurred. #}
+{# A root's bucket is that of the month it posts to; for a close that did not know yet that it was
+    effective, that of the month in which it occurred. #}
 roots as (
 
     select

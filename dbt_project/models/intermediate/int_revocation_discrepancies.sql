@@ -14,9 +14,10 @@ with lineage as (
 
 ),
 
-{# Pending and cancelled revocations undo nothing, so only those that post are looked at. What a
-    close said of one stays said: whether it leads to a root counts as the close that posted it knew
-    it. #}
+{# Pending and cancelled revocations undo nothing, so only those that post are checked. What a close
+    reported does not change later: whether a revocation leads to a root is decided by what the
+    close that posted it knew. With its original in entry 12, a revocation posted at cutoff 10 stays
+    an orphan. #}
 revocations as (
 
     select
@@ -45,7 +46,7 @@ revocations as (
 
 ),
 
-{# Where a chain points to nothing, or in a circle, nothing else about revocations is said. #}
+{# A revocation without a root is reported as an orphan only. #}
 revocations_with_root as (
 
     select * from revocations
@@ -53,7 +54,8 @@ revocations_with_root as (
 
 ),
 
-{# Whatever a revocation takes back or gives back, to any depth. #}
+{# All transfers that a revocation takes from or gives back to, at any depth, and the cutoff that
+    decides. #}
 decisions as (
 
     select distinct
@@ -65,8 +67,8 @@ decisions as (
 
 ),
 
-{# What of each original is revoked after each step of its lineage, in the order of posting, as far
-    as each close that posted a revocation below it knew. #}
+{# What is left of each original after each step of its lineage, in the order of posting, as far as
+    the deciding close knew: of 200, revoked by 150 and 80, first 50 are left, then -30. #}
 revoked_so_far as (
 
     select
@@ -101,8 +103,9 @@ revoked_so_far as (
 
 ),
 
-{# Too much is what leaves less than nothing of its original or, where it takes again what that had
-    given back, of one further up: every second one is taken from. #}
+{# A revocation is excessive where it leaves less than zero of its original, or of a transfer at an
+    odd distance above it, from which it takes again what was given back. At even distances it gives
+    back. #}
 excessive_revocations as (
 
     select

@@ -1,7 +1,9 @@
-{#- What revocations have taken back of a transfer. A revocation of a revocation gives some of it
-    back, and so on down: each descendant counts with the sign of its depth
-    (docs/design.md, section 5, "unrevoked"). What has not been approved takes, but gives nothing
-    back: which of both a row would do without it is told, for whoever looks at it. #}
+{#- What revocations have taken back from a transfer. A revocation of a revocation gives some of it
+    back, and so on down: a descendant at an odd depth takes, at an even depth it gives back
+    (docs/design.md, section 5, "unrevoked"). Of 100, revoked by 60, of which 25 are revoked again,
+    100 - 60 + 25 = 65 are left. An unapproved revocation already takes, but does not give back yet:
+    the columns `has_unapproved_taking` and `has_unapproved_giving` say whether one is on the way.
+    #}
 
 with recursive transfers as (
 
@@ -9,8 +11,9 @@ with recursive transfers as (
 
 ),
 
-{# One step up, and between which entries it counts: from when its original was there, and until it
-    was cancelled. In a circle nothing is undone, so only chains with an end are walked. #}
+{# One step up, and the half-open range of entries in which it counts: from the entry of its
+    original up to, without it, the entry that cancelled it. In a circle nothing is undone, so only
+    chains with an end are walked. #}
 links as (
 
     select

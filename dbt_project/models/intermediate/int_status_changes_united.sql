@@ -6,10 +6,10 @@ with transfers_of_files as (
 
 ),
 
-{# A file shows a change by repeating a transfer with another status. It may leave out when it was;
-    no clock is read here, so the change then counts from when it was recorded, or from the transfer
-    itself. #}
-said_by_file as (
+{# A file shows a change by repeating a transfer with another status. Where it gives no time, the
+    change counts from when it was recorded, or from the transfer itself, because no clock is read
+    here. #}
+changes_in_files as (
 
     select
         entry_id,
@@ -21,8 +21,8 @@ said_by_file as (
 
     union all
 
-    {#- What waits since a transfer's first row is the oldest that was said of it, whatever
-        entry the row has. #}
+    {#- A waiting status of a transfer's first row is its oldest one, so it has no entry of its own.
+        #}
     select
         case when first_changed_to in ('approved', 'cancelled') then entry_id end as entry_id,
         transfer_id,
@@ -39,12 +39,13 @@ united as (
 
     union all
 
-    {#- What the opening balances already hold is handed in of related transfers alone. #}
+    {#- Of what the opening balances already hold, only changes of related transfers are passed in.
+        #}
     select * from {{ ref("stg_closed_month__related_status_changes") }}
 
     union all
 
-    select * from said_by_file
+    select * from changes_in_files
     where {{ is_of_run("entry_id") }}
 
 )

@@ -20,7 +20,7 @@ ordered as (
 
 ),
 
-{# Approved and cancelled are final: nothing follows them, whatever its date. #}
+{# Approved and cancelled are final: no later change applies, of any date. #}
 summed_up as (
 
     select

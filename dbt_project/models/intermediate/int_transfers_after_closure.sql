@@ -25,7 +25,7 @@ closed_accounts as (
 ),
 
 {# What had happened to the account when a transfer of it occurred, as far as the close that posted
-    the transfer knew. The closure itself, in whatever currency, is no activity; nor is what happens
+    the transfer knew. The closure itself, in any currency, is no activity; nor is what happens
     in the very instant of a closure or of an opening. #}
 events_before as (
 

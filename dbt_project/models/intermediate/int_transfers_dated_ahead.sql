@@ -45,7 +45,7 @@ months_read_together as (
 
 ),
 
-{# What an earlier run left for later was told by the close of that run. #}
+{# A transfer that an earlier run left for later was reported by the close of that run. #}
 dated_ahead as (
 
     select
@@ -70,9 +70,11 @@ dated_ahead as (
 
 ),
 
-{# It stands once, whatever its status and however far ahead: where it was recorded, if that is
-    among the months of the close that first read it, or else in the first of them. #}
-told_once as (
+{# Each is reported once, in any status and however far ahead: in the month of its recording, if
+    that is among the months of the close that first read it, or else in the first of them. Recorded
+    in February and read by the close of January and February: in February; recorded in December: in
+    January. #}
+reported_once as (
 
     select
         coalesce(
@@ -98,4 +100,4 @@ told_once as (
 
 )
 
-select * from told_once
+select * from reported_once

@@ -1,6 +1,6 @@
-{#- Transfers that undo others and those that they undo: few beside all of them, and all that the
-    models of revocations look at. Those of earlier months that hang together with a revocation of
-    this run are among them. #}
+{#- Revocations and their originals: few beside all transfers, and all that the models of
+    revocations read. Those of earlier months in a chain with a revocation of this run are among
+    them. #}
 
 with revocations as (
 
@@ -40,8 +40,8 @@ closes_in_force as (
 
 ),
 
-{# What a close said of a transfer stays said, as far as it knew; of one that no close has posted,
-    the run decides, which knows every entry that it read. #}
+{# What a close decided about a transfer, by what it knew, does not change later. For one that no
+    close has posted the run decides, which knows every entry that it read. #}
 decided as (
 
     select

@@ -2,7 +2,9 @@
 
 {# The posting rule (docs/design.md, section 6) stands here and nowhere else. With m the report
     month in which a transfer takes effect and L the last month closed before the entry that made it
-    effective, it posts to m where m is later than L, else to the month after L. #}
+    effective, it posts to m where m is later than L, else to the month after L. With January closed
+    at cutoff 10 and February at 20: a transfer of January in entry 9 posts to January, in entry 15
+    (L is January) to February, in entry 25 (L is February) to March; the latter two are late. #}
 
 {# Nothing posts before the programme's first month. #}
 {% set month_on_time -%}
@@ -38,8 +40,8 @@ closes_in_force as (
 
 ),
 
-{# Late: the entry came after the cutoff of the very month it belongs to. These are few, and only
-    they need a look at how far the closes reached. #}
+{# Late: the entry came after the cutoff of its own month. These are few, and only they need to be
+    compared with all cutoffs. #}
 late as (
 
     select

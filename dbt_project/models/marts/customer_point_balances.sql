@@ -35,8 +35,8 @@ latest_events as (
 
 ),
 
-{# Now is when the newest entry was recorded; where nothing says so, after everything that was read.
-    #}
+{# Now is when the newest entry was recorded; where no entry has a time, after everything that was
+    read. #}
 newest as (
 
     {{ recorded_until(ref("int_transfers_classified")) }}

@@ -1,5 +1,5 @@
 {#- What is counted as it came and deserves a look. `severity` is 'error' where a balance may be
-    wrong, 'warning' where somebody should ask why, 'info' where a reader may wonder. #}
+    wrong, 'warning' where the cause should be looked into, 'info' where it explains a number. #}
 
 with found as (
 

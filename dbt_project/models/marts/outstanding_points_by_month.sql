@@ -43,8 +43,8 @@ first_month as (
 
 ),
 
-{# What moves a balance: the month's transfers; balances handed in, as one movement of the month
-    before; an account that is opened, by nothing. #}
+{# What changes a balance: the month's transfers; the opening balances, as one movement of the month
+    before; the opening of an account, by 0 points, so that it has a row. #}
 steps as (
 
     select
@@ -127,7 +127,9 @@ running as (
 
 ),
 
-{# A balance holds from its month until the next change of it, or to the end. #}
+{# A balance holds from the month of a change until the next change, a half-open span, or to the
+    end: changes in January (100) and April (-30) give 100 in [January, April) and 70 from April on.
+    #}
 holding as (
 
     select

@@ -30,13 +30,13 @@ broken_together as (
     select
         file,
         line,
-        rule_at_stake as rejection_code,
-        case rule_at_stake
+        broken_rule as rejection_code,
+        case broken_rule
             {%- for rule in repetition_rules() %}
             when '{{ rule["code"] }}' then '{{ rule["column"] }}'
             {%- endfor %}
         end as rejected_column,
-        case rule_at_stake
+        case broken_rule
             {%- for rule in repetition_rules() %}
             when '{{ rule["code"] }}' then {{ rule["column"] }}
             {%- endfor %}

@@ -25,7 +25,7 @@ repeated as (
 
 ),
 
-{# Content is compared by value; a comment and what a file does not say do not count. #}
+{# Content is compared by value; comments and columns that a file lacks do not count. #}
 contents as (
 
     select
@@ -49,7 +49,7 @@ contents as (
 
 ),
 
-{# A row that says no status says nothing new where another row of the transfer does. #}
+{# A row without a status takes it from the rows of the transfer that have one, so it adds none. #}
 statuses as (
 
     select
@@ -60,8 +60,8 @@ statuses as (
         contents.was_waiting,
         contents.first_entry_id,
         contents.has_conflict,
-        repeated.status is null and contents.any_status is not null as says_nothing_new,
-        coalesce(repeated.status, 'approved') as said_status,
+        repeated.status is null and contents.any_status is not null as is_status_implied,
+        coalesce(repeated.status, 'approved') as stated_status,
         coalesce(repeated.status, 'approved') in ('approved', 'cancelled') as is_final
     from repeated
     inner join contents
@@ -74,7 +74,7 @@ distinct_statements as (
     select
         *,
         row_number() over (
-            partition by transfer_id, says_nothing_new, said_status, status_changed_at
+            partition by transfer_id, is_status_implied, stated_status, status_changed_at
             order by
                 entry_id nulls last,
                 external_reference nulls last,
@@ -85,16 +85,17 @@ distinct_statements as (
 
 ),
 
-{# Only what is said for the first time takes part in the order of statuses. What no file dates
-    comes first, unless it ends the waiting of a transfer that had been recorded waiting; among
-    equals the final status is last. #}
+{# Only the first row of each status and time takes part in the order of statuses. An undated one
+    comes first, unless it ends the waiting of a transfer that had been recorded as waiting; at
+    equal times the final status is last. So of pending (undated), on_hold (2 February) and approved
+    (undated, of a later entry) approved is last. #}
 ordered as (
 
     select
         *,
-        case when not says_nothing_new and copy_number = 1 then 1 else 0 end as counts,
+        not is_status_implied and copy_number = 1 as is_new_status,
         row_number() over (
-            partition by transfer_id, not says_nothing_new and copy_number = 1
+            partition by transfer_id, not is_status_implied and copy_number = 1
             order by
                 case
                     when status_changed_at is not null then status_changed_at
@@ -103,7 +104,7 @@ ordered as (
                     else timestamp '1900-01-01 00:00:00'
                 end,
                 is_final,
-                said_status,
+                stated_status,
                 entry_id
         ) as position_in_order
     from distinct_statements
@@ -114,12 +115,12 @@ followed as (
 
     select
         *,
-        lag(said_status) over (
-            partition by transfer_id, counts
+        lag(stated_status) over (
+            partition by transfer_id, is_new_status
             order by position_in_order
         ) as status_before,
         coalesce(max(case when is_final then 1 else 0 end) over (
-            partition by transfer_id, counts
+            partition by transfer_id, is_new_status
             order by position_in_order
             rows between unbounded preceding and 1 preceding
         ), 0) = 1 as is_after_final
@@ -137,7 +138,7 @@ judged as (
         style,
         points,
         reason,
-        said_status as status,
+        stated_status as status,
         status_changed_at,
         occurred_at,
         recorded_at,
@@ -152,13 +153,13 @@ judged as (
         line,
         case
             when has_conflict then 'rejected'
-            when counts = 0 then 'repetition'
+            when not is_new_status then 'repetition'
             when position_in_order = 1 then 'transfer'
-            when said_status = status_before then 'repetition'
+            when stated_status = status_before then 'repetition'
             when is_after_final then 'rejected'
             else 'status_change'
         end as verdict,
-        case when has_conflict then 'ID_CONFLICT' else 'STATUS_TRANSITION' end as rule_at_stake
+        case when has_conflict then 'ID_CONFLICT' else 'STATUS_TRANSITION' end as broken_rule
     from followed
 
 )

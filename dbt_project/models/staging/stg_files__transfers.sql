@@ -65,7 +65,7 @@ dated as (
 
 ),
 
-renamed as (
+completed as (
 
     select
         entry_id,
@@ -94,4 +94,4 @@ renamed as (
 
 )
 
-select * from renamed
+select * from completed

@@ -28,7 +28,7 @@ reopenings as (
 ),
 
 {# A reopening takes the month's close and every later month's out of force. #}
-renamed as (
+in_force as (
 
     select
         entry_id,
@@ -46,4 +46,4 @@ renamed as (
 
 )
 
-select * from renamed
+select * from in_force

@@ -20,8 +20,9 @@ dated as (
 
 ),
 
-{# A row holds until the next one of the same reason and style. #}
-renamed as (
+{# A row holds in [from_month, until_month), until the next one of the same reason and style: with
+    rows from 1900-01 and 2026-03, the first one holds up to February 2026. #}
+spans as (
 
     select
         reason,
@@ -39,4 +40,4 @@ renamed as (
 
 )
 
-select * from renamed
+select * from spans
