@@ -89,11 +89,15 @@ def prepare_months(ledger: Ledger, plan: ClosePlan, report: Report) -> list[Prep
     with _writing(settings.home):
         run_folder = new_run_folder(settings.home)
         fail_point("run begun")
-        if opening:
-            write_opening_related(ledger, opening, plan.head.entry_id, run_folder)
-        fail_point("related written")
         models = models_sha256()
-        statuses = _run_dbt(ledger, plan, opening, run_folder, report)
+
+        def follow(step: NodeProgress) -> None:
+            report(BuildProgress("models", step.name, step.position, step.total))
+            fail_point("test passed" if step.resource_type == "test" else "model built")
+
+        statuses = run_models(
+            ledger, opening, plan.first_month, plan.months[-1], plan.head.entry_id, run_folder, follow
+        )
     fail_point("models built")
     required = required_tests()
     audit_verdicts(statuses, required)
@@ -123,26 +127,35 @@ def _run_months(plan: ClosePlan, opening: Opening | None) -> list[str]:
     return months_between(first, plan.months[-1])
 
 
-def _run_dbt(
+def run_models(
     ledger: Ledger,
-    plan: ClosePlan,
     opening: Opening | None,
+    first_month: str,
+    last_month: str,
+    upto_entry_id: int,
     run_folder: Path,
-    report: Report,
+    report: Callable[[NodeProgress], None],
 ) -> dict[str, str]:
+    """Build and test the models of closed months through ``last_month``; return what came of each node.
+
+    They read the cut up to an entry, from ``opening`` on where there is one; ``first_month`` is the
+    programme's. Raises what `run_build` raises.
+    """
     environment = {
-        **dbt_environment(ledger.settings, plan.months[-1], run_folder),
-        "POINTS_FIRST_MONTH": plan.first_month,
-        "POINTS_UPTO_ENTRY_ID": str(plan.head.entry_id),
+        **dbt_environment(ledger.settings, last_month, run_folder),
+        "POINTS_FIRST_MONTH": first_month,
+        "POINTS_UPTO_ENTRY_ID": str(upto_entry_id),
     }
     if opening:
+        write_opening_related(ledger, opening, upto_entry_id, run_folder)
         environment |= opening_environment(opening, run_folder)
+    fail_point("related written")
+    return run_build(environment, run_folder, report, parses_anew=True)
 
-    def follow(step: NodeProgress) -> None:
-        report(BuildProgress("models", step.name, step.position, step.total))
-        fail_point("test passed" if step.resource_type == "test" else "model built")
 
-    return run_build(environment, run_folder, follow, parses_anew=True)
+def closed_metadata(programme: str, revision: int) -> dict[str, str]:
+    """What each Parquet file of a closed month says of itself."""
+    return {"status": "closed", "programme": programme, "revision": str(revision)}
 
 
 def _recount(ledger: Ledger, plan: ClosePlan, opening: Opening | None, run_folder: Path) -> Recount:
@@ -192,14 +205,7 @@ def _write_files(
         build_database(run_folder),
         folders,
         ledger.settings.default_currency,
-        {
-            month: {
-                "status": "closed",
-                "programme": plan.programme_name,
-                "revision": str(plan.revisions[month]),
-            }
-            for month in plan.months
-        },
+        {month: closed_metadata(plan.programme_name, plan.revisions[month]) for month in plan.months},
         follow,
     )
     fail_point("files written")

@@ -26,10 +26,9 @@ from orchestration.close.comparison import (
 from orchestration.close.openings import (
     find_opening,
     fits_one_build,
-    opening_environment,
     read_opening,
-    write_opening_related,
 )
+from orchestration.close.prepared_months import closed_metadata, run_models
 from orchestration.dbt_project import models_sha256
 from orchestration.month_files import write_months
 from orchestration.published.layout import prepared_folder, revision_folder
@@ -40,9 +39,7 @@ from orchestration.runs import (
     BuildProgress,
     FilesNotWritten,
     build_database,
-    dbt_environment,
     new_run_folder,
-    run_build,
 )
 
 
@@ -137,20 +134,14 @@ def _compute(
 ) -> list[tuple[ClosedMonth, Path]]:
     settings = ledger.settings
     newest = closes[-1]
-    environment = {
-        **dbt_environment(settings, newest.report_month, run_folder),
-        "POINTS_FIRST_MONTH": read_seals()["first_month"],
-        "POINTS_UPTO_ENTRY_ID": str(newest.cutoff_entry_id),
-    }
-    if opening:
-        start = read_opening(settings.home, opening)
-        write_opening_related(ledger, start, newest.cutoff_entry_id, run_folder)
-        environment |= opening_environment(start, run_folder)
-    run_build(
-        environment,
+    run_models(
+        ledger,
+        read_opening(settings.home, opening) if opening else None,
+        read_seals()["first_month"],
+        newest.report_month,
+        newest.cutoff_entry_id,
         run_folder,
         lambda step: report(BuildProgress("models", step.name, step.position, step.total)),
-        parses_anew=True,
     )
     folders = {closed.report_month: prepared_folder(run_folder) / closed.name for closed in closes}
     try:
@@ -159,11 +150,7 @@ def _compute(
             folders,
             settings.default_currency,
             {
-                closed.report_month: {
-                    "status": "closed",
-                    "programme": closed.programme_name,
-                    "revision": str(closed.revision),
-                }
+                closed.report_month: closed_metadata(closed.programme_name, closed.revision)
                 for closed in closes
             },
             lambda month, position, total: report(BuildProgress("files", month, position, total)),
