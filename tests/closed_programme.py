@@ -119,7 +119,7 @@ def answer(result: subprocess.CompletedProcess) -> str:
 
 
 def refusal(result: subprocess.CompletedProcess) -> str:
-    """What a command said that was refused or failed."""
+    """The sentence of a command that was refused or failed."""
     assert result.returncode == 1, (result.returncode, result.stdout, result.stderr)
     assert "Traceback" not in result.stderr, result.stderr
     return result.stderr

@@ -50,7 +50,7 @@ LONGEST = [
         "test_dagster_close",
     ),
 ]
-# Parses of dbt that the tests keep, and none of whoever runs them.
+# Parses of dbt that the tests keep, separate from those of the user.
 os.environ["XDG_CACHE_HOME"] = str(PROJECT_ROOT / "target" / "test_cache")
 POINTS = Path(sys.executable).with_name("points")
 Points = Callable[..., subprocess.CompletedProcess]

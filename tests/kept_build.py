@@ -8,7 +8,7 @@ from orchestration import runs
 from orchestration.dbt_run import NodeProgress, read_statuses, target_folder
 from orchestration.runs import build_database
 
-# Tells a command of `tests.ready_command` to take such a build; it must be of the very same home and entries.
+# Makes a command of `tests.ready_command` take such a build; it must be of the very same home and entries.
 KEPT_BUILD = "POINTS_TEST_KEPT_BUILD"
 
 

@@ -97,7 +97,7 @@ class PlainLedger:
         ]
 
     def unrevoked(self, transfer_id: str) -> Decimal:
-        """What is left whatever becomes of what waits: it takes, but gives nothing back."""
+        """What is left however waiting transfers are decided: they take, but give nothing back."""
         return self.transfers[transfer_id].points - sum(
             (
                 self.most_taken(revocation.transfer_id)
@@ -282,7 +282,7 @@ class PlainLedger:
         return broken
 
     def _add_event(self, relation: str, event: str, user: str, now: datetime) -> None:
-        """People's events come after all that there are, whatever a file dated them."""
+        """People's events come after all others, even where a file dated those later."""
         earlier = [known.occurred_at for known in self.events if known.relation == relation]
         self.events.append(PlainEvent(relation, event, max([now, *earlier]), user))
 

@@ -59,15 +59,15 @@ class ReadyCommand:
         """Run the program in ``folder``, with this environment and no other, to its end."""
         with (
             open(os.memfd_create("output"), encoding="utf-8") as output,
-            open(os.memfd_create("told"), encoding="utf-8") as told,
+            open(os.memfd_create("errors"), encoding="utf-8") as errors,
             open(os.devnull) as nothing,
         ):
-            files = [nothing.fileno(), output.fileno(), told.fileno()]
+            files = [nothing.fileno(), output.fileno(), errors.fileno()]
             with _ask(self.address, arguments, environment, folder, files) as connection:
                 status = int(connection.recv(16))
             output.seek(0)
-            told.seek(0)
-            return subprocess.CompletedProcess(arguments, status, output.read(), told.read())
+            errors.seek(0)
+            return subprocess.CompletedProcess(arguments, status, output.read(), errors.read())
 
     def end(self) -> None:
         """End the process of which commands are forked."""
@@ -81,14 +81,14 @@ class ForkedDbt:
         self, address: str, arguments: list[str], environment: Mapping[str, str], folder: Path
     ) -> None:
         theirs, self._stdin = os.pipe()
-        output, told = os.pipe()
+        output, written = os.pipe()
         self.stdout: TextIO = os.fdopen(output, encoding="utf-8")
         self.returncode: int | None = None
         self._connection = _ask(
-            address, _with_kept_parse(arguments), environment, folder, [theirs, told, told]
+            address, _with_kept_parse(arguments), environment, folder, [theirs, written, written]
         )
         os.close(theirs)
-        os.close(told)
+        os.close(written)
 
     def __enter__(self) -> "ForkedDbt":
         return self
@@ -125,7 +125,7 @@ def _ask(
 
 
 def _take_requests(requests: socket.socket) -> None:
-    """Return in a fork that is to become a command, its process prepared; end with whoever asks."""
+    """Return in a fork that is to become a command, its process prepared; end with the process that asks."""
     waiting = set()
     while True:
         ready, _, _ = select.select([requests, sys.stdin], [], [])
@@ -163,7 +163,7 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, desc
 
 
 def _import_points() -> Callable[[], object]:
-    # Not for whoever asks: the tests in this process import no more of the console than they name.
+    # Not in the asking process: the tests in this process import no more of the console than they name.
     from console.points import app, main
 
     # What every command imports once it runs.

@@ -54,7 +54,7 @@ class SmallDisk:
 class SmallFiles:
     """Processes each of whose files may not grow any more, by the system's own limit: works for everybody."""
 
-    # SQLite says no more than this of whatever goes wrong with its file.
+    # SQLite's only message for any error of its file.
     sentences = ("File too large", "disk I/O error")
 
     def __init__(self, folder: Path) -> None:
@@ -83,7 +83,7 @@ class SmallFiles:
         """Nothing was made but a folder."""
 
 
-# Who may mount has tried all of it on a real file system.
+# Where the user may mount, all of it was tried on a real file system.
 DISKS = [
     SmallDisk,
     pytest.param(SmallFiles, marks=[pytest.mark.long] if os.geteuid() == 0 else []),

@@ -59,7 +59,7 @@ def verify_held_to_modes(home: Home) -> subprocess.CompletedProcess:
 
 
 def test_a_copy_to_which_nothing_can_be_written_is_verified(read_only):
-    """docs/cases.md, X32: what cannot be made there is named, and nothing else is amiss."""
+    """docs/cases.md, X32: what cannot be made there is named, and nothing else is wrong."""
     done = verify_held_to_modes(read_only)
     assert (answer(done).count("Closed months are what was published"), done.stderr) == (1, "")
     assert f"{database_file(read_only.path)} names files of another folder" in done.stdout
@@ -72,7 +72,7 @@ def test_nothing_is_computed_again_where_nothing_can_be_written(copied, monkeypa
         verification.verify_all(copied.settings(), full=True)
 
 
-def test_what_is_amiss_in_such_a_copy_is_named(read_only):
+def test_damage_in_such_a_copy_is_named(read_only):
     """docs/cases.md, X32."""
     altered = published_folder(read_only.path) / "2025-02" / "r1" / "outstanding_points.csv"
     altered.chmod(0o644)
@@ -88,7 +88,7 @@ def run_openly(arguments: Iterable[str], settings: dict[str, str], folder: Path)
     subprocess.run([*held, *arguments], env={**inherited, **settings}, cwd=folder, umask=0, check=True)
 
 
-def test_what_a_command_makes_is_for_its_user_alone_whatever_the_umask(tmp_path):
+def test_what_a_command_makes_is_for_its_user_alone_with_any_umask(tmp_path):
     """docs/cases.md, S27."""
     home = tmp_path / "above" / "home"
     run_openly([POINTS, "give", "C-1", "10", "--new"], {"POINTS_HOME": str(home)}, tmp_path)
@@ -177,13 +177,13 @@ def test_a_home_that_is_its_users_own_is_well(home):
         ("..", 0o770, "warning", "put others in the place of"),
     ],
 )
-def test_who_else_may_read_or_change_is_told(home, name, changed, verdict, whom):
+def test_other_users_who_may_read_or_change_are_reported(home, name, changed, verdict, whom):
     """docs/cases.md, S28: who reads the ledger is a warning, who changes anything a problem."""
     path = (home / name).resolve()
     path.chmod(changed)
-    told = [sentence for found, sentence in findings(home) if found == verdict and whom in sentence]
-    assert len(told) == 1
-    assert told[0].startswith(str(path))
+    reported = [sentence for found, sentence in findings(home) if found == verdict and whom in sentence]
+    assert len(reported) == 1
+    assert reported[0].startswith(str(path))
 
 
 def test_of_much_that_others_may_read_the_ledger_is_named(home):
@@ -191,12 +191,12 @@ def test_of_much_that_others_may_read_the_ledger_is_named(home):
     (home / ".imports").mkdir()
     for path in home.iterdir():
         path.chmod(0o755)
-    ((_, told),) = findings(home)
-    assert told.startswith(f"{home}/ledger.sqlite3, ")
-    assert "and 1 more can be read by every user of this machine" in told
+    ((_, reported),) = findings(home)
+    assert reported.startswith(f"{home}/ledger.sqlite3, ")
+    assert "and 1 more can be read by every user of this machine" in reported
 
 
-def test_what_belongs_to_somebody_else_is_a_problem(home):
+def test_a_file_of_another_user_is_a_problem(home):
     """docs/cases.md, S28."""
     if os.geteuid():
         pytest.skip("Only root can give a file to another user.")

@@ -146,7 +146,7 @@ def test_what_waits_is_in_the_way_unless_it_may_be_cancelled(ledger):
     assert outcome.transfers[0].points == 100
 
 
-def test_what_is_dated_in_the_future_is_in_the_way_whatever_is_said(ledger):
+def test_a_transfer_dated_in_the_future_prevents_a_closure_with_every_option(ledger):
     give(ledger, "C-1", "100", new=True)
     give(ledger, "C-1", "5", occurred_at=NOW + timedelta(days=1), transfer_id="T-1")
     deduct(ledger, "C-1", "5", occurred_at=NOW + timedelta(days=2), transfer_id="T-2")
@@ -239,8 +239,8 @@ def test_the_command_opens_and_closes(points, ledger_home):
         "The account of C-1 is now closed, event A-2.\n"
         "Deducted: 12.5 POINTS from C-1, transfer A-2-POINTS (approved).\n"
     )
-    told = json.loads(run("close", "C-1", "--json").stdout)
-    assert (told["event"], told["id"], told["already_recorded"]) == ("close", "A-2", True)
+    answer = json.loads(run("close", "C-1", "--json").stdout)
+    assert (answer["event"], answer["id"], answer["already_recorded"]) == ("close", "A-2", True)
     unknown = run("close", "C-9")
     assert unknown.returncode == 1
     assert "C-9" in unknown.stderr

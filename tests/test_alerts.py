@@ -170,7 +170,7 @@ def serving(server: socketserver.TCPServer) -> Iterator[int]:
 
 
 def free_port() -> int:
-    """A port at which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
@@ -210,7 +210,7 @@ def test_a_webhook_gets_each_fact_by_name_and_the_whole_as_text(tmp_path, webhoo
 
 @pytest.mark.parametrize("status", [302, 400, 404, 500])
 def test_a_webhook_that_does_not_take_an_alert_is_an_error_without_its_secret(tmp_path, webhook, status):
-    """A redirection too: what follows it is a GET, which tells nobody anything."""
+    """A redirection too: what follows it is a GET, which delivers nothing."""
     webhook.answers = [status]
     with pytest.raises(AlertNotDelivered, match=f"to 127.0.0.1: it answered {status}") as caught:
         send_by_webhook(by_webhook(tmp_path, webhook.url), ALERT)
@@ -229,7 +229,7 @@ def test_a_webhook_that_cannot_be_reached_is_an_error_without_its_secret(tmp_pat
 
 
 class Dripping(socketserver.BaseRequestHandler):
-    """A server that never ends what it says, and never leaves off saying it."""
+    """A server whose answer never ends."""
 
     begins = b""
 
@@ -280,11 +280,11 @@ def test_an_email_comes_from_whom_the_setting_names(tmp_path, mail):
     assert mail.mails[0][0] == "points@points.example"
 
 
-def test_one_person_whom_the_server_refuses_keeps_nobody_else_from_being_told(tmp_path, mail):
+def test_other_receivers_are_notified_where_the_server_refuses_one(tmp_path, mail):
     mail.refused = {"bob@points.example"}
-    told = send_by_email(by_email(tmp_path, mail.port), ALERT)
+    note = send_by_email(by_email(tmp_path, mail.port), ALERT)
     assert mail.mails[0][1] == ["ada@points.example"]
-    assert told.endswith("localhost refuses mail to bob@points.example.")
+    assert note.endswith("localhost refuses mail to bob@points.example.")
     mail.refused.add("ada@points.example")
     with pytest.raises(AlertNotDelivered, match="the server takes mail for none of them"):
         send_by_email(by_email(tmp_path, mail.port), ALERT)
@@ -433,7 +433,7 @@ def fail(job: dg.JobDefinition, instance: dg.DagsterInstance) -> str:
     return job.execute_in_process(instance=instance, raise_on_error=False).run_id
 
 
-def test_a_sensor_watches_for_each_way_in_which_people_are_told(tmp_path):
+def test_a_sensor_watches_for_each_way_to_notify_people(tmp_path):
     def watching(**environment: str) -> list[str]:
         sensors = define(make_settings(tmp_path, **environment)).sensors
         for sensor in sensors:
@@ -452,7 +452,9 @@ def test_a_sensor_watches_for_each_way_in_which_people_are_told(tmp_path):
     ]
 
 
-def test_every_run_that_fails_is_told_once_with_the_sentence_that_a_person_reads(tmp_path, webhook, instance):
+def test_every_run_that_fails_is_reported_once_with_the_sentence_that_a_person_reads(
+    tmp_path, webhook, instance
+):
     fail(failing_close, instance)
     failed_runs = watch(by_webhook(tmp_path, webhook.url), instance, "tell_failed_runs_by_webhook")
     assert failed_runs.tick() == "From now on, every run that fails is reported."
@@ -465,7 +467,7 @@ def test_every_run_that_fails_is_told_once_with_the_sentence_that_a_person_reads
     assert "Traceback" not in json.dumps(post)
 
 
-def test_a_failed_verification_is_told_as_one_and_a_fault_in_the_program_by_its_first_line(
+def test_a_failed_verification_is_reported_as_one_and_a_fault_in_the_program_by_its_first_line(
     tmp_path, webhook, instance
 ):
     failed_runs = watch(by_webhook(tmp_path, webhook.url), instance, "tell_failed_runs_by_webhook")
@@ -476,7 +478,7 @@ def test_a_failed_verification_is_told_as_one_and_a_fault_in_the_program_by_its_
     assert (post["event"], post["sentence"]) == ("verify_failed", "ValueError: boom")
 
 
-def test_a_run_that_was_given_up_from_outside_is_told_too(tmp_path, webhook, instance):
+def test_a_run_that_was_ended_from_outside_is_reported_too(tmp_path, webhook, instance):
     failed_runs = watch(by_webhook(tmp_path, webhook.url), instance, "tell_failed_runs_by_webhook")
     failed_runs.tick()
     run = instance.create_run_for_job(failing_close)
@@ -485,7 +487,7 @@ def test_a_run_that_was_given_up_from_outside_is_told_too(tmp_path, webhook, ins
     assert webhook.posts[0]["sentence"] == "Exceeded maximum runtime of 14400 seconds."
 
 
-def test_an_alert_waits_until_its_receiver_is_back_and_nothing_is_told_twice(tmp_path, webhook, instance):
+def test_an_alert_waits_until_its_receiver_is_back_and_nothing_is_reported_twice(tmp_path, webhook, instance):
     failed_runs = watch(by_webhook(tmp_path, webhook.url), instance, "tell_failed_runs_by_webhook")
     failed_runs.tick()
     first, second = fail(failing_close, instance), fail(failing_close, instance)
@@ -503,7 +505,7 @@ def test_an_alert_waits_until_its_receiver_is_back_and_nothing_is_told_twice(tmp
     assert [post["run_id"] for post in webhook.posts] == [first, second]
 
 
-def test_many_failures_are_told_over_several_ticks(tmp_path, webhook, instance):
+def test_many_failures_are_reported_over_several_ticks(tmp_path, webhook, instance):
     failed_runs = watch(by_webhook(tmp_path, webhook.url), instance, "tell_failed_runs_by_webhook")
     failed_runs.tick()
     runs = [fail(failing_close, instance) for _ in range(sensors.ALERTS_PER_TICK + 1)]
@@ -550,7 +552,7 @@ def clock(monkeypatch) -> Callable[[str], None]:
     return set_clock
 
 
-def test_a_month_that_is_left_open_is_told_once_a_day(tmp_path, webhook, instance, clock):
+def test_a_month_that_is_left_open_is_reported_once_a_day(tmp_path, webhook, instance, clock):
     home = LedgerHome(tmp_path / "home")
     with appending(home.open()) as appender:
         appender.append(ledger_transfer("T-1", occurred_at=datetime(2026, 9, 10, 12, tzinfo=UTC)))
@@ -576,7 +578,7 @@ def test_a_month_that_is_left_open_is_told_once_a_day(tmp_path, webhook, instanc
     assert [post["at"] for post in webhook.posts] == ["2026-10-04T06:30:00Z", "2026-10-05T06:30:00Z"]
 
 
-def test_a_missed_close_is_told_by_email_as_well(tmp_path, mail, instance, clock):
+def test_a_missed_close_is_reported_by_email_as_well(tmp_path, mail, instance, clock):
     home = LedgerHome(tmp_path / "home")
     with appending(home.open()) as appender:
         appender.append(ledger_transfer("T-1", occurred_at=datetime(2026, 9, 10, 12, tzinfo=UTC)))

@@ -1,4 +1,4 @@
-"""Backups while writers go on, and what comes of them (docs/cases.md, X12)."""
+"""Backups while writers go on, and their restoring (docs/cases.md, X12)."""
 
 import json
 import os
@@ -151,7 +151,7 @@ def test_an_older_copy_behind_what_was_built_is_refused(sqlite_home, tmp_path):
         restore(sqlite_home.settings(), older.file)
     assert raised.value.head == older.head
     assert not file.exists()
-    # Whoever copies it there by hand is refused too, by every command.
+    # A copy put there by hand is refused too, by every command.
     file.write_bytes(older.file.read_bytes())
     with pytest.raises(LedgerReplaced, match="older copy"):
         open_ledger(sqlite_home.settings())
@@ -209,8 +209,8 @@ def test_the_commands_back_up_and_restore(points, sqlite_home, other_home, tmp_p
     assert (nothing.returncode, len(nothing.stderr.splitlines())) == (1, 1)
     assert "There is no ledger" in nothing.stderr
     assert points("give", "C-1", "10", "--new", home=sqlite_home.home).returncode == 0
-    told = json.loads(points("backup", str(file), "--json", home=sqlite_home.home).stdout)
-    assert (told["file"], told["head_entry_id"]) == (str(file), 1)
+    answer = json.loads(points("backup", str(file), "--json", home=sqlite_home.home).stdout)
+    assert (answer["file"], answer["head_entry_id"]) == (str(file), 1)
     restored = points("restore", str(file), home=other_home.home)
     assert restored.returncode == 0, restored.stderr
     assert restored.stdout.startswith(
@@ -229,9 +229,9 @@ def test_postgresql_is_left_to_its_own_means(postgresql_server, tmp_path, points
         back_up(ledger, tmp_path / "backup")
     with pytest.raises(LedgerKeptByServer, match="pg_restore"):
         restore(home.settings(), tmp_path / "backup")
-    told = points("backup", str(tmp_path / "backup"), home=home.home, **home.environment)
-    assert (told.returncode, len(told.stderr.splitlines())) == (1, 1)
-    assert "pg_dump" in told.stderr
+    result = points("backup", str(tmp_path / "backup"), home=home.home, **home.environment)
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    assert "pg_dump" in result.stderr
 
 
 def test_what_pg_dump_wrote_and_pg_restore_read_is_the_ledger_as_of_then(postgresql_server, tmp_path):

@@ -84,7 +84,7 @@ A_PROGRAMME = [
 ]
 
 
-def test_a_balance_tells_apart_what_counts_what_waits_and_what_comes_later(ledger_home):
+def test_a_balance_separates_what_counts_what_waits_and_what_comes_later(ledger_home):
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, *A_PROGRAMME)
     rows = {(row.relation_reference, row.currency): row for row in list_balances(ledger, {}).rows}
@@ -263,7 +263,7 @@ def test_a_snapshot_that_is_damaged_deleted_or_of_another_ledger_changes_nothing
     assert amounts(ledger, "approved_points") == expected
 
 
-def test_without_a_cut_and_with_nobody_to_freeze_it_the_ledger_answers(ledger_home, monkeypatch):
+def test_without_a_cut_and_without_a_freeze_the_ledger_answers(ledger_home, monkeypatch):
     monkeypatch.setattr(balance_snapshots, "_FROM_CUT_FROM", 0)
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, a_transfer("T1", "C-1", "10"), a_transfer("T2", "C-2", "20"))
@@ -333,7 +333,7 @@ def test_filters_and_orders_that_are_not_known_are_refused_by_name(ledger_home):
 @pytest.mark.parametrize(
     "cursor", ["x", "W10", "é", "WyJhcHByb3ZlZF9wb2ludHMiLCIxZTMiLCJDLTEiLCJQT0lOVFMiXQ"]
 )
-def test_a_cursor_of_nobodys_making_is_refused(ledger_home, cursor):
+def test_a_forged_cursor_is_refused(ledger_home, cursor):
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, *A_PROGRAMME)
     with pytest.raises(CursorInvalid):

@@ -132,7 +132,7 @@ def test_a_refused_build_leaves_what_readers_have(built, points, tmp_path):
     assert (before / "2026-03/provisional_outstanding_points.csv").exists()
 
 
-def test_a_build_again_gives_the_same_bytes_whatever_the_machine_thinks_of_time_and_language(built, points):
+def test_a_build_again_gives_the_same_bytes_in_every_zone_and_locale_of_the_machine(built, points):
     """docs/cases.md, F10 and X17."""
     old = (built / "provisional").resolve()
     transfers = built.parent / "transfers.csv"

@@ -113,7 +113,7 @@ def test_a_close_and_a_full_verification_are_what_is_final(copied, monkeypatch):
     assert asked == [True, True, False]
 
 
-def test_dbt_takes_no_parse_unless_it_is_told_to(tmp_path, monkeypatch):
+def test_dbt_takes_no_parse_unless_it_is_allowed_to(tmp_path, monkeypatch):
     """docs/cases.md, S21: also where a few models are built by hand, in Dagster."""
     started = []
 
@@ -313,7 +313,7 @@ def test_what_a_column_is_the_newest_month_says_that_has_it(tmp_path):
         month_file(
             tmp_path / "2.parquet", "select 2 as month, 'gold' as tier", "New.", month="The month.", tier="T."
         ),
-        # Closed before manifests said it.
+        # Closed before manifests held it.
         month_file(tmp_path / "3.parquet", "select 3 as month, 'gold' as tier"),
     ]
     described = describe_months(files, {"revision": "R."})
@@ -497,7 +497,9 @@ def compare(tmp_path: Path, mart: str, changes: str) -> list[tuple[tuple, bool]]
         ),
     ],
 )
-def test_points_and_counts_that_differ_are_told_from_what_else_a_file_says(tmp_path, mart, changes, found):
+def test_differing_points_and_counts_are_distinguished_from_other_differences_of_a_file(
+    tmp_path, mart, changes, found
+):
     """docs/cases.md, X22; docs/design.md, section 4."""
     assert compare(tmp_path, mart, changes) == found
 
@@ -583,12 +585,12 @@ def test_a_mart_gains_a_column_changes_its_type_and_loses_it_again(copied, tmp_p
     none = {month: {None} for month in ("2025-01", "2025-02", "2025-05")}
     assert tiers(home) == {**none, "2025-03": {"3"}, "2025-04": {"gold"}}
 
-    # What readers are told.
+    # The description that readers see.
     exported = export_database(home, tmp_path / "copy.duckdb")
     assert dict(exported)["outstanding_points_by_month"] == 5 * 8
     for file in (database_file(home).resolve(), tmp_path / "copy.duckdb"):
         with duckdb.connect(str(file), read_only=True) as connection:
-            (told,) = connection.execute(
+            (descriptions,) = connection.execute(
                 "select comment from duckdb_views() where view_name = $mart union all"
                 " select comment from duckdb_tables() where table_name = $mart",
                 {"mart": "outstanding_points_by_month"},
@@ -599,7 +601,7 @@ def test_a_mart_gains_a_column_changes_its_type_and_loses_it_again(copied, tmp_p
                     " where table_name = 'outstanding_points_by_month'"
                 ).fetchall()
             )
-        assert "Never add up total, opening or closing columns over months" in told
+        assert "Never add up total, opening or closing columns over months" in descriptions
         assert columns["total_earned_points"].endswith("A total to date: never add it up over months.")
         assert columns["tier"] == (
             "The club's tier. Text, because months have it in different types."

@@ -1,4 +1,4 @@
-"""A machine's clock that is wrong: a little, and what was recorded is said; far, and nothing is recorded."""
+"""A machine's clock that is wrong: a little, with a warning; by far, and nothing is recorded."""
 
 import json
 from dataclasses import replace
@@ -142,7 +142,7 @@ def test_a_file_of_the_inbox_waits_until_the_clock_is_right(ledger, monkeypatch)
 
 
 def test_no_month_is_due_that_only_a_clock_far_ahead_calls_ended(ledger, caplog):
-    """docs/cases.md, X28: whoever closes by schedule is not there to look."""
+    """docs/cases.md, X28: months are closed by schedule, without a person to notice."""
     give(at(ledger, NOW), "C-1", "1", occurred_at="2026-01-10T00:00:00Z")
     assert find_due_months(ledger.settings, AHEAD).months == ["2026-01", "2026-02"]
     assert "Which months have ended is judged by that entry." in caplog.text

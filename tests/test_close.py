@@ -123,8 +123,8 @@ def test_a_month_closes_once_it_has_ended_and_in_order(points, small, arguments,
 def test_a_closed_month_is_not_closed_again(points, small, arguments):
     """docs/cases.md, C3."""
     before = bytes_of(revision(small, "2026-02/r1"))
-    told = ok(points("close", *arguments, home=small))
-    assert f"{arguments[-1]} is closed already, with revision 1 of" in told
+    result = ok(points("close", *arguments, home=small))
+    assert f"{arguments[-1]} is closed already, with revision 1 of" in result
     assert not revision(small, "2026-02/r2").exists()
     assert bytes_of(revision(small, "2026-02/r1")) == before
 
@@ -148,8 +148,8 @@ def test_a_close_takes_a_month_or_an_end_but_not_both(points, small):
 
 
 def test_months_are_not_closed_from_files(points, small, airline):
-    told = refusal(points("close", home=small, transfers=airline / "transfers.csv.gz"))
-    assert "Months are closed from the ledger alone" in told
+    sentence = refusal(points("close", home=small, transfers=airline / "transfers.csv.gz"))
+    assert "Months are closed from the ledger alone" in sentence
 
 
 def test_there_is_nothing_to_close_without_an_approved_transfer(points, tmp_path):
@@ -259,16 +259,16 @@ def test_readers_have_a_database_over_the_published_files(small):
 
 def test_the_database_can_be_carried_away(points, small, tmp_path):
     file = tmp_path / "copy.duckdb"
-    told = json.loads(ok(points("export-database", str(file), "--json", home=small)))
+    answer = json.loads(ok(points("export-database", str(file), "--json", home=small)))
     with duckdb.connect(str(file), read_only=True) as connection:
-        for table in told["tables"]:
+        for table in answer["tables"]:
             (rows,) = connection.execute(f"select count(*) from {table['table']}").fetchone()
             assert rows == table["rows"], table
         (kinds,) = connection.execute(
             "select count(*) from information_schema.tables where table_type = 'VIEW'"
         ).fetchone()
     assert kinds == 0
-    assert {"published_months", "outstanding_points_by_month"} <= {name["table"] for name in told["tables"]}
+    assert {"published_months", "outstanding_points_by_month"} <= {name["table"] for name in answer["tables"]}
     before = file.read_bytes()
     assert "is there already" in refusal(points("export-database", str(file), home=small))
     assert file.read_bytes() == before
@@ -302,7 +302,7 @@ def test_lost_publications_come_back_before_they_are_shown(points, small, tmp_pa
     assert not revision(home, "2026-04").exists()
 
 
-def test_what_somebody_put_beside_a_revision_is_no_revision_and_is_named(points, small, tmp_path):
+def test_a_foreign_file_beside_a_revision_is_no_revision_and_is_named(points, small, tmp_path):
     """docs/cases.md, S6."""
     home = tmp_path / "home"
     shutil.copytree(small, home, symlinks=True)
@@ -311,9 +311,9 @@ def test_what_somebody_put_beside_a_revision_is_no_revision_and_is_named(points,
     assert "There is no revision 7 of 2026-01: it has r1" in refusal(
         points("report", "2026-01", "--revision", "7", home=home)
     )
-    told = refusal(points("verify", home=home))
-    assert "published/2026 board pack is no part" in told
-    assert "published/2026-01/r1.bak is no part" in told
+    sentence = refusal(points("verify", home=home))
+    assert "published/2026 board pack is no part" in sentence
+    assert "published/2026-01/r1.bak is no part" in sentence
 
 
 def with_manifest_of(folder: Path, name: str) -> None:
@@ -390,8 +390,8 @@ def test_what_was_closed_is_what_a_build_from_the_first_entry_gives(points, smal
 def test_reports_of_closed_months_are_the_published_ones(points, small):
     published = (revision(small, "2026-03/r1") / "outstanding_points.csv").read_bytes().decode()
     assert ok(points("report", "2026-03", "--csv", home=small)).replace("\n", "\r\n") == published
-    told = json.loads(ok(points("report", "2026-03", "--json", home=small)))
-    assert (told["status"], told["revision"]) == ("issued", 1)
+    answer = json.loads(ok(points("report", "2026-03", "--json", home=small)))
+    assert (answer["status"], answer["revision"]) == ("issued", 1)
     assert "There is no revision 2 of 2026-03: it has r1" in refusal(
         points("report", "2026-03", "--revision", "2", home=small)
     )
@@ -402,8 +402,8 @@ def test_the_first_close_may_say_that_the_programme_begins_later(points, tmp_pat
     """docs/design.md, section 6: what is earlier posts to the first month."""
     home = tmp_path / "home"
     import_rows(points, home, [row for month in (1, 2, 3) for row in month_rows(month)])
-    told = refusal(points("close", "--first-month", "2025-12", home=home))
-    assert "The first month cannot be 2025-12: the earliest transfer takes effect in 2026-01" in told
+    sentence = refusal(points("close", "--first-month", "2025-12", home=home))
+    assert "The first month cannot be 2025-12: the earliest transfer takes effect in 2026-01" in sentence
     ok(points("close", "--first-month", "2026-02", home=home))
     assert not revision(home, "2026-01").exists()
     posted = {row[0] for row in rows_of(revision(home, "2026-02/r1") / "posted_transfers.parquet")}
@@ -466,7 +466,7 @@ def test_what_comes_late_posts_to_the_first_open_month_and_is_marked(points, sma
 
 
 @pytest.mark.slow
-def test_a_rule_changed_for_months_gone_by_shows_and_changes_nothing(small, tmp_path):
+def test_a_rule_changed_for_past_months_shows_and_changes_nothing(small, tmp_path):
     """docs/cases.md, X14: in a copy of the project whose seeds say otherwise."""
     project, home = tmp_path / "project", tmp_path / "home"
     shutil.copytree(
@@ -482,7 +482,7 @@ def test_a_rule_changed_for_months_gone_by_shows_and_changes_nothing(small, tmp_
     changed = text.replace("redemption,deduct,redeemed", "redemption,deduct,expired")
     assert changed != text
     rules.write_text(changed, encoding="utf-8")
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "console.points", "verify", "--full", "--json"],
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(project), "POINTS_HOME": str(home), "POINTS_TRANSFERS": ""},
@@ -490,8 +490,8 @@ def test_a_rule_changed_for_months_gone_by_shows_and_changes_nothing(small, tmp_
         text=True,
         check=False,
     )
-    assert told.returncode == 1, told.stderr
-    found = json.loads(told.stdout)
+    assert result.returncode == 1, result.stderr
+    found = json.loads(result.stdout)
     assert found["verdict"] == "recomputed_otherwise"
     assert {
         "report_month": "2026-01",

@@ -39,13 +39,13 @@ MOST_SECONDS = 300
 processes = multiprocessing.get_context("spawn")
 
 
-def test_while_one_close_goes_on_another_is_told_who_it_is(copied):
-    """docs/cases.md, X6; whoever only records or lists is not kept waiting."""
+def test_while_one_close_goes_on_another_is_refused_and_names_it(copied):
+    """docs/cases.md, X6; commands that only record or list do not wait."""
     first = copied.start("close", NEXT, POINTS_FAIL_AT="model built:stop")
     wait_until_stopped(first)
     for command in (["close", NEXT], ["close"], ["reopen", CLOSED[1], "--reason", "Sent anew"], ["build"]):
-        told = refusal(copied.points(*command))
-        assert f"Another run is going on in {copied.path} (points close, process {first.pid})" in told
+        sentence = refusal(copied.points(*command))
+        assert f"Another run is going on in {copied.path} (points close, process {first.pid})" in sentence
     answer(copied.points("give", "C-1", "5"))
     answer(copied.points("months"))
     first.send_signal(signal.SIGCONT)
@@ -59,10 +59,10 @@ def test_while_one_close_goes_on_another_is_told_who_it_is(copied):
 def test_two_closes_that_start_together_close_the_month_once(copied):
     """docs/cases.md, X6."""
     both = [copied.start("close", NEXT) for _ in range(2)]
-    told = [process.communicate() for process in both]
-    outputs = "".join(output for output, _ in told)
-    assert outputs.count("Closed 1 month") == 1, told
-    for process, (output, error) in zip(both, told, strict=True):
+    errors = [process.communicate() for process in both]
+    outputs = "".join(output for output, _ in errors)
+    assert outputs.count("Closed 1 month") == 1, errors
+    for process, (output, error) in zip(both, errors, strict=True):
         assert process.returncode == 0 or "Another run is going on" in error, (output, error)
     assert_sound(copied, NEW_REVISIONS)
 
@@ -76,9 +76,9 @@ def test_two_homes_of_one_ledger_close_a_month_once_and_publish_the_same(postgre
     wait_until_stopped(late)
     assert "Closed 1 month" in answer(other.points("close", CLOSED[0]))
     late.send_signal(signal.SIGCONT)
-    _, told = late.communicate()
+    _, errors = late.communicate()
     assert late.returncode == 1
-    assert "were closed or reopened from another home meanwhile" in told
+    assert "were closed or reopened from another home meanwhile" in errors
     assert "closed already, with revision 1" in answer(one.points("close", CLOSED[0]))
     assert published_bytes(one) == published_bytes(other)
     for home in (one, other):
@@ -87,7 +87,7 @@ def test_two_homes_of_one_ledger_close_a_month_once_and_publish_the_same(postgre
 
 
 def write_on(home: Home, writer: str, stop, written) -> None:
-    """Give points without pause until told to stop: in months that are closed, open and closing just now."""
+    """Give points without pause until stopped: in months that are closed, open and closing just now."""
     ledger = open_ledger(home.settings(POINTS_USER=writer))
     instants = [datetime(2025, month, day, tzinfo=UTC) for day in (3, 17) for month in range(1, 6)]
     for number, instant in enumerate(itertools.cycle(instants), start=1):
@@ -170,12 +170,12 @@ TOTALS = (
 )
 
 
-def read_on(home: Home, stop, told) -> None:
-    """Hold the database open from the beginning, open it anew again and again, and tell what was seen."""
+def read_on(home: Home, stop, observed) -> None:
+    """Hold the database open from the beginning, open it anew again and again, and report what was seen."""
     with duckdb.connect(str(database_file(home.path)), read_only=True) as held:
         first = held.execute(TOTALS).fetchall()
         seen = [readers_see(home)]
-        told.put(None)
+        observed.put(None)
         questions, is_last = 0, False
         while not is_last:
             # Once more after the last change, which may have come just now.
@@ -185,17 +185,17 @@ def read_on(home: Home, stop, told) -> None:
             if now != seen[-1]:
                 seen.append(now)
             questions += 1
-        told.put((questions, seen))
+        observed.put((questions, seen))
 
 
 @pytest.mark.long
 @pytest.mark.slow
 def test_a_reader_sees_whole_sets_only_through_ten_changes(copied):
     """docs/cases.md, X8: three closes, and reopenings, each of which gives readers another database."""
-    stop, told = processes.Event(), processes.Queue()
-    reader = processes.Process(target=read_on, args=(copied, stop, told), daemon=True)
+    stop, observed = processes.Event(), processes.Queue()
+    reader = processes.Process(target=read_on, args=(copied, stop, observed), daemon=True)
     reader.start()
-    told.get(timeout=MOST_SECONDS)
+    observed.get(timeout=MOST_SECONDS)
     states = [readers_see(copied)]
     links = [current_links(copied)]
 
@@ -212,7 +212,7 @@ def test_a_reader_sees_whole_sets_only_through_ten_changes(copied):
     change("reopen", NEXT, "--reason", "Sent anew")
     change("reopen", CLOSED[1], "--reason", "Sent anew")
     stop.set()
-    questions, seen = told.get(timeout=MOST_SECONDS)
+    questions, seen = observed.get(timeout=MOST_SECONDS)
     reader.join(MOST_SECONDS)
     assert reader.exitcode == 0
     assert len(states) > 10

@@ -49,12 +49,12 @@ def close_on_full_disk(home: Home, disk: SmallDisk | SmallFiles, step: str, room
     wait_until_stopped(process)
     disk.leave(room, [process.pid, *processes_of(home)])
     process.send_signal(signal.SIGCONT)
-    output, told = process.communicate()
+    output, errors = process.communicate()
     disk.make_room()
-    told = refusal(subprocess.CompletedProcess(process.args, process.returncode, output, told))
+    errors = refusal(subprocess.CompletedProcess(process.args, process.returncode, output, errors))
     # The progress bar may stand before it.
-    sentence = told.strip().splitlines()[-1]
-    assert any(cause in sentence for cause in disk.sentences), told
+    sentence = errors.strip().splitlines()[-1]
+    assert any(cause in sentence for cause in disk.sentences), errors
     return sentence
 
 
@@ -89,9 +89,9 @@ def test_on_a_disk_that_is_full_after_the_commit_the_month_is_closed_and_readers
     With a little room the readers' database is begun, and is not whole.
     """
     home = home_on_disk.working_copy(disk.folder / f"another_{room}")
-    told = close_on_full_disk(home, disk, "committed", room)
-    assert "What the ledger says is closed stays closed, but it could not be given to readers" in told
-    assert "they have what they had" in told
+    reported = close_on_full_disk(home, disk, "committed", room)
+    assert "What the ledger says is closed stays closed, but it could not be given to readers" in reported
+    assert "they have what they had" in reported
     assert list(home.history().in_force) == [*CLOSED, NEXT]
     assert readers_see(home) == OLD
     answer(home.points("transfers"))
@@ -108,12 +108,12 @@ def test_a_command_that_cannot_finish_a_close_says_so_and_does_its_own_work(home
     wait_until_stopped(process)
     disk.leave(0, [process.pid, *processes_of(home)])
     process.send_signal(signal.SIGCONT)
-    output, told = process.communicate()
+    output, errors = process.communicate()
     disk.make_room()
     assert process.returncode == 0
     assert "E1-1" in output
-    assert "it could not be given to readers" in told
-    assert any(cause in told for cause in disk.sentences), told
+    assert "it could not be given to readers" in errors
+    assert any(cause in errors for cause in disk.sentences), errors
     assert readers_see(home) == OLD
     answer(home.points("transfers"))
     assert readers_see(home) == NEW
@@ -174,14 +174,14 @@ def test_a_required_test_that_is_gone_or_only_warns_stops_a_close_by_name(copied
             "orchestration/runs.py",
             lambda text: text.replace('["build", ', f'["build", "--exclude", "{TRUTH_3}", '),
         )
-    told = close_with(project, copied)
+    reported = close_with(project, copied)
     for problem in (
         f"assert_{TRUTH_4} did not run",
         f"assert_{TRUTH_6} did not run",
         f"assert_{TRUTH_5} ended as warn",
         f"{TRUTH_3} did not run",
     ):
-        assert problem in told
+        assert problem in reported
     assert published_bytes(copied) == published_bytes(programme)
     assert_sound(copied, OLD_REVISIONS)
 
@@ -191,11 +191,13 @@ def test_a_test_that_fails_stops_a_close_by_name(copied, programme, tmp_path):
     project = tmp_path / "project"
     with changed_project(project) as change:
         change(SINGULAR.format(TRUTH_5), lambda text: "select 1 as row")
-    told = close_with(project, copied)
-    assert f"dbt did not pass test assert_{TRUTH_5}; nothing was written" in told
-    assert "Got 1 result, configured to fail if != 0" in told
+    reported = close_with(project, copied)
+    assert f"dbt did not pass test assert_{TRUTH_5}; nothing was written" in reported
+    assert "Got 1 result, configured to fail if != 0" in reported
     # What it says to type shows the rows that the test found.
-    ((command, log),) = re.findall(r"To run its query again: (.+)[.] All that dbt said is in (.+)[.]", told)
+    ((command, log),) = re.findall(
+        r"To run its query again: (.+)[.] All that dbt said is in (.+)[.]", reported
+    )
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     shown = subprocess.run(
         command, shell=True, env={"PATH": path}, capture_output=True, text=True, check=True
@@ -213,17 +215,17 @@ def close_with_server(home: Home, step: str, happens: Callable[[], None]) -> sub
     with ExitStack() as stack:
         stack.callback(process.send_signal, signal.SIGCONT)
         happens()
-    output, told = process.communicate()
-    return subprocess.CompletedProcess(process.args, process.returncode, output, told)
+    output, errors = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 @pytest.mark.slow
 def test_a_server_that_dies_before_the_commit_leaves_the_month_open(server, tmp_path):
     """docs/cases.md, X16."""
     home = begin_programme(tmp_path / "home", new_postgresql_database(server.server.get_uri()))
-    told = refusal(close_with_server(home, "appended", server.die))
-    assert "did not confirm what was to be recorded" in told
-    assert "readers have what they had" in told
+    sentence = refusal(close_with_server(home, "appended", server.die))
+    assert "did not confirm what was to be recorded" in sentence
+    assert "readers have what they had" in sentence
     assert "cannot be reached" in refusal(home.points("close", CLOSED[0]))
     server.come_back()
     assert home.history().closes == ()
@@ -236,8 +238,8 @@ def test_a_server_that_dies_before_the_commit_leaves_the_month_open(server, tmp_
 def test_a_server_that_dies_after_the_commit_has_the_month_closed_once(server, tmp_path):
     """docs/cases.md, X16: readers get it with the next command after the server is back."""
     home = begin_programme(tmp_path / "home", new_postgresql_database(server.server.get_uri()))
-    told = refusal(close_with_server(home, "committed", server.die))
-    assert "What the ledger says is closed stays closed" in told
+    sentence = refusal(close_with_server(home, "committed", server.die))
+    assert "What the ledger says is closed stays closed" in sentence
     while_it_is_gone = refusal(home.points("transfers"))
     assert "cannot be reached" in while_it_is_gone
     assert len(while_it_is_gone.splitlines()) == 1

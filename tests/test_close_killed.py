@@ -93,9 +93,9 @@ def test_a_close_whose_dbt_is_killed_publishes_nothing_and_says_so(often_killed,
     for child in processes_of(often_killed):
         os.kill(child, signal.SIGKILL)
     parent.send_signal(signal.SIGCONT)
-    _, told = parent.communicate()
+    _, errors = parent.communicate()
     assert parent.returncode == 1
-    assert "dbt was killed by signal 9" in told
+    assert "dbt was killed by signal 9" in errors
     assert published_bytes(often_killed) == published_bytes(programme)
     assert readers_see(often_killed) == OLD
     assert_sound(often_killed, OLD_REVISIONS)
@@ -107,7 +107,7 @@ def test_the_close_after_all_that_killing_gives_the_same_bytes(often_killed, und
     assert published_bytes(often_killed) == undisturbed
     assert readers_see(often_killed) == NEW
     assert_sound(often_killed, NEW_REVISIONS)
-    # Of all those runs the newest two are kept, whatever became of them.
+    # Of all those runs the newest two are kept, finished or not.
     assert len(list((often_killed.path / "runs").iterdir())) <= 2
 
 
@@ -121,7 +121,7 @@ def test_on_postgresql_a_killed_close_has_happened_or_not(postgresql_server, tmp
     answer(home.points("transfers"))
     assert list(home.history().in_force) == ([] if step == "appended" else [CLOSED[0]])
     kept = {KEPT_BUILD: str(keep_build(home.path, tmp_path))}
-    told = answer(home.points("close", CLOSED[0], **kept))
-    assert ("Closed 1 month" if step == "appended" else "closed already") in told
+    result = answer(home.points("close", CLOSED[0], **kept))
+    assert ("Closed 1 month" if step == "appended" else "closed already") in result
     assert readers_see(home) == {CLOSED[0]: (1, "issued")}
     assert_sound(home, {CLOSED[0]: 1})

@@ -367,9 +367,9 @@ def test_a_ledger_without_entries_has_no_cut(ledger_home):
 
 def test_the_command_freezes_and_says_up_to_where(ledger_home, points):
     record(ledger_home.open(), ledger_transfer("T1"), ledger_transfer("T2"))
-    told = points("cut", "--csv", home=ledger_home.home, **ledger_home.environment)
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines() == [
+    result = points("cut", "--csv", home=ledger_home.home, **ledger_home.environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [
         "part,rows",
         "transfers,2",
         "status_changes,0",

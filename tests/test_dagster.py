@@ -336,8 +336,8 @@ def test_partitions_begin_with_the_first_month_that_is_known(tmp_path):
         (tmp_path / "provisional" / month).mkdir(parents=True)
     built = define_report_months(make_settings(tmp_path, POINTS_MONTH_START_DAY="28"))
     assert built.get_first_partition_key() == "2025-09-01"
-    told = define_report_months(make_settings(tmp_path, POINTS_FIRST_MONTH="2024-02"))
-    assert told.get_first_partition_key() == "2024-02-01"
+    partitions = define_report_months(make_settings(tmp_path, POINTS_FIRST_MONTH="2024-02"))
+    assert partitions.get_first_partition_key() == "2024-02-01"
 
 
 @pytest.mark.parametrize(
@@ -458,7 +458,7 @@ def test_a_run_whose_ledger_is_missing_is_refused_as_the_command_is(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_sensor_looks_at_the_inbox_unless_somebody_stops_it(definitions):
+def test_a_sensor_looks_at_the_inbox_unless_it_is_stopped(definitions):
     sensor = definitions.resolve_sensor_def("import_inbox")
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
 

@@ -93,8 +93,8 @@ def test_many_are_decided_together_or_not_at_all(ada, bob):
     assert [decision.identifier for decision in approve(bob, ["T-3", "T-1"])] == ["T-3", "T-1"]
 
 
-def test_nobody_approves_what_they_entered(ada, bob):
-    """docs/cases.md, C11: whoever held it or released it in between."""
+def test_an_author_may_not_approve_an_entry_of_their_own(ada, bob):
+    """docs/cases.md, C11: also where others held or released it in between."""
     give(ada, "C-1", "10", new=True, status="pending", transfer_id="T-1")
     hold(bob, ["T-1"])
     release(bob, ["T-1"])
@@ -102,11 +102,11 @@ def test_nobody_approves_what_they_entered(ada, bob):
         approve(ada, ["T-1"])
     assert (refused.value.code, refused.value.author) == ("OWN_TRANSFER", "ada")
     approve(bob, ["T-1"])
-    # A retry has nothing to do, whoever sends it.
+    # A retry has nothing to do, from any user.
     assert approve(ada, ["T-1"])[0].was_known
 
 
-def test_whoever_imported_a_file_may_approve_what_waits_in_it(ada):
+def test_the_importer_of_a_file_may_approve_what_waits_in_it(ada):
     with appending(ada) as appender:
         appender.append(Batch(batch_id="B", origin="import", last_entry_id=2, row_count=1, added_count=1))
         appender.append(a_pending_deduct("T-1", "10", batch_id="B", style="give"))
@@ -151,7 +151,7 @@ def test_approving_a_deduct_must_fit_what_is_spendable(ada, bob):
     give(ada, "C-1", "40", status="pending", transfer_id="G-1")
     with appending(ada) as appender:
         appender.append(a_pending_deduct("D-3", "70"))
-    # What is given counts before what is deducted, whatever the order.
+    # Gives count before deducts, in any order.
     approve(bob, ["D-3", "G-1"])
     assert spendable("C-1") == 0
     with appending(ada) as appender:
@@ -241,8 +241,8 @@ def test_the_command_decides_and_refuses(points, ledger_home, ada):
     assert own.stderr == ("T-1 was entered by ada, who may not approve it as well; ask another person to.\n")
     assert run("bob", "hold", "T-1").stdout == "T-1 is now on_hold.\n"
     assert run("bob", "hold", "T-1", "--release").stdout == "T-1 is now pending.\n"
-    told = json.loads(run("bob", "approve", "T-1", "T-2", "--json").stdout)
-    assert [(row["id"], row["status"], row["recorded"]) for row in told] == [
+    answer = json.loads(run("bob", "approve", "T-1", "T-2", "--json").stdout)
+    assert [(row["id"], row["status"], row["recorded"]) for row in answer] == [
         ("T-1", "approved", True),
         ("T-2", "approved", True),
     ]

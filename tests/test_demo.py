@@ -78,7 +78,7 @@ def list_faults(row: Row) -> list[str]:
 
 
 class Demo:
-    """The file, read once: its rows, and the transfers that they tell of."""
+    """The file, read once: its rows, and the transfers that they are about."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -145,7 +145,7 @@ def test_guards_that_are_gone_are_a_problem_with_the_statements_that_make_them_a
     assert verdicts(findings)["guards"] == "ok"
 
 
-def test_what_the_application_user_may_beyond_appending_is_told(ledger, ledger_home):
+def test_what_the_application_user_may_beyond_appending_is_reported(ledger, ledger_home):
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no users.")
     with psycopg.connect(ledger_home.environment["POINTS_DATABASE_OWNER_URL"], autocommit=True) as owner:
@@ -165,7 +165,7 @@ def test_what_the_application_user_may_beyond_appending_is_told(ledger, ledger_h
     assert "is a superuser" in about(findings, "database").sentence
 
 
-def test_tables_of_another_version_are_told(ledger, ledger_home):
+def test_tables_of_another_version_are_reported(ledger, ledger_home):
     if connection.vendor == "postgresql":
         owner = psycopg.connect(ledger_home.environment["POINTS_DATABASE_OWNER_URL"], autocommit=True)
     else:
@@ -217,9 +217,9 @@ def test_a_database_that_cannot_be_reached_is_a_problem_and_no_password_is_shown
     assert result.returncode == 1
     assert result.stderr == ""
     assert "problem" in result.stdout
-    told = points("doctor", "--json", home=tmp_path / "home", POINTS_DATABASE_URL=url)
-    assert json.loads(told.stdout)["verdict"] == "problem"
-    assert "sesame" not in result.stdout + told.stdout
+    answered = points("doctor", "--json", home=tmp_path / "home", POINTS_DATABASE_URL=url)
+    assert json.loads(answered.stdout)["verdict"] == "problem"
+    assert "sesame" not in result.stdout + answered.stdout
 
 
 def test_settings_are_shown_with_where_they_come_from(points, tmp_path):
@@ -241,12 +241,14 @@ def test_settings_are_shown_with_where_they_come_from(points, tmp_path):
     assert shown["POINTS_PROGRAMME_NAME"] == ("Miles & Moor", str(tmp_path / ".env"))
     assert shown["POINTS_TIME_ZONE"] == ("Asia/Tokyo", "environment")
     assert shown["POINTS_DEFAULT_CURRENCY"] == ("POINTS", "default")
-    told = " ".join(finding["sentence"] for finding in found["findings"] if finding["subject"] == "settings")
-    assert "POINTS_MONTH_START_DAY is '31'" in told
-    assert "POINTS_TIMEZONE is set, but there is no such setting" in told
+    sentences = " ".join(
+        finding["sentence"] for finding in found["findings"] if finding["subject"] == "settings"
+    )
+    assert "POINTS_MONTH_START_DAY is '31'" in sentences
+    assert "POINTS_TIMEZONE is set, but there is no such setting" in sentences
 
 
-def test_runs_and_what_readers_see_of_them_are_told(tmp_path):
+def test_runs_and_what_readers_see_of_them_are_reported(tmp_path):
     home = tmp_path / "home"
     environment = {"POINTS_HOME": str(home)}
     assert about(examine(environment, {}, "").findings, "runs").sentence == "Nothing has been built yet."
@@ -274,7 +276,7 @@ def test_runs_and_what_readers_see_of_them_are_told(tmp_path):
     assert about(examine(environment, {}, "").findings, "provisional").verdict == "problem"
 
 
-def test_a_run_that_is_going_on_is_told_and_one_that_ended_is_not(tmp_path):
+def test_a_run_that_is_going_on_is_reported_and_one_that_ended_is_not(tmp_path):
     home = tmp_path / "home"
     environment = {"POINTS_HOME": str(home)}
     with run_lock(home, "points build"):
@@ -305,7 +307,7 @@ def test_a_home_that_is_no_folder_and_a_full_disk_are_problems(tmp_path, monkeyp
     assert about(examine({"POINTS_HOME": str(tmp_path)}, {}, "").findings, "disk").verdict == "problem"
 
 
-def test_a_month_that_has_ended_and_is_open_is_told(ledger_home):
+def test_a_month_that_has_ended_and_is_open_is_reported(ledger_home):
     ledger = ledger_home.open()
     environment = {"POINTS_HOME": str(ledger_home.home), **ledger_home.environment}
     this_month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
@@ -315,22 +317,22 @@ def test_a_month_that_has_ended_and_is_open_is_told(ledger_home):
         with appending(ledger) as appender:
             appender.append(ledger_transfer(transfer_id, occurred_at=occurred_at))
 
-    def told() -> tuple[str, str]:
+    def schedule_finding() -> tuple[str, str]:
         found = about(examine(environment, {}, "").findings, "close")
         return found.verdict, found.sentence
 
     record("T-1", this_month)
-    verdict, sentence = told()
+    verdict, sentence = schedule_finding()
     assert verdict == "ok"
     assert f"{this_month:%Y-%m}, the oldest open month, is due at " in sentence
     record("T-2", month_before - timedelta(days=40))
-    verdict, sentence = told()
+    verdict, sentence = schedule_finding()
     assert verdict == "warning"
     assert sentence.startswith(f"{month_before - timedelta(days=40):%Y-%m} ended on ")
     assert "is not closed" in sentence
 
 
-def test_seals_and_a_setting_that_breaks_one_are_told(ledger_home):
+def test_seals_and_a_setting_that_breaks_one_are_reported(ledger_home):
     """docs/cases.md, X18."""
     seals = '{"time_zone":"UTC","month_start_day":1,"first_month":"2026-03","default_currency":"POINTS"}'
     with appending(ledger_home.open()) as appender:
@@ -352,7 +354,7 @@ def test_seals_and_a_setting_that_breaks_one_are_told(ledger_home):
     assert "POINTS_TIME_ZONE is Asia/Tokyo" in about(broken.findings, "seals").sentence
 
 
-def test_a_close_that_readers_do_not_have_yet_is_told(ledger):
+def test_a_close_that_readers_do_not_have_yet_is_reported(ledger):
     environment = {"POINTS_HOME": str(ledger.settings.home)}
     if ledger.settings.database_url:
         environment["POINTS_DATABASE_URL"] = ledger.settings.database_url
@@ -361,7 +363,7 @@ def test_a_close_that_readers_do_not_have_yet_is_told(ledger):
     assert verdicts(examine(environment, {}, "").findings)["published"] == "warning"
 
 
-def test_who_is_told_is_told_and_no_secret_is_shown(points, tmp_path):
+def test_receivers_of_alerts_are_named_and_no_secret_is_shown(points, tmp_path):
     home = tmp_path / "home"
     assert about(examine({"POINTS_HOME": str(home)}, {}, "").findings, "alerts").advice
     secrets = {
@@ -369,9 +371,9 @@ def test_who_is_told_is_told_and_no_secret_is_shown(points, tmp_path):
         "POINTS_ALERT_EMAIL_TO": "ada@points.example",
         "POINTS_ALERT_SMTP_PASSWORD": "open-sesame",
     }
-    told = points("doctor", "--json", home=home, **secrets).stdout
-    assert "sesame" not in told + points("doctor", home=home, **secrets).stdout
-    found = json.loads(told)
+    output = points("doctor", "--json", home=home, **secrets).stdout
+    assert "sesame" not in output + points("doctor", home=home, **secrets).stdout
+    found = json.loads(output)
     shown = {setting["name"]: setting["value"] for setting in found["settings"]}
     assert shown["POINTS_ALERT_WEBHOOK_URL"] == "https://hooks.example/…"
     assert shown["POINTS_ALERT_SMTP_PASSWORD"] == "…"

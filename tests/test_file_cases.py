@@ -72,7 +72,7 @@ CASES: dict[str, tuple[bytes | str, str | list[tuple[int, str]]]] = {
     "F20 comment.csv": (lines(row("A", HUGE), row("B")), [(2, "A"), (3, "B")]),
     "F20 points.csv": (lines(row("A"), row("B").replace(",1,", f",{HUGE},")), [(2, "A"), (3, "B")]),
 }
-# SQL does not tell a last row that breaks off from one that is too short: it is set aside, as FIELDS.
+# SQL cannot distinguish a last row that breaks off from one that is too short: it is set aside, as FIELDS.
 OTHERWISE_BY_HAND = {"F9 breaks off.csv": ["A", "B"]}
 
 # One process for all files: each gets a database of its own, and dbt parses once.

@@ -145,7 +145,7 @@ def test_the_same_request_twice_is_one_transfer(ledger):
     assert ledger_head().entry_id == 1
 
 
-def test_a_repetition_is_answered_whatever_has_happened_since(ledger):
+def test_a_repetition_is_answered_after_any_later_entry(ledger):
     give(ledger, "C-1", "10", new=True)
     deduct(ledger, "C-1", "10", transfer_id="D-1")
     assert deduct(ledger, "C-1", "10", transfer_id="D-1").was_known
@@ -247,8 +247,8 @@ def test_the_command_answers_people_and_programs(points, ledger_home):
     tried = run("give", "C-1", "50", "--new", "--id", "T-1", "--dry-run")
     assert tried.returncode == 0
     assert "nothing was recorded" in tried.stdout
-    told = json.loads(run("give", "C-1", "50", "--new", "--id", "T-1", "--json").stdout)
-    assert (told["transfer_id"], told["points"], told["recorded"]) == ("T-1", "50", True)
+    answer = json.loads(run("give", "C-1", "50", "--new", "--id", "T-1", "--json").stdout)
+    assert (answer["transfer_id"], answer["points"], answer["recorded"]) == ("T-1", "50", True)
     again = run("give", "C-1", "50", "--id", "T-1")
     assert again.returncode == 0
     assert again.stdout == ("Given: 50 POINTS to C-1, transfer T-1 (approved). It was recorded before.\n")

@@ -39,7 +39,7 @@ def home(tmp_path) -> LedgerHome:
 
 @contextmanager
 def by_hand(file: os.PathLike) -> Iterator[sqlite3.Connection]:
-    """A ledger in SQLite as whoever may write its file can change it, leaving the guards as they were."""
+    """A ledger in SQLite, changed as a user with write access to its file can, past the guards."""
     with closing(sqlite3.connect(file)) as connected:
         guards = connected.execute("select name, sql from sqlite_master where type = 'trigger'").fetchall()
         for name, _ in guards:
@@ -109,9 +109,9 @@ def test_a_ledger_that_would_not_refuse_a_change_is_neither_closed_nor_copied(co
 def test_what_was_altered_since_the_months_opening_is_not_closed(copied, is_digest_forged, finding):
     """docs/cases.md, S10."""
     alter(copied.path / "ledger.sqlite3", "LATE", is_digest_forged)
-    told = refusal(copied.points("close", NEXT))
-    assert finding in told
-    assert is_digest_forged or "(transfer LATE)" in told
+    sentence = refusal(copied.points("close", NEXT))
+    assert finding in sentence
+    assert is_digest_forged or "(transfer LATE)" in sentence
     assert readers_see(copied) == OLD
     assert len(copied.history().closes) == len(OLD)
 
@@ -172,7 +172,7 @@ def test_what_a_killed_backup_left_is_removed_by_the_next(home, tmp_path):
 
 
 def test_what_a_killed_export_left_is_removed_by_the_next(copied, tmp_path):
-    """docs/cases.md, X31: whatever the next one is called."""
+    """docs/cases.md, X31: also where the next one has another name."""
     left = tmp_path / "exports" / ".points-unfinished"
     left.mkdir(parents=True)
     for name in ("2026-01.duckdb", "2026-01.duckdb.wal"):
@@ -195,7 +195,8 @@ def test_of_two_backups_at_once_into_one_folder_the_second_says_so(home, tmp_pat
 
 
 def test_published_months_refuse_a_ledger_that_lacks_them(copied, programme, tmp_path):
-    """docs/cases.md, X30: whatever else of the home is gone, by a restore, by hand and by every act."""
+    """docs/cases.md, X30: also where other parts of the home are gone, by a restore, by hand and by every
+    act."""
     home = Home(tmp_path / "moved")
     shutil.copytree(copied.path / "published", home.path / "published", symlinks=True)
     older = programme.path.parent / "older.sqlite3"
@@ -213,17 +214,17 @@ def test_a_restored_ledger_goes_on_with_the_months_that_it_knows(copied, tmp_pat
     assert copied.points("backup", str(tmp_path / "backup.sqlite3")).returncode == 0
     assert home.points("restore", str(tmp_path / "backup.sqlite3")).returncode == 0
     for act in (["verify"], ["give", "C-1", "5"]):
-        told = home.points(*act)
-        assert told.returncode == 0, told.stderr
+        result = home.points(*act)
+        assert result.returncode == 0, result.stderr
 
 
 def test_closes_that_no_anchor_remembers_are_a_finding(copied):
     """docs/cases.md, S15."""
     for anchor in copied.path.rglob(ANCHOR_NAME):
         anchor.unlink()
-    told = refusal(copied.points("verify"))
-    assert "ledger_head.json is missing, though months are closed" in told
-    assert "points verify --head ENTRY:DIGEST" in told
+    sentence = refusal(copied.points("verify"))
+    assert "ledger_head.json is missing, though months are closed" in sentence
+    assert "points verify --head ENTRY:DIGEST" in sentence
 
 
 def test_a_head_that_was_kept_elsewhere_is_asked_for(copied):

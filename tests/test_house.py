@@ -49,7 +49,7 @@ def test_the_models_read_declared_settings_with_their_defaults():
 ASK_FOR_ZONES = {"ledger/zones.py", "orchestration/zone_data.py", "dbt_project/macros/zones.sql"}
 
 
-def test_nobody_asks_for_a_zone_but_who_reads_the_list():
+def test_only_the_reader_of_the_list_looks_up_a_zone():
     """docs/cases.md, X21: Python, DuckDB, PostgreSQL and Spark have each their own data."""
     files = [path for room in ROOMS for path in (PROJECT_ROOT / room).rglob("*.py")]
     files += [

@@ -186,7 +186,7 @@ def test_a_header_alone_is_taken_and_adds_nothing(ledger_home, tmp_path):
     assert entry_count() == 0
 
 
-def test_a_file_is_read_whatever_its_lines_end_with_and_however_its_columns_stand(ledger_home, tmp_path):
+def test_a_file_is_read_with_any_line_ends_and_any_order_of_columns(ledger_home, tmp_path):
     """docs/cases.md, F4 (a byte order mark) and F5 (another order); blank lines and mixed line ends as
     well."""
     ledger = ledger_home.open()
@@ -262,7 +262,7 @@ BAD_LINES = (
 
 
 def test_rows_of_another_length_and_control_characters_are_reported_by_line_and_column(ledger_home, tmp_path):
-    """docs/cases.md, F7 and F11; a row's line is where it begins, whatever stands before it."""
+    """docs/cases.md, F7 and F11; a row's line is where it begins, after any rows before it."""
     (tmp_path / "a.csv").write_text(BAD_LINES, encoding="utf-8", newline="")
     ledger = ledger_home.open()
     with pytest.raises(ImportRefused) as refused:
@@ -290,7 +290,7 @@ def test_a_bad_row_is_kept_as_it_was_sent(ledger_home, tmp_path):
 
 
 def test_the_same_file_again_adds_nothing_and_says_so(points, ledger_home, tmp_path):
-    """docs/cases.md, F10; what the command tells of it."""
+    """docs/cases.md, F10; what the command reports."""
     path = write_transfers(tmp_path / "a.csv", [transfer("T-1"), transfer("T-2", points="1e3")])
     arguments = ("import", str(path), "--quarantine")
     first = points(*arguments, home=ledger_home.home, **ledger_home.environment)
@@ -300,8 +300,10 @@ def test_the_same_file_again_adds_nothing_and_says_so(points, ledger_home, tmp_p
     again = points(*arguments, home=ledger_home.home, **ledger_home.environment)
     assert again.returncode == 0, again.stderr
     assert "Nothing was added" in again.stdout
-    told = points(*arguments, "--json", home=ledger_home.home, **ledger_home.environment)
-    assert {name: json.loads(told.stdout)[name] for name in ("rows", "added", "duplicates", "batch_id")} == {
+    result = points(*arguments, "--json", home=ledger_home.home, **ledger_home.environment)
+    assert {
+        name: json.loads(result.stdout)[name] for name in ("rows", "added", "duplicates", "batch_id")
+    } == {
         "rows": 2,
         "added": 0,
         "duplicates": 2,
@@ -324,10 +326,10 @@ def test_a_refused_import_shows_its_bad_rows_and_exits_with_1(points, ledger_hom
     assert "and 5 more" in shown.stderr
     assert shown.stderr.strip().splitlines()[-1].startswith("BAD_ROWS: ")
     assert "Traceback" not in shown.stderr
-    told = points("import", str(path), "--csv", home=ledger_home.home, **ledger_home.environment)
-    assert told.returncode == 1
-    assert told.stdout.count("POINTS") == 25
-    assert ",'=1," in told.stdout  # docs/cases.md, R23
+    result = points("import", str(path), "--csv", home=ledger_home.home, **ledger_home.environment)
+    assert result.returncode == 1
+    assert result.stdout.count("POINTS") == 25
+    assert ",'=1," in result.stdout  # docs/cases.md, R23
     for arguments in (["--map", "points"], ["--expect-points", "many"], ["--expect-rows", "-1"]):
         wrong = points("import", str(path), *arguments, home=ledger_home.home, **ledger_home.environment)
         assert wrong.returncode == 2

@@ -168,7 +168,7 @@ def test_other_content_under_a_known_id_refuses_the_file(take, other, quarantine
     assert [row.transfer_id for row in Transfer.objects.all()] == ["T-1"]
 
 
-def test_a_conflict_is_told_beside_every_other_bad_row(take):
+def test_a_conflict_is_reported_beside_every_other_bad_row(take):
     """docs/cases.md, R3; with --quarantine it alone refuses the file."""
     take(transfer("T-1"))
     rows = [transfer("T-1", points="7"), transfer("T-2", points="x"), said("pending")]
@@ -203,7 +203,7 @@ def test_a_status_change_that_no_row_dates_counts_from_now_and_says_so(take):
 
 
 def test_a_status_that_the_transfer_already_held_is_a_duplicate(take):
-    """docs/cases.md, R19: the approval stays, whoever gave it."""
+    """docs/cases.md, R19: the approval stays, by a command or by a file."""
     file = [said("pending", "2026-04-01T00:00:00Z"), said("pending", transfer_id="T-2")]
     take(*file)
     take(said("approved", "2026-04-03T00:00:00Z"), said("on_hold", "2026-04-03T00:00:00Z", "T-2"))
@@ -244,7 +244,7 @@ def test_no_status_follows_a_final_one(take, final, then):
 
 
 def test_statuses_within_a_file_come_in_the_order_of_when_they_changed(take):
-    """As in the models, whatever the order of the rows: what is undated first, unless it ends the waiting."""
+    """As in the models, in any order of the rows: undated ones first, unless they end the waiting."""
     take(
         *(
             said(*statement, transfer_id=transfer_id)
@@ -487,13 +487,13 @@ def test_overlapping_files_imported_at_once_add_each_transfer_once(ledger_home, 
     for process in processes:
         process.stdin.write("\n")
         process.stdin.flush()
-    told = []
+    counts = []
     for process in processes:
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0
-        told.append(tuple(map(int, output.split())))
-    assert sum(added for added, _ in told) == 50_000
-    assert all(added + duplicates == 30_000 for added, duplicates in told)
+        counts.append(tuple(map(int, output.split())))
+    assert sum(added for added, _ in counts) == 50_000
+    assert all(added + duplicates == 30_000 for added, duplicates in counts)
     ledger = ledger_home.open()
     assert Transfer.objects.count() == 50_000
     verify(ledger.settings)

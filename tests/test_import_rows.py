@@ -369,8 +369,13 @@ def test_the_command_lists_open_rows_and_dismisses_them(points, ledger_home, tmp
     assert shown.returncode == 0
     assert r"a\x1b[31m" in shown.stdout
     assert "2 open" in shown.stdout
-    (told, _) = json.loads(points("quarantine", "--json", home=home, **environment).stdout)
-    assert (told["entry_id"], told["line"], told["column"], told["value"]) == (2, 2, "transfer_id", "=1+1")
+    (answer, _) = json.loads(points("quarantine", "--json", home=home, **environment).stdout)
+    assert (answer["entry_id"], answer["line"], answer["column"], answer["value"]) == (
+        2,
+        2,
+        "transfer_id",
+        "=1+1",
+    )
     (row, _) = csv.DictReader(points("quarantine", "--csv", home=home, **environment).stdout.splitlines())
     assert row["value"] == "'=1+1"
     dismissed = points("quarantine", "dismiss", "2", "--reason", "a typo", home=home, **environment)
@@ -381,7 +386,7 @@ def test_the_command_lists_open_rows_and_dismisses_them(points, ledger_home, tmp
     assert "1 open" in points("quarantine", home=home, **environment).stdout
 
 
-def test_a_quarantined_id_may_be_whatever_was_sent(ledger_home, tmp_path):
+def test_a_quarantined_id_may_be_any_text_that_was_sent(ledger_home, tmp_path):
     """docs/cases.md, R4: too long for an index, no text for a database, and still kept to the letter."""
     sent = ["x" * 5_000, "a\x00b", "ａ"]
     rows = [transfer(transfer_id) for transfer_id in sent]

@@ -248,7 +248,7 @@ PRIVATE = "root:a secret,of somebody else\n"
 
 @pytest.fixture
 def private(tmp_path) -> Path:
-    """A file of somebody else's, which this process may read."""
+    """A file of another user, which this process may read."""
     path = tmp_path / "private.csv"
     path.write_text(PRIVATE, encoding="utf-8")
     os.utime(path, (LONG_AGO, LONG_AGO))
@@ -322,7 +322,7 @@ def test_what_stands_in_the_inbox_under_our_names_changes_nothing(ledger_home, t
     assert known_transfers(ledger_home) == ["T1"]
 
 
-def test_what_came_through_the_inbox_is_nobody_elses_to_read(ledger_home):
+def test_what_came_through_the_inbox_is_private_to_its_user(ledger_home):
     """docs/cases.md, S4."""
     drop(ledger_home.home, "a.csv", "T1").chmod(0o666)
     (file,) = look(ledger_home).files
@@ -340,7 +340,7 @@ def write_on(path: Path, private: Path) -> None:
 
 
 @pytest.mark.parametrize("disturb", [swap_for_link, write_on])
-def test_what_was_taken_is_what_is_read_whatever_happens_in_the_inbox(
+def test_what_was_taken_is_what_is_read_after_any_change_in_the_inbox(
     ledger_home, private, monkeypatch, disturb
 ):
     """docs/cases.md, S3. What came meanwhile stays for the next look."""
@@ -381,7 +381,7 @@ def test_a_file_that_changes_while_it_is_taken_is_left(ledger_home, private, mon
 
 
 def test_a_file_that_cannot_be_removed_is_not_imported_time_and_again(ledger_home, monkeypatch):
-    """docs/cases.md, S1: as in a folder where nobody may remove what is another's."""
+    """docs/cases.md, S1: as in a folder with the sticky bit, where files of other users cannot be removed."""
     path = drop(ledger_home.home, "a.csv", "T1")
     unlink = Path.unlink
 
@@ -422,7 +422,7 @@ def test_what_has_no_room_stops_no_other_file(ledger_home, monkeypatch, change, 
     assert imported.imported.added == 1
 
 
-def test_the_doctor_names_what_nobody_takes_after_a_day(tmp_path, monkeypatch):
+def test_the_doctor_names_what_is_left_in_the_inbox_after_a_day(tmp_path, monkeypatch):
     """docs/cases.md, F19 and S1."""
     inbox_folder = tmp_path / "inbox"
     (inbox_folder / "imported").mkdir(parents=True)

@@ -60,7 +60,7 @@ def test_points_are_kept_exactly(ledger_home, points):
         assert cursor.fetchone() == (int(Decimal(points) * 10_000),)
 
 
-def test_the_database_refuses_whatever_is_not_an_append(ledger_home):
+def test_the_database_refuses_everything_but_appends(ledger_home):
     ledger = ledger_home.open()
     with appending(ledger) as appender:
         appender.append(ledger_transfer("T1"))

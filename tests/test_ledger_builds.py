@@ -185,9 +185,9 @@ def test_a_ledger_that_is_gone_or_an_older_copy_is_refused_behind_what_was_built
             build_months(older.settings())
         with pytest.raises(LedgerReplaced):
             open_ledger(older.settings(), create=True)
-        told = points("build", home=older.home, **older.environment)
-        assert told.returncode == 1
-        assert "older copy" in told.stderr
+        result = points("build", home=older.home, **older.environment)
+        assert result.returncode == 1
+        assert "older copy" in result.stderr
     gone = without_ledger(ledger_home)
     with pytest.raises(LedgerMissing):
         build_months(gone.settings())
@@ -216,9 +216,9 @@ def test_a_ledger_with_other_entries_than_the_cut_is_refused(ledger_home, keep_c
 def test_a_build_says_up_to_which_entry_the_ledger_is_in_it_and_one_of_files_remembers_none(tmp_path, points):
     home = LedgerHome(tmp_path / "home")
     record(home.open(), ledger_transfer("T1", "3"))
-    told = points("build", "--json", home=home.home)
-    assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout)["cutoff_entry_id"] == 1
+    result = points("build", "--json", home=home.home)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["cutoff_entry_id"] == 1
     assert read_anchor(home.home / "provisional").entry_id == 1
     transfers = write_transfers(tmp_path / "transfers.csv", [transfer("F-1", points="5")])
     built = build_months(home.settings(POINTS_TRANSFERS=str(transfers)))
@@ -227,11 +227,11 @@ def test_a_build_says_up_to_which_entry_the_ledger_is_in_it_and_one_of_files_rem
     assert closing_points(home.home, "2026-03") == {"C-1": "5"}
 
 
-def test_dbt_is_told_nothing_of_the_ledgers_database(tmp_path, monkeypatch):
-    told = {}
+def test_dbt_gets_no_setting_of_the_ledgers_database(tmp_path, monkeypatch):
+    passed = {}
 
     def start_dbt(arguments, environment, folder):
-        told.update(environment)
+        passed.update(environment)
         raise RuntimeError("as far as this test goes")
 
     for name in ("POINTS_DATABASE_URL", "POINTS_DATABASE_OWNER_URL", "POINTS_USER"):
@@ -242,11 +242,11 @@ def test_dbt_is_told_nothing_of_the_ledgers_database(tmp_path, monkeypatch):
     settings = replace(home.settings(), database_owner_url="postgresql://ada:secret@somewhere/points")
     with pytest.raises(RuntimeError):
         build_months(settings)
-    assert told["POINTS_HOME"] == str(home.home)
-    assert not [value for value in told.values() if "secret" in value]
+    assert passed["POINTS_HOME"] == str(home.home)
+    assert not [value for value in passed.values() if "secret" in value]
 
 
-def test_a_freeze_waits_for_whoever_builds_in_the_home(tmp_path, points):
+def test_a_freeze_waits_for_a_build_in_the_home(tmp_path, points):
     home = LedgerHome(tmp_path / "home")
     record(home.open(), ledger_transfer("T1"))
     with run_lock(home.home, "the test"):

@@ -106,7 +106,7 @@ def test_free_text_in_csv_is_never_a_formula(ledger_home):
     )
 
 
-def test_whoever_records_or_names_a_batch_writes_no_formula_either(ledger_home):
+def test_the_names_of_users_and_batches_are_no_formulas_either(ledger_home):
     """docs/cases.md, R23."""
     ledger = ledger_home.open(user="=1+1", clock=lambda: NOON)
     with appending(ledger) as appender:
@@ -210,7 +210,7 @@ def test_xml_is_valid_by_its_schema_and_the_schema_can_refuse(ledger_home):
         ("", ""),
     ],
 )
-def test_a_value_is_told_in_one_way(value, text):
+def test_a_value_is_written_in_one_way(value, text):
     assert value_text(value) == text
 
 

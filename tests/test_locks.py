@@ -77,7 +77,7 @@ def test_the_doctor_names_what_is_no_lock(tmp_path):
     assert str(tmp_path / "run.lock") in lock.sentence
 
 
-def test_a_shorter_purpose_is_told_without_the_rest_of_a_longer_one(tmp_path):
+def test_a_shorter_purpose_is_shown_without_the_rest_of_a_longer_one(tmp_path):
     with run_lock(tmp_path, "what takes long to say"):
         pass
     with run_lock(tmp_path, "short"):

@@ -53,7 +53,7 @@ ACTS: tuple[Callable[[Ledger], bool], ...] = (
 
 
 def write(settings: Settings, start, answers) -> None:
-    """One process: do each act when all the others do it, and tell whether it added anything."""
+    """One process: do each act when all the others do it, and return whether it added anything."""
     ledger = open_ledger(settings)
     for act in ACTS:
         start.wait(MOST_SECONDS)
@@ -110,7 +110,7 @@ def test_of_many_writers_at_once_each_is_answered_rightly(ledger_home):
     assert [first for first, _ in spans] == [1, *(last + 1 for _, last in spans[:-1])]
 
 
-def test_who_waits_too_long_is_told_so_and_nothing_is_recorded(tmp_path, monkeypatch):
+def test_a_writer_that_waits_too_long_is_refused_and_nothing_is_recorded(tmp_path, monkeypatch):
     """docs/cases.md, C8: where SQLite's only writer does not end."""
     ledger = open_ledger(Settings.from_environment({"POINTS_HOME": str(tmp_path)}), create=True)
     monkeypatch.setattr(writers_queue, "_WAIT_SECONDS", 0)

@@ -218,8 +218,8 @@ def test_the_command_records_a_mass(points, ledger_home, tmp_path):
     assert (refused.returncode, refused.stdout) == (1, "")
     assert [line.split(":")[0] for line in refused.stderr.splitlines()[:2]] == ["line 3", "line 4"]
     path = written(tmp_path, "relation_reference,points\nC-1,1\nC-2,1\n")
-    told = json.loads(run(str(path), "--style", "deduct", "--id", "M-2", "--json").stdout)
-    assert [transfer["transfer_id"] for transfer in told["transfers"]] == ["M-2-2", "M-2-3"]
+    answer = json.loads(run(str(path), "--style", "deduct", "--id", "M-2", "--json").stdout)
+    assert [transfer["transfer_id"] for transfer in answer["transfers"]] == ["M-2-2", "M-2-3"]
     missing = run("no-such.csv", "--style", "give")
     assert missing.returncode == 1
     assert missing.stderr.startswith("NOT_FOUND: ")

@@ -32,19 +32,19 @@ def at_every(step: int, in_ci: int):
 def try_with_little_room(
     disk: SmallDisk | SmallFiles, step: int, act: Callable[[], object], refused: type[PointsError]
 ) -> Iterator[tuple[int, object]]:
-    """Act with ever more room, each time after whoever asks has looked around, until it has succeeded twice.
+    """Act with ever more room, each time after the caller has looked around, until it has succeeded twice.
 
     Gives the room in bytes and what came of it, None where it was refused for want of room.
     """
     outcomes = []
     for room in range(0, ENOUGH, step):
-        outcome, told = None, ""
+        outcome, reported = None, ""
         with disk.nearly_full(room):
             try:
                 outcome = act()
             except refused as refusal:
-                told = refusal.sentence
-        assert outcome or any(sentence in told for sentence in disk.sentences), (room, told)
+                reported = refusal.sentence
+        assert outcome or any(sentence in reported for sentence in disk.sentences), (room, reported)
         outcomes.append(bool(outcome))
         yield room, outcome
         if outcomes.count(True) == 2:

@@ -111,7 +111,7 @@ def test_what_another_website_sends_is_refused(method, path, headers, reason):
 
 
 def test_what_goes_on_is_shown_to_no_other_website():
-    """docs/cases.md, S29 and S30: a websocket is answered to whoever opens it, unless it is refused."""
+    """docs/cases.md, S29 and S30: a websocket is answered to any page that opens it, unless it is refused."""
     assert asked("websocket", "", "/graphql", OWN)[-1] == "handed on"
     assert asked("websocket", "", "/graphql", HOST)[-1] == "handed on"
     for headers in (FOREIGN, {**OWN, "host": "evil.example:3000"}):

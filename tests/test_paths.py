@@ -246,7 +246,7 @@ with connect() as database:
 
 
 def test_no_cursor_takes_anything_from_the_machine(tmp_path, monkeypatch):
-    """What does not fit into memory goes nowhere where somebody works."""
+    """What does not fit into memory is not spilled to the working directory."""
     monkeypatch.chdir(tmp_path)
     numbers = [1]  # a table of that name is not looked for here
     with connect(memory_limit="50MB") as database:

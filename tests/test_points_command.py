@@ -86,19 +86,19 @@ def test_the_demo_is_written_to_a_home_of_its_own_and_again_with_the_same_bytes(
 
 def test_the_demo_says_where_it_is_for_programs(points, tmp_path):
     home = tmp_path / "home"
-    told = json.loads(points("demo", "--json", home=home).stdout)
-    assert told["home"] == str(home / "demo")
-    assert Path(told["transfers"]).exists()
+    answer = json.loads(points("demo", "--json", home=home).stdout)
+    assert answer["home"] == str(home / "demo")
+    assert Path(answer["transfers"]).exists()
     lines = points("demo", "--csv", home=home).stdout.splitlines()
     assert lines[0] == "home,transfers,rows,first_month,last_month"
-    assert lines[1].endswith(f",{told['rows']},2025-09,2026-10")
+    assert lines[1].endswith(f",{answer['rows']},2025-09,2026-10")
 
 
 def test_the_demo_leaves_the_ledger_of_others_alone(points, tmp_path):
     home = tmp_path / "home"
-    told = points("demo", home=home, POINTS_DATABASE_URL="postgresql://nobody@nowhere.invalid/points")
-    assert told.returncode == 0, told.stderr
-    assert f"`POINTS_HOME={home}/demo POINTS_DATABASE_URL= points close --through 2026-10`" in told.stdout
+    result = points("demo", home=home, POINTS_DATABASE_URL="postgresql://nobody@nowhere.invalid/points")
+    assert result.returncode == 0, result.stderr
+    assert f"`POINTS_HOME={home}/demo POINTS_DATABASE_URL= points close --through 2026-10`" in result.stdout
     assert (home / "demo" / "ledger.sqlite3").exists()
 
 
@@ -174,9 +174,9 @@ def test_an_id_that_is_no_text_is_unknown_and_no_traceback(points, tmp_path, com
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_an_answer_is_told_whatever_the_locale_writes(points, tmp_path):
+def test_an_answer_is_printed_in_every_locale(points, tmp_path):
     """docs/cases.md, X17."""
-    told = points(
+    result = points(
         "give",
         "C-1",
         "1",
@@ -187,11 +187,11 @@ def test_an_answer_is_told_whatever_the_locale_writes(points, tmp_path):
         home=tmp_path / "home",
         PYTHONIOENCODING="latin-1",
     )
-    assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout)["comment"] == "😀"
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["comment"] == "😀"
 
 
 def test_csv_of_an_act_carries_no_formula(points, tmp_path):
     """docs/cases.md, R23."""
-    told = points("give", "C-1", "1", "--new", "--comment", "=1+1", "--csv", home=tmp_path / "home")
-    assert "'=1+1" in told.stdout
+    result = points("give", "C-1", "1", "--new", "--comment", "=1+1", "--csv", home=tmp_path / "home")
+    assert "'=1+1" in result.stdout

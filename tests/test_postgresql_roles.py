@@ -239,7 +239,7 @@ EXCESSES = {
 }
 
 
-def test_whatever_else_the_role_may_is_told_with_what_takes_it_away(ledger, by_owner, group):
+def test_every_excess_of_the_role_is_reported_with_the_statement_that_revokes_it(ledger, by_owner, group):
     """docs/cases.md, S17."""
     for statement, description in EXCESSES.items():
         by_owner(statement.format(role=ROLE))
@@ -253,7 +253,7 @@ def test_whatever_else_the_role_may_is_told_with_what_takes_it_away(ledger, by_o
         by_owner("revoke pg_write_server_files from points_group")
 
 
-def test_a_member_of_the_tables_owner_is_told(ledger, by_owner, group):
+def test_a_member_of_the_tables_owner_is_reported(ledger, by_owner, group):
     """docs/cases.md, S17."""
     by_owner("grant points_group to points_application")
     by_owner("alter table transfers owner to points_group")

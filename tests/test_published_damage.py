@@ -218,9 +218,9 @@ def test_what_stands_where_a_link_belongs_is_named_and_kept(copied, name, put):
     sentence = f"{link} is a {'file' if put is put_file else 'folder'}, but a link belongs there"
     assert sentence in copied.points("transfers").stderr
     assert sentence in refusal(copied.points("close", NEXT))
-    told = refusal(copied.points("verify"))
-    assert f"{link} is no link" in told
-    assert "move it away" in told
+    refused = refusal(copied.points("verify"))
+    assert f"{link} is no link" in refused
+    assert "move it away" in refused
     assert sorted(databases.iterdir()) == made
     kept = link if put is put_file else link / "kept.txt"
     assert kept.read_text(encoding="utf-8") == "kept by nobody"
@@ -250,23 +250,24 @@ def test_what_no_close_knows_is_said_once(copied, command):
     """docs/cases.md, X12: where something is to be published, too."""
     stranger = published_folder(copied.path) / NEXT / "r1"
     stranger.mkdir(parents=True)
-    told = refusal(copied.points(*command))
-    assert told.count(f"{stranger} is in no close entry of the ledger") == 1
-    assert len(told.splitlines()) == 1
+    sentence = refusal(copied.points(*command))
+    assert sentence.count(f"{stranger} is in no close entry of the ledger") == 1
+    assert len(sentence.splitlines()) == 1
 
 
 def test_the_command_says_which_file_it_was(copied):
     """docs/cases.md, X10, as people and programs see it."""
     path = published_folder(copied.path) / CLOSED[1] / "r1" / "outstanding_points.csv"
     flip_a_byte(path)
-    told = refusal(copied.points("verify"))
-    assert f"{path} was altered" in told
-    assert len(told.splitlines()) == 1
+    sentence = refusal(copied.points("verify"))
+    assert f"{path} was altered" in sentence
+    assert len(sentence.splitlines()) == 1
     damages = json.loads(copied.points("verify", "--json").stdout)["published"]
     assert [damage["path"] for damage in damages] == [str(path)]
-    told = refusal(copied.points("close", NEXT))
+    sentence = refusal(copied.points("close", NEXT))
     assert (
-        f"{path} was altered: its hash is not the one in its manifest, so nothing may be built on it" in told
+        f"{path} was altered: its hash is not the one in its manifest, so nothing may be built on it"
+        in sentence
     )
 
 
@@ -274,9 +275,9 @@ def test_a_damaged_database_is_named_and_made_again_once_it_is_deleted(copied):
     """docs/cases.md, X10: nothing is built on it, so it stands in no close's way."""
     file = database_file(copied.path).resolve()
     flip_a_byte(file)
-    told = refusal(copied.points("verify"))
-    assert f"{database_file(copied.path)} was altered" in told
-    assert "delete it, and the next command makes it again" in told
+    sentence = refusal(copied.points("verify"))
+    assert f"{database_file(copied.path)} was altered" in sentence
+    assert "delete it, and the next command makes it again" in sentence
     file.unlink()
     answer(copied.points("months"))
     assert readers_see(copied) == OLD
@@ -299,7 +300,7 @@ def test_every_command_says_that_the_database_is_not_what_was_published(copied):
 
 
 def test_a_log_beside_the_database_is_named_and_not_played_back_into_the_next_one(copied):
-    """docs/cases.md, X25: whoever opens a database sees what stands in a log beside it."""
+    """docs/cases.md, X25: a reader of a database sees what stands in a log beside it."""
     file = database_file(copied.path).resolve()
     log = file.with_name(f"{file.name}.wal")
     log.write_bytes(b"")
@@ -329,7 +330,7 @@ def vouch_for(home: Home, database: Path, digits: int = 32) -> None:
     point_link(set_link(home.path), f"{DATABASES_NAME}/{folder.name}")
 
 
-def test_a_database_that_nobody_read_back_is_made_again_by_any_command(copied, programme):
+def test_a_database_that_was_not_read_back_is_made_again_by_any_command(copied, programme):
     """docs/cases.md, X25 and X26: earlier releases put 16 digits of its hash, and had no link to the set."""
     put_hollow_database(copied, digits=16)
     published = published_folder(copied.path)
@@ -347,7 +348,7 @@ def test_a_database_that_nobody_read_back_is_made_again_by_any_command(copied, p
     assert_sound(copied, OLD_REVISIONS)
 
 
-def test_a_database_without_its_tables_is_named_whatever_vouches_for_it(copied):
+def test_a_database_without_its_tables_is_named_even_with_the_right_hash(copied):
     """docs/cases.md, X25."""
     put_hollow_database(copied, digits=32)
     file = database_file(copied.path)
@@ -397,8 +398,8 @@ def test_a_database_that_cannot_be_made_is_missing(copied):
     database_file(copied.path).unlink()
     shutil.rmtree(published_folder(copied.path) / DATABASES_NAME)
     (published_folder(copied.path) / DATABASES_NAME).write_text("")
-    told = refusal(copied.points("verify"))
-    assert f"{database_file(copied.path)} is missing" in told
+    sentence = refusal(copied.points("verify"))
+    assert f"{database_file(copied.path)} is missing" in sentence
 
 
 @pytest.mark.parametrize("elsewhere", [".", f"../{CLOSED[0]}/r1"])
@@ -412,7 +413,7 @@ def test_a_link_that_leads_readers_elsewhere_is_named(copied, elsewhere):
 
 
 def test_a_database_that_is_older_than_what_was_issued_is_named(copied):
-    """docs/cases.md, X10: it is whole, and says nothing of the reopening."""
+    """docs/cases.md, X10: it is whole, and does not show the reopening."""
     before = os.readlink(set_link(copied.path))
     reopen_months(copied.settings(), CLOSED[1], "Sent anew")
     assert readers_see(copied)[CLOSED[1]] == (1, "reopened")
@@ -520,14 +521,14 @@ def forget(home: Home, names: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("harm", [delete_ledger, restore_older_copy, put_another_there])
-def test_closed_months_alone_tell_that_the_ledger_is_not_theirs(copied, programme, harm):
+def test_closed_months_alone_show_that_the_ledger_is_not_theirs(copied, programme, harm):
     """docs/cases.md, X12: also where everything that remembers the ledger was deleted with it."""
     forget(copied, (*MADE_FROM_IT, "ledger_head.json", "published/ledger_head.json"))
     harm(copied, programme)
     for command in (["close"], ["reopen", CLOSED[1], "--reason", "Sent anew"], ["verify"]):
-        told = refusal(copied.points(*command))
-        missing = "The ledger is missing" in told
-        assert missing if harm is delete_ledger else "is in no close entry of the ledger" in told
+        sentence = refusal(copied.points(*command))
+        missing = "The ledger is missing" in sentence
+        assert missing if harm is delete_ledger else "is in no close entry of the ledger" in sentence
     # Neither the readers' database nor a link was taken back to what that ledger knows.
     assert readers_see(copied) == OLD
     assert published_bytes(copied) == published_bytes(programme)
@@ -561,10 +562,10 @@ def test_settings_other_than_the_sealed_ones_are_refused_by_every_command(copied
     """docs/cases.md, X18."""
     sentence = f"{name} is {value}, but the programme's first close sealed it as {sealed}"
     for command in (["close"], ["give", "C-1", "5"], ["transfers"], ["build"], ["verify"]):
-        told = refusal(copied.points(*command, **{name: value}))
-        assert sentence in told
-        assert f"set {name}={sealed}" in told
-        assert len(told.splitlines()) == 1
+        refused = refusal(copied.points(*command, **{name: value}))
+        assert sentence in refused
+        assert f"set {name}={sealed}" in refused
+        assert len(refused.splitlines()) == 1
     examined = copied.points("doctor", **{name: value})
     assert examined.returncode == 1
     assert sentence in examined.stdout

@@ -119,7 +119,7 @@ def test_killed_before_its_commit_a_reopening_has_not_happened(copied, programme
 
 
 @pytest.mark.parametrize("step", ["link prepared", *AFTER_COMMIT[AFTER_COMMIT.index("database begun") :]])
-def test_readers_are_told_of_a_reopening_that_was_killed_after_its_commit(copied, programme, step):
+def test_readers_see_a_reopening_that_was_killed_after_its_commit(copied, programme, step):
     """docs/cases.md, X2: they keep every file, and the next command of any kind flags those that are
     reopened."""
     copied.kill_at("committed", "reopen", CLOSED[1], "--reason", "Sent anew")

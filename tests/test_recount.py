@@ -50,7 +50,7 @@ def at(month: int, day: int = 10) -> datetime:
     return datetime(2026, month, day, 12, tzinfo=UTC)
 
 
-# Small ledgers, whose totals can be told by looking at them
+# Small ledgers, whose totals can be seen at a glance
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def record(ledger: Ledger, *entries: Entry) -> None:
 
 
 def recount_of(ledger: Ledger, months: Sequence[str], **values) -> Recount:
-    """Freeze a ledger and recount it, from its first entry unless told."""
+    """Freeze a ledger and recount it, from its first entry by default."""
     freeze(ledger)
     defaults = {
         "cut": cut_folder(ledger.settings.home),
@@ -485,7 +485,7 @@ def test_a_build_from_the_balances_of_a_close_is_as_it_is_recounted(split):
 def test_control_totals_are_the_same_from_the_first_entry_and_from_a_closes_balances(
     split, tmp_path, monkeypatch
 ):
-    """But for what was cancelled, which is told of the transfers that a run reads."""
+    """Except cancelled transfers, which are counted among those that a run reads."""
     whole = split.whole_recount.control_totals
     for month, by_currency in split.second_recount.control_totals.items():
         for currency, totals in by_currency.items():

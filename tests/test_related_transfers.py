@@ -1,4 +1,4 @@
-"""What a build that starts after a close is told of the transfers that its revocations hang together with."""
+"""The related transfers that are passed to a build that starts after a close, for its revocations."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -154,7 +154,7 @@ def test_what_the_close_left_unposted_leads_on_but_is_not_handed_in_twice(run):
 def test_what_comes_after_the_runs_last_entry_is_not_there(run):
     run.before(a_transfer("T-1"), a_transfer("R-1", "T-1"), a_transfer("T-3"), a_transfer("R-3", "P-1"))
     run.own(a_transfer("R-2", "T-1"), a_transfer("R-4", "R-3"))
-    # Seen from here, R-4 hangs together with T-3, and R-5 with T-1.
+    # Seen from here, R-4 belongs to the chain of T-3, and R-5 to that of T-1.
     run.record(a_transfer("P-1", "T-3"), a_transfer("R-5", "T-1"))
     assert run.write() == 3
     assert run.ids() == ["T-1", "R-1", "R-3"]
@@ -181,7 +181,7 @@ def test_circles_end(run):
     assert run.ids() == ["A", "B", "hangs", "of-itself"]
 
 
-def test_only_changes_up_to_the_cutoff_are_told(run):
+def test_only_changes_up_to_the_cutoff_are_written(run):
     run.before(
         a_transfer("T-1", status="pending"),
         a_change("T-1", "approved"),

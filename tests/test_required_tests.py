@@ -29,7 +29,7 @@ def test_a_required_test_that_was_deleted_or_deselected_stops_the_build_by_name(
         audit_verdicts(verdicts, REQUIRED)
 
 
-def test_a_test_that_nobody_requires_yet_must_not_fail_either():
+def test_a_test_that_is_not_required_yet_must_not_fail_either():
     with pytest.raises(AuditFailed, match="new_one ended as fail"):
         audit_verdicts(PASSED | {"test.outstanding_points.new_one.ccc": "fail"}, REQUIRED)
 

@@ -78,12 +78,13 @@ def pip_says(arguments: Iterable[str], settings: Mapping[str, str] | None = None
     return pip.returncode, pip.stderr
 
 
-def amiss(requirements: Path, settings: Mapping[str, str] | None = None) -> str:
-    """What pip says of releases that were yanked, or that this Python can't have; empty where all is well."""
+def refused_releases(requirements: Path, settings: Mapping[str, str] | None = None) -> str:
+    """pip's errors about releases that were yanked or do not run on this Python; empty where there are
+    none."""
     dry_run = ("install", "--dry-run", "--ignore-installed", "--no-deps", "--quiet")
     returned, said = pip_says([*dry_run, "--requirement", str(requirements)], settings)
-    told = [line for line in said.splitlines() if YANKED.search(line) or (returned and "ERROR" in line)]
-    return "\n".join(told or ([said] if returned else []))
+    lines = [line for line in said.splitlines() if YANKED.search(line) or (returned and "ERROR" in line)]
+    return "\n".join(lines or ([said] if returned else []))
 
 
 @pytest.mark.slow
@@ -99,14 +100,14 @@ def test_no_locked_release_was_yanked_and_each_is_for_this_python(tmp_path):
     }
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("\n".join(sorted(pins)), encoding="utf-8")
-    assert not amiss(requirements)
+    assert not refused_releases(requirements)
 
 
 @pytest.mark.parametrize(
-    ("version", "told"),
+    ("version", "finding"),
     [("1.0", "it wipes disks"), ("2.0", "No matching distribution found for leaky==2.0"), ("3.0", "")],
 )
-def test_a_yanked_release_and_one_for_a_later_python_are_told(tmp_path, version, told):
+def test_a_yanked_release_and_one_for_a_later_python_are_reported(tmp_path, version, finding):
     """docs/cases.md, S26, with an index in which 1.0 was yanked and 2.0 needs Python 4."""
     folder = tmp_path / "simple" / "leaky"
     folder.mkdir(parents=True)
@@ -122,9 +123,9 @@ def test_a_yanked_release_and_one_for_a_later_python_are_told(tmp_path, version,
     (tmp_path / "requirements.txt").write_text(f"leaky=={version}\n", encoding="utf-8")
     settings = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     settings |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": (tmp_path / "simple").as_uri()}
-    said = amiss(tmp_path / "requirements.txt", settings)
-    assert told in said
-    assert bool(told) == bool(said)
+    said = refused_releases(tmp_path / "requirements.txt", settings)
+    assert finding in said
+    assert bool(finding) == bool(said)
 
 
 def link(folder: Path, version: str, attributes: str) -> str:

@@ -148,7 +148,7 @@ def test_nothing_is_undone_twice_by_revoking_what_gave_it_back(ledger):
 
 def test_a_revocation_that_waits_gives_nothing_back(ledger, ledger_home):
     """docs/cases.md, C13: R revokes T, and Q, beyond the limit, would revoke R. Until Q is approved T has
-    nothing left to revoke, so that it is undone once, whatever becomes of Q."""
+    nothing left to revoke, so that it is undone once, whether or not Q is approved."""
     give(ledger, "C-1", "500", new=True, transfer_id="X")
     give(ledger, "C-1", "100", transfer_id="T")
     revoke(ledger, ["T"], revocation_id="R")
@@ -310,8 +310,8 @@ def test_the_command_revokes_and_refuses(points, ledger_home):
     def run(*arguments):
         return points("revoke", *arguments, home=ledger_home.home, **ledger_home.environment)
 
-    (told,) = json.loads(run("T-1", "--points", "30", "--id", "R-1", "--json").stdout)
-    assert (told["transfer_id"], told["points"], told["reverses_transfer_id"]) == ("R-1", "30", "T-1")
+    (answer,) = json.loads(run("T-1", "--points", "30", "--id", "R-1", "--json").stdout)
+    assert (answer["transfer_id"], answer["points"], answer["reverses_transfer_id"]) == ("R-1", "30", "T-1")
     too_much = run("T-1", "--points", "71")
     assert too_much.returncode == 1
     assert too_much.stderr == (

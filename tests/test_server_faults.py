@@ -40,9 +40,9 @@ def run_main(monkeypatch, capsys, home: LedgerHome, *arguments: str) -> str:
     with pytest.raises(SystemExit) as raised:
         command.main()
     assert raised.value.code == 1
-    told = capsys.readouterr().err
-    assert len(told.splitlines()) == 1, told
-    return told
+    output = capsys.readouterr().err
+    assert len(output.splitlines()) == 1, output
+    return output
 
 
 def test_a_server_that_dies_in_a_transaction_takes_all_of_it_along(server, postgresql_home):
@@ -109,10 +109,10 @@ def test_the_command_that_was_cut_off_works_again_and_adds_one(server, postgresq
             assert process.poll() is None, process.communicate()
             time.sleep(0.05)
         server.die()
-    output, told = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (1, "")
-    assert told.startswith("The ledger's database stopped: ")
-    assert len(told.splitlines()) == 1
+    assert errors.startswith("The ledger's database stopped: ")
+    assert len(errors.splitlines()) == 1
 
     while_it_is_gone = points(*wanted, home=postgresql_home.home, **postgresql_home.environment)
     assert while_it_is_gone.returncode == 1
@@ -165,13 +165,13 @@ def test_a_writer_that_never_ends_is_said_in_a_sentence(sqlite_home, monkeypatch
     file = sqlite_home.home / "ledger.sqlite3"
     with closing(sqlite3.connect(file, isolation_level=None)) as writer:
         writer.execute("begin immediate")
-        told = run_main(monkeypatch, capsys, sqlite_home, "give", "C-1", "5", "--id", "T1")
-        assert told.startswith("Another process is writing to the ledger")
+        output = run_main(monkeypatch, capsys, sqlite_home, "give", "C-1", "5", "--id", "T1")
+        assert output.startswith("Another process is writing to the ledger")
         # One that is about to commit keeps readers out too.
         writer.execute("rollback")
         writer.execute("begin exclusive")
-        told = run_main(monkeypatch, capsys, sqlite_home, "give", "C-1", "5", "--id", "T1")
-        assert "locked" in told
+        output = run_main(monkeypatch, capsys, sqlite_home, "give", "C-1", "5", "--id", "T1")
+        assert "locked" in output
         writer.execute("rollback")
     assert entries(sqlite_home) == 1
     assert points("give", "C-1", "5", "--id", "T1", home=sqlite_home.home).returncode == 0
@@ -202,7 +202,7 @@ def test_a_file_that_may_not_grow_records_nothing_and_says_why(sqlite_home, poin
 
 
 def test_a_full_disk_records_nothing_and_says_so(sqlite_home, monkeypatch, capsys):
-    """docs/cases.md, X5 for the ledger: SQLite is told that there is no more room."""
+    """docs/cases.md, X5 for the ledger: SQLite finds no more room."""
     ledger = sqlite_home.open()
     with connection.cursor() as cursor:
         cursor.execute("pragma page_count")

@@ -37,10 +37,10 @@ def test_a_file_above_the_folder_is_not_looked_at(file):
 def test_a_file_that_others_may_change_is_refused(file, points, mode):
     """docs/cases.md, S12."""
     file.chmod(mode)
-    told = points("months", home=file.parent / "home")
-    assert (told.returncode, len(told.stderr.splitlines())) == (1, 1)
-    assert f"{file} may be changed by other users" in told.stderr
-    assert f"chmod go-w {file}" in told.stderr
+    result = points("months", home=file.parent / "home")
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    assert f"{file} may be changed by other users" in result.stderr
+    assert f"chmod go-w {file}" in result.stderr
 
 
 def test_a_file_of_another_user_a_link_and_a_pipe_are_refused(file, monkeypatch, tmp_path):
@@ -70,9 +70,9 @@ def test_a_file_that_is_not_utf_8_is_a_sentence(file):
 def test_doctor_names_the_file_and_what_it_does_not_take(file, points):
     """docs/cases.md, S12."""
     found = json.loads(points("doctor", "--json", home=file.parent / "home").stdout)
-    (told,) = [finding for finding in found["findings"] if "LD_PRELOAD" in finding["sentence"]]
-    assert told["verdict"] == "warning"
-    assert str(file) in told["sentence"]
+    (reported,) = [finding for finding in found["findings"] if "LD_PRELOAD" in finding["sentence"]]
+    assert reported["verdict"] == "warning"
+    assert str(file) in reported["sentence"]
 
 
 @pytest.mark.parametrize(
@@ -111,5 +111,5 @@ def test_a_url_that_can_be_read_in_one_way_is_taken_and_stands_in_no_repr(url):
 
 def test_a_project_of_djangos_in_the_environment_is_not_the_ledgers(points, tmp_path):
     """docs/cases.md, S12."""
-    told = points("doctor", home=tmp_path / "home", DJANGO_SETTINGS_MODULE="somebody.elses")
-    assert told.returncode == 0, told.stderr
+    result = points("doctor", home=tmp_path / "home", DJANGO_SETTINGS_MODULE="somebody.elses")
+    assert result.returncode == 0, result.stderr

@@ -41,8 +41,8 @@ def test_nothing_that_is_printed_for_people_acts_on_the_terminal_or_is_left_out(
     table.add_row(Text("x\x1b[2Jy"))
     screen.print(table)
     assert not ACTS.search(printed.getvalue())
-    for told in (r"a\x1b[2J\x9b31m", "C:boom:1", r"x\x1b[2Jy"):
-        assert told in printed.getvalue()
+    for escaped in (r"a\x1b[2J\x9b31m", "C:boom:1", r"x\x1b[2Jy"):
+        assert escaped in printed.getvalue()
 
 
 def test_a_file_with_a_hostile_name_and_values_acts_nowhere_when_it_is_named(points, tmp_path):
@@ -58,13 +58,13 @@ def test_a_file_with_a_hostile_name_and_values_acts_nowhere_when_it_is_named(poi
     assert r"a\x1b[2J\x9b31m\nall is well" in refused.stderr
     kept = points("import", str(file), "--quarantine", home=home)
     assert kept.returncode == 0, kept.stderr
-    told = [points("quarantine", *options, home=home).stdout for options in ([], ["--json"], ["--csv"])]
-    for text in (refused.stdout, refused.stderr, kept.stdout, kept.stderr, *told):
+    output = [points("quarantine", *options, home=home).stdout for options in ([], ["--json"], ["--csv"])]
+    for text in (refused.stdout, refused.stderr, kept.stdout, kept.stderr, *output):
         assert not ACTS.search(text)
     # Programs read what was sent from JSON; in CSV it is written out.
-    assert [row["value"] for row in json.loads(told[1])] == ["x\x1b]0;y\x07", "z\x85"]
-    assert [row["value"] for row in csv.DictReader(io.StringIO(told[2]))] == [r"x\x1b]0;y\x07", r"z\x85"]
-    assert {row["file_name"] for row in json.loads(told[1])} == {shown(HOSTILE)}
+    assert [row["value"] for row in json.loads(output[1])] == ["x\x1b]0;y\x07", "z\x85"]
+    assert [row["value"] for row in csv.DictReader(io.StringIO(output[2]))] == [r"x\x1b]0;y\x07", r"z\x85"]
+    assert {row["file_name"] for row in json.loads(output[1])} == {shown(HOSTILE)}
 
 
 def test_a_build_and_the_doctor_name_such_a_file_alike(tmp_path, capsys):

@@ -79,7 +79,7 @@ def test_the_sample_gives_the_same_rows_on_spark_with_every_data_test_green(tmp_
 @pytest.mark.long
 @pytest.mark.slow
 def test_parquet_and_a_chain_of_110_revocations_give_the_same_rows_on_spark(tmp_path: Path) -> None:
-    """Unless it is told otherwise, Spark gives a recursion up after 100 steps, and takes the style of every
+    """By default, Spark gives a recursion up after 100 steps, and takes the style of every
     transfer from the folder that they are in (docs/cases.md, F18)."""
     settings = write_relations(tmp_path, revocations=110) | {
         "POINTS_TIME_ZONE": "Europe/Berlin",

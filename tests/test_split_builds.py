@@ -296,7 +296,7 @@ class Builder:
         self.parsed = self.run("parsed", {}, "parse")
 
     def build(self, name: str, through: str, home: Path | None = None, **settings: str) -> Path:
-        """Build a home's cut, the ledger's unless told, with every data test; return the database."""
+        """Build a home's cut, by default the ledger's, with every data test; return the database."""
         settings |= {"POINTS_HOME": str(home or self.ledger.settings.home), "POINTS_THROUGH_MONTH": through}
         return self.run(name, settings, "build", "--exclude-resource-type", "unit_test") / "build.duckdb"
 
@@ -421,7 +421,7 @@ def test_nothing_that_comes_later_changes_a_closed_month(builds, query):
 
 
 def test_the_balances_of_now_are_the_same_both_ways(builds):
-    # Whoever had nothing but what was cancelled before the balances is not in a build that starts with them.
+    # A customer with only cancelled transfers before the balances is not in a build that starts with them.
     query = (
         "select * from customer_point_balances where approved_points <> 0 or spendable_points <> 0"
         " or pending_given_points + pending_deducted_points <> 0"

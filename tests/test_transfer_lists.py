@@ -249,7 +249,7 @@ def test_filters_and_orders_that_are_not_known_are_refused_by_name(programme):
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "WyJwb2ludHMiLDFd", "WyJwb2ludHMiLDFlMzAsMV0", "[" * 9999, "ž"])
-def test_a_cursor_of_nobodys_making_is_refused(programme, cursor):
+def test_a_forged_cursor_is_refused(programme, cursor):
     if cursor:
         with pytest.raises(CursorInvalid):
             list_transfers(programme, {}, "points", after=cursor)

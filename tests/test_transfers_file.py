@@ -211,7 +211,7 @@ def test_a_found_file_that_is_swapped_for_a_link_is_not_followed(tmp_path, priva
         write_transfer_rows(str(lake), tmp_path / "rows")
 
 
-def test_a_link_that_somebody_names_is_followed_and_keeps_its_name(tmp_path, private):
+def test_a_link_that_is_named_itself_is_followed_and_keeps_its_name(tmp_path, private):
     """docs/cases.md, S5: who names a link means what it leads to."""
     (tmp_path / "today.csv").symlink_to(private)
     (tmp_path / "lake").mkdir()

@@ -111,7 +111,7 @@ CASES = [
         update(BALANCES, "opening_points = 1", "relation_reference = 'KIM' and opening_points = 0"),
     ),
     Case(
-        "balances handed in that nobody opens with",
+        "balances handed in that are no opening",
         TRUTH_4,
         """insert into stg_closed_month__balances
         values ('2025-11-01', 'POINTS', 'ZOE', 5, 0, 0, 0, 5, false)""",
@@ -208,14 +208,14 @@ CASES = [
         ),
     ),
     Case(
-        "a transfer left by an earlier close and read by nobody",
+        "a transfer left by an earlier close and not read",
         TRUTH_5,
         """insert into stg_closed_month__unposted_transfers by name
         select *, 'pending' as status from int_transfers_united
         where transfer_id = 'S-031'""",
     ),
     Case(
-        "a balance that moved by what nobody gave",
+        "a balance that moved without a transfer",
         TRUTH_6,
         update(BALANCES, "closing_points = closing_points + 0.0001", ANNA),
     ),
@@ -340,7 +340,7 @@ CASES = [
     ),
     Case("a balance twice", f"grain_of_{BALANCES}", double(BALANCES, QUIET)),
     Case(
-        "a balance of nobody",
+        "a balance without a relation reference",
         f"grain_of_{BALANCES}",
         update(BALANCES, "relation_reference = null", QUIET),
     ),
@@ -403,7 +403,7 @@ CASES = [
         double("discrepancies", "discrepancy = 'orphan_revocation'"),
     ),
     Case(
-        "a discrepancy of a balance twice, where no transfer tells the two apart",
+        "a discrepancy of a balance twice, without a transfer to distinguish the two",
         "grain_of_discrepancies",
         double("discrepancies", "discrepancy = 'negative_outstanding'"),
     ),
@@ -458,7 +458,7 @@ CASES = [
         update("discrepancies", "points = null", "true"),
     ),
     Case(
-        "a reason that nobody says who may choose",
+        "a reason that does not say who may choose it",
         "no_nulls_in_transfer_reasons",
         update("transfer_reasons", "by_hand = null", "reason = 'redemption'"),
     ),

@@ -1,4 +1,4 @@
-"""`points verify`: whoever changes the database by hand is found out, and where (docs/cases.md, X11)."""
+"""`points verify`: a change of the database by hand is found, and where (docs/cases.md, X11)."""
 
 import json
 import sqlite3
@@ -50,7 +50,7 @@ def ledger(ledger_home):
 
 @pytest.fixture
 def tamper(ledger, ledger_home):
-    """Execute a statement as somebody would who owns the database: past its guards, which stay as they were.
+    """Execute a statement as the owner of the database can: past its guards, which stay as they were.
 
     First `points verify` is clean, so that what it finds afterwards is what was done.
     """
@@ -286,7 +286,7 @@ def test_entries_without_their_newest_link_stand_after_the_end_of_the_chain(ledg
 
 
 @pytest.mark.parametrize(
-    ("assignment", "told"),
+    ("assignment", "finding"),
     [
         ("points = 'many'", "its points is str 'many', where a whole number was recorded"),
         ("points = 12.5", "its points is float 12.5"),
@@ -298,7 +298,7 @@ def test_entries_without_their_newest_link_stand_after_the_end_of_the_chain(ledg
         ("digest = x''", "do not give the digest"),
     ],
 )
-def test_a_value_of_another_type_is_named(ledger, tamper, assignment, told):
+def test_a_value_of_another_type_is_named(ledger, tamper, assignment, finding):
     """A column of SQLite takes any type."""
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL's columns are typed.")
@@ -306,7 +306,7 @@ def test_a_value_of_another_type_is_named(ledger, tamper, assignment, told):
     with pytest.raises(EntryAltered) as raised:
         verify(ledger.settings)
     assert raised.value.first_entry_id == 2
-    assert told in str(raised.value)
+    assert finding in str(raised.value)
 
 
 @pytest.mark.parametrize("entry_id", ["'seven'", "x'07'", "6.5"])

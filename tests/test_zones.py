@@ -296,7 +296,7 @@ def of_machine(monkeypatch, zone: Zone) -> None:
 
 
 @pytest.mark.slow
-def test_the_first_second_at_which_the_machines_zone_data_differ_is_told(monkeypatch):
+def test_the_first_second_at_which_the_machines_zone_data_differ_is_reported(monkeypatch):
     """docs/cases.md, X21."""
     casablanca = read_zone("Africa/Casablanca")
     of_machine(monkeypatch, casablanca)
@@ -319,7 +319,7 @@ def test_the_first_second_at_which_the_machines_zone_data_differ_is_told(monkeyp
 @pytest.mark.slow
 def test_a_month_closes_where_the_machines_zone_data_differ(tmp_path, monkeypatch):
     """docs/cases.md, X21: models, recount and wall clocks go by DuckDB's; the first close and doctor say so;
-    and a list that is another one later is told, and changes no closed month."""
+    and a list that differs later is reported, and changes no closed month."""
     home = LedgerHome(tmp_path / "home", CASABLANCA)
     ledger = home.open()
     casablanca = ledger.settings.zone
@@ -351,9 +351,9 @@ def test_a_month_closes_where_the_machines_zone_data_differ(tmp_path, monkeypatc
 
     assert changed_zone_data(ledger.settings, read_history()) is None
     monkeypatch.setattr(Zone, "sha256", "of another list")
-    told = changed_zone_data(ledger.settings, read_history())
-    assert "by which 2026-10/r1 was closed, had other zone data for Africa/Casablanca" in told
-    assert told in [finding.sentence for finding in examine(home_environment(home), {}, "").findings]
+    reported = changed_zone_data(ledger.settings, read_history())
+    assert "by which 2026-10/r1 was closed, had other zone data for Africa/Casablanca" in reported
+    assert reported in [finding.sentence for finding in examine(home_environment(home), {}, "").findings]
 
 
 def home_environment(home: LedgerHome) -> dict[str, str]:

@@ -51,7 +51,7 @@ movements as (
 
 ),
 
-{# Every month has a row in the default currency, even where nobody has a balance in it. #}
+{# Every month has a row in the default currency, even without any balance in it. #}
 months as (
 
     select

@@ -1,4 +1,4 @@
-{#- Fails where a transfer that was handed in only because revocations of this run hang together
+{#- Fails where a transfer that was handed in only because revocations of this run are related
     with it is one that the run must count: because it posts in a month of the run or waits still,
     or because it is read as a new or an unposted one too. -#}
 {{ config(meta={"dagster": {"ref": {"name": "int_transfers_linked"}}}) }}

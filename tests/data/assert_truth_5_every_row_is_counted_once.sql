@@ -115,7 +115,7 @@ accepted as (
 {# Each count stands on one side of an equation, which `what` names. #}
 sides as (
 
-    {#- In a file, rows that are not the run's stand too, and only staging can tell them. #}
+    {#- In a file, rows that are not the run's stand too, and only staging can separate them. #}
     {%- if not (setting("POINTS_OPENING_CUTOFF") or setting("POINTS_UPTO_ENTRY_ID")) %}
 
     select

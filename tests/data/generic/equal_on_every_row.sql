@@ -1,5 +1,5 @@
 {#- An equation that holds on every row, exactly. A row where a side is null fails, even where both
-    are: what nobody knows equals nothing. -#}
+    are: an unknown value equals nothing. -#}
 {% test equal_on_every_row(model, left, right) %}
 
 select
