@@ -13,8 +13,6 @@
 {%- endmacro %}
 
 
-{#- A text that matches the pattern of instants and names an offset, as a timestamp in UTC; null where
-    there is no such day. -#}
 {% macro instant_with_offset(text) -%}
     {{ adapter.dispatch("instant_with_offset", "outstanding_points")(text) }}
 {%- endmacro %}
@@ -28,7 +26,6 @@
 {%- endmacro %}
 
 
-{#- Ends the statement with a sentence. For use in a branch of a case. -#}
 {% macro raise(sentence) -%}
     {{ adapter.dispatch("raise", "outstanding_points")(sentence) }}
 {%- endmacro %}
@@ -42,8 +39,6 @@
 {%- endmacro %}
 
 
-{#- The greater and the lesser of two values, the other where one is null: of engines' own functions some
-    skip a null and some return it. -#}
 {% macro greatest_of(left, right) -%}
     case when {{ left }} is null or {{ right }} > {{ left }} then {{ right }} else {{ left }} end
 {%- endmacro %}
@@ -53,7 +48,6 @@
 {%- endmacro %}
 
 
-{#- The texts of a group, in order and with spaces between them; null where there is none. -#}
 {% macro texts_in_order(text) -%}
     {{ adapter.dispatch("texts_in_order", "outstanding_points")(text) }}
 {%- endmacro %}
@@ -67,15 +61,14 @@
 {%- endmacro %}
 
 
-{#- Takes the place of dbt-spark's own, which loses fractions of a second and writes each date out six times:
-    nested, as the month rule nests it, Spark's planner drowns in it. -#}
+{#- dbt-spark's own loses fractions of a second and writes each date out six times: nested, as the month rule
+    nests it, Spark's planner runs out of memory over it. -#}
 {% macro spark__dateadd(datepart, interval, from_date_or_timestamp) -%}
     timestampadd({{ datepart }}, {{ interval }}, {{ from_date_or_timestamp }})
 {%- endmacro %}
 
 
-{#- How a model is kept that recursive ones read: DuckDB works it out once for each query, Spark again at
-    every step of the recursion, so there it is a table. -#}
+{#- DuckDB works a view out once for each query, Spark again at every step of a recursion. -#}
 {% macro view_unless_recomputed() %}
     {{- return(adapter.dispatch("view_unless_recomputed", "outstanding_points")()) -}}
 {% endmacro %}

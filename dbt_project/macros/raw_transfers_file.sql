@@ -1,7 +1,3 @@
-{#- A query over the raw transfers that files hold: every column as text, as it was sent. A column that a file
-    has not is null, an empty value is ''. A run of `points` has read them before, each row with its file and
-    line (ledger/files/transfer_rows.py); else they are read here. What cannot be read as rows is refused, rows
-    that break a rule are set aside later (docs/cases.md, F1 to F20). -#}
 {% macro raw_transfers(source) %}
     {%- if not execute -%}{{- return("select 1 as not_yet_run") -}}{%- endif -%}
     {%- if transfers_source() == "file" -%}
@@ -50,8 +46,6 @@
     {{- return(selects | join("\nunion all\n")) -}}
 {% endmacro %}
 
-{#- One file's columns as text, in one order for all files. `columns` maps each column that the
-    file has to the expression that gives its text. SQL knows a row's file, and not its line. -#}
 {% macro raw_transfers_select(file, relation, columns, has_wrong_field_count) %}
     {%- set lines = [] -%}
     {%- for name in transfer_columns()["needed"] + transfer_columns()["optional"] -%}
@@ -68,8 +62,6 @@
 {% endmacro %}
 
 
-{#- Refuses a header with a column that is needed and missing, unknown, or there twice
-    (docs/cases.md, F5), or that the path says in its stead (F18). -#}
 {% macro check_header(file, names) %}
     {%- set known = transfer_columns()["needed"] + transfer_columns()["optional"] -%}
     {%- for name in names if name not in known and name | trim | lower in known -%}
@@ -101,8 +93,6 @@
 {% endmacro %}
 
 
-{#- The columns of transfers that a folder or file in a path says: currency for /lake/currency=MILES/a.csv.
-    A path that is not absolute starts where dbt does. -#}
 {% macro columns_said_by(path) %}
     {%- set absolute = path if ":/" in path or path.startswith("/") else invocation_args_dict["project_dir"] ~ "/" ~ path -%}
     {%- set known = transfer_columns()["needed"] + transfer_columns()["optional"] -%}
@@ -114,9 +104,6 @@
 {% endmacro %}
 
 
-{#- The text of each column of a Parquet file. Points may be text, an integer or a decimal of at most four
-    places, instants text or timestamps; a float never passes (docs/cases.md, F14). A column that is
-    wholly null is as if it were absent, whatever its type (F17). -#}
 {% macro raw_columns_of_parquet(file, relation) %}
     {%- set counts = value_counts(relation) -%}
     {%- set described = [] -%}
@@ -153,7 +140,6 @@
     {{- return(columns) -}}
 {% endmacro %}
 
-{#- How many values that are not null each column of a relation has, and under '' how many rows there are. -#}
 {% macro value_counts(relation) %}
     {%- set names = adapter.get_column_schema_from_query("select * from " ~ relation) | map(attribute="name") | list -%}
     {%- set counts = ["count(*)"] -%}
@@ -168,7 +154,6 @@
     {{- return(found) -}}
 {% endmacro %}
 
-{#- A timestamp with an offset is an instant; one without is a wall clock of the programme's zone. -#}
 {% macro text_of_timestamp(column, type) %}
     {{- return(adapter.dispatch("text_of_timestamp", "outstanding_points")(column, type)) -}}
 {% endmacro %}
@@ -186,10 +171,9 @@
 {% endmacro %}
 
 
-{#- A CSV file, RFC 4180, with line ends of any kinds. Every row is padded to more columns than the header has,
-    with a value that no field can be: so a row that is too short or too long is read and recognised
-    (F7), while bytes that are not UTF-8 still stop the reader (F3). The padding rules out the parallel reader
-    wherever a quoted field holds a line break. -#}
+{#- Every row is padded to more columns than the header has, with a value that no field can be: so a row that is
+    too short or too long is read and recognised (F7), while bytes that are not UTF-8 still stop the reader (F3).
+    The padding rules out the parallel reader wherever a quoted field holds a line break. -#}
 {% macro raw_transfers_of_csv(file) %}
     {%- set names = header_of_csv(file) -%}
     {%- do check_header(file, names) -%}
@@ -205,10 +189,8 @@
 {% endmacro %}
 
 
-{#- Refuses a file in which a quote never closes, or a field goes on behind its closing quote
-    (docs/cases.md, F8): DuckDB's reader, which takes line ends of any kinds only where it is not
-    strict, would drop what follows without a word. A line that begins within a field is looked at
-    as if its quote opened there. -#}
+{#- DuckDB's reader, which takes line ends of any kinds only where it is not strict, would drop what follows
+    without a word. A line that begins within a field is looked at as if its quote opened there. -#}
 {% macro check_quotes(file) %}
     {%- set field = '(?:"(?:[^"]|"")*" *|[^",][^,]*|)' -%}
     {%- set is_whole = "regexp_full_match(case when is_within then '\"' else '' end || line, '"
@@ -236,7 +218,6 @@
 {% endmacro %}
 
 
-{#- The names in the first line of a CSV file. -#}
 {% macro header_of_csv(file) %}
     {%- set first_line = run_query("select line from " ~ read_lines(file) ~ " limit 1") -%}
     {%- if not first_line.rows -%}

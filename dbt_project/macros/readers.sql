@@ -4,8 +4,6 @@
     ledger/data_files.py says the same to Python. -#}
 
 
-{#- The rows of Parquet files, whose columns are put together by name. On Spark, which cannot list files
-    in SQL, there is one file, a folder or a glob. -#}
 {% macro read_parquet(files) %}
     {{- return(adapter.dispatch("read_parquet", "outstanding_points")(files)) -}}
 {% endmacro %}
@@ -26,23 +24,20 @@
 {% endmacro %}
 
 
-{#- The rows of a CSV file, RFC 4180, every value as text, for DuckDB. `names` are those of its columns, in
-    order. A row that is too short has nulls for what is missing. Not strict, DuckDB takes line ends of two
-    kinds in one file; what it then passes over is looked for before (`check_quotes`). -#}
+{#- Not strict, DuckDB takes line ends of two kinds in one file; what it then passes over is looked for before
+    (`check_quotes`). -#}
 {% macro read_csv(file, names) %}
     {{- return(csv_rows(file, names)) -}}
 {% endmacro %}
 
 
-{#- The lines of a text file as they stand, quotes and all, as `line`; a blank one, which DuckDB passes
-    over unless it is a null, is null. -#}
 {% macro read_lines(file) %}
     {{- return(csv_rows(file, ["line"], header="false", delimiter="\x02", quote="", null_text="")) -}}
 {% endmacro %}
 
 
-{#- The rows of a seed on DuckDB. dbt-duckdb's own macro, whose place this takes, reads the path as a pattern:
-    in a checkout below a[1]/ it would load the rules of the one below a1/. -#}
+{#- dbt-duckdb's own macro reads the path as a pattern: in a checkout below a[1]/ it would load the rules of the
+    one below a1/. -#}
 {% macro duckdb__load_csv_rows(model, agate_table) %}
     {%- set statement = "insert into " ~ this.render() ~ " from "
         ~ csv_rows(adapter.get_seed_file_path(model), agate_table.column_names, null_text="") -%}
@@ -68,7 +63,6 @@
 {% endmacro %}
 
 
-{#- Files as DuckDB takes them for no pattern: ['/lake/a[[]1].csv']. -#}
 {% macro file_names(files) %}
     {%- set names = [] -%}
     {%- for file in files -%}
@@ -82,8 +76,6 @@
 {% endmacro %}
 
 
-{#- The files that a location names, in the order of their names: the file of that very name, else those in
-    the folder of that name, at any depth, else those that match it as a pattern. -#}
 {% macro files_at(location) %}
     {{- return(adapter.dispatch("files_at", "outstanding_points")(location)) -}}
 {% endmacro %}
@@ -95,7 +87,6 @@
     ) -}}
 {% endmacro %}
 
-{#- Spark finds them when it reads. -#}
 {% macro spark__files_at(location) %}
     {{- return([location]) -}}
 {% endmacro %}
@@ -110,7 +101,6 @@
 {% endmacro %}
 
 
-{#- The files that Spark reads for a location, each as a location of its own. -#}
 {% macro spark_files(location) %}
     {%- set found = run_query(
         "select distinct url_decode(replace(_metadata.file_path, '+', '%2B')) as file from "

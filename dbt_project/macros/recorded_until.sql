@@ -1,8 +1,6 @@
-{#- "Now", which decides what is dated ahead: when the newest of some transfers was recorded, in one row; null
-    where no transfer has a time of recording. The models read no clock, but a clock wrote that time, and it may
-    have been decades off. So the years of recording are split into parts where more than ten empty years lie
-    between them, and the part with most transfers counts: with a million recorded from 2019 to 2026 and three in
-    2199, now is the newest of 2026. -#}
+{#- The models read no clock, but a clock wrote `recorded_at`, and it may have been decades off. So the years of
+    recording are split into parts where more than ten empty years lie between them, and the part with most
+    transfers counts: with a million recorded from 2019 to 2026 and three in 2199, now is the newest of 2026. -#}
 {% macro recorded_until(transfers) %}
     select max(recorded_at) as recorded_at
     from (

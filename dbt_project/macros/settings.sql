@@ -37,7 +37,6 @@
 {% endmacro %}
 
 
-{#- The first day of the month that a setting names, as a date literal; a null date where it is not set. -#}
 {% macro month_setting(name) %}
     {%- set text = setting(name) -%}
     {%- if text == "" -%}
@@ -52,13 +51,11 @@
 {% endmacro %}
 
 
-{#- The highest entry that the opening balances already hold, as a number; -1 where none are handed in. -#}
 {% macro opening_cutoff() %}
     {{- return(entry_id_setting("POINTS_OPENING_CUTOFF", -1)) -}}
 {% endmacro %}
 
 
-{#- The highest entry that the run knows, as a number; the highest that there can be where it knows all. -#}
 {% macro upto_entry_id() %}
     {%- set number = entry_id_setting("POINTS_UPTO_ENTRY_ID", 9223372036854775807) -%}
     {%- if number < opening_cutoff() -%}
@@ -82,13 +79,11 @@
 {% endmacro %}
 
 
-{#- Whether the run knows an entry. What has no place in the order of entries is known. -#}
 {% macro is_known_to_run(entry_id) -%}
     coalesce({{ entry_id }} <= {{ upto_entry_id() }}, true)
 {%- endmacro %}
 
 
-{#- Whether an entry is the run's own: one that it knows and the opening balances do not hold. -#}
 {% macro is_of_run(entry_id) -%}
     coalesce({{ entry_id }} > {{ opening_cutoff() }} and {{ entry_id }} <= {{ upto_entry_id() }}, true)
 {%- endmacro %}

@@ -1,6 +1,4 @@
-{#- Where the transfers come from: rows of files that a run has read ('rows'), the file, folder or glob that
-    POINTS_TRANSFERS names ('file'), the cut in POINTS_HOME ('cut'), or the seed ('sample'). Which it is shows
-    only when a model runs, so while dbt parses the answer is the sample. -#}
+{#- Which it is shows only when a model runs, so while dbt parses the answer is the sample. -#}
 {% macro transfers_source() %}
     {%- if setting("POINTS_TRANSFER_ROWS") -%}
         {{- return("rows") -}}
@@ -14,8 +12,6 @@
 {% endmacro %}
 
 
-{#- The columns of a file of raw transfers (docs/design.md, section 5), and those that a ledger
-    adds. -#}
 {% macro transfer_columns() %}
     {{- return({
         "needed": ["transfer_id", "relation_reference", "style", "points", "reason", "occurred_at"],
@@ -27,8 +23,6 @@
 {% endmacro %}
 
 
-{#- The rows of a source, with the columns and types of `models/staging/__sources.yml`; none where no file
-    stands for it. -#}
 {% macro rows_of(source) %}
     {%- if not execute -%}{{- return("select 1 as not_yet_run") -}}{%- endif -%}
     {%- if source.is_cte -%}{#- given by a unit test -#}{{- return("select * from " ~ source) -}}{%- endif -%}
@@ -56,8 +50,6 @@
 {% endmacro %}
 
 
-{#- The files that stand for a source: those that its setting names; else, where the transfers come from the
-    cut, the part of the cut that has its name. -#}
 {% macro source_files(node) %}
     {%- set setting_name = node.config.meta.get("setting") -%}
     {%- if setting_name and setting(setting_name) -%}
@@ -75,8 +67,6 @@
 {% endmacro %}
 
 
-{#- The Parquet segments of one part of the cut in POINTS_HOME, in the order of their names. Spark reads a
-    relation where a setting names it, and only there. -#}
 {% macro cut_files(part) %}
     {{- return(adapter.dispatch("cut_files", "outstanding_points")(part)) -}}
 {% endmacro %}
@@ -90,8 +80,6 @@
 {% endmacro %}
 
 
-{#- The columns of a transfer as it was created, in one order: what the places that transfers come from have in
-    common. A column that is added here goes through all intermediate models. -#}
 {% macro created_columns() %}
     {{- return([
         "entry_id", "transfer_id", "relation_reference", "currency", "style", "points", "reason",

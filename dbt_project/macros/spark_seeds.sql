@@ -1,5 +1,5 @@
-{#- The rows of a seed on Spark. dbt-spark's own macro, whose place this takes, puts the values between
-    quotes as they are: an empty one becomes the word None, and a quote in one ends the statement. -#}
+{#- dbt-spark's own macro puts the values between quotes as they are: an empty one becomes the word None, and a
+    quote in one ends the statement. -#}
 {% macro spark__load_csv_rows(model, agate_table) %}
     {%- set types = model["config"].get("column_types", {}) -%}
     {%- set statements = [] -%}
@@ -21,7 +21,7 @@
 {% endmacro %}
 
 
-{#- A value of a seed as a literal. In Spark's a backslash escapes. -#}
+{#- In Spark's literals a backslash escapes. -#}
 {% macro spark_literal(value) %}
     {%- if value is none -%}{{- return("null") -}}{%- endif -%}
     {{- return("'" ~ value | string | replace("\\", "\\\\") | replace("'", "\\'") ~ "'") -}}

@@ -1,7 +1,3 @@
-{#- The rules that a row of raw transfers must keep by itself, as dbt_project.yml lists them for the import too
-    (docs/design.md, section 5; docs/cases.md, R1 to R9). `condition` says when one is broken and
-    may name the columns of stg_files__transfer_rows before they are judged; `value` is the column
-    as it was sent. -#}
 {% macro transfer_rules() %}
     {%- set rules = [] -%}
     {%- for rule in var("transfer_rules") -%}
@@ -31,7 +27,6 @@
 {% endmacro %}
 
 
-{#- The rules that rows of one transfer_id must keep together. -#}
 {% macro repetition_rules() %}
     {{- return([
         {
@@ -46,7 +41,6 @@
 {% endmacro %}
 
 
-{#- A text as exact points; null where it is not one. -#}
 {% macro parsed_points(text) -%}
     case
         when {{ full_match(text, var("transfer_patterns")["points"]) }}
@@ -55,8 +49,6 @@
 {%- endmacro %}
 
 
-{#- A column's text as an instant in UTC; null where it is not one. `in_utc` is the column that has it by its
-    offset, or as if it were in UTC; without an offset it is a wall clock of the programme's zone. -#}
 {% macro parsed_instant(text, in_utc) -%}
     case
         when not {{ full_match(text, var("transfer_patterns")["instant"]) }} then null

@@ -2,18 +2,14 @@
     the models, and no engine looks up a zone (docs/design.md, section 6; docs/cases.md, X21).
     ledger/zones.py reads the same changes, for everything outside the models. -#}
 
-{#- The wall clock of the programme's zone at an instant in UTC. `instant` is a column: each change of the offset names
-    it. -#}
 {% macro utc_to_local(instant) %}
     {%- set zone = zone_changes() -%}
     {{- return(shifted(instant, 1, zone["changes"], zone["first_offset"])) -}}
 {% endmacro %}
 
 
-{#- The instant in UTC of a local time, `wall_clock`, a column. Where clocks show it twice, the earlier; where they skip
-    it, by the offset before. So a change of offset applies from the later of the two local times at it. In Berlin that
-    is 03:00 both in March (02:00 becomes 03:00) and in October (03:00 becomes 02:00): 2026-03-29 02:30, skipped, is
-    01:30 UTC, and 2026-10-25 02:30, shown twice, is 00:30 UTC. -#}
+{#- A change of offset applies from the later of the two local times at it. In Berlin that is 03:00 both in March (02:00
+    becomes 03:00) and in October (03:00 becomes 02:00). -#}
 {% macro local_to_utc(wall_clock) %}
     {%- set zone = zone_changes() -%}
     {%- set shown = [] -%}
@@ -27,8 +23,6 @@
 {% endmacro %}
 
 
-{#- A column of timestamps and, times `sign`, the offset of the last of `changes` that it has reached, or
-    `first_offset`. -#}
 {% macro shifted(column, sign, changes, first_offset) %}
     {%- if not changes and first_offset == 0 -%}
         {{- return(column) -}}
@@ -92,9 +86,6 @@
 {% endmacro %}
 
 
-{#- The changes of the zone's offset, each with when it begins (a datetime in UTC) and the offset from then on, in seconds;
-    and the offset before the first. Orchestrated runs hand them over in POINTS_ZONE_CHANGES, as in
-    'Europe/Berlin +3600 1990-03-25T01:00:00Z+7200 …'; without that of the zone, DuckDB is asked. -#}
 {% macro zone_changes() %}
     {%- set zone = setting("POINTS_TIME_ZONE") -%}
     {%- set words = [zone, "+0"] -%}

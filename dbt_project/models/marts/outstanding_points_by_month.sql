@@ -36,10 +36,12 @@ month_spans as (
 
 ),
 
-first_month as (
+run_months as (
 
-    select min(report_month) as report_month
-    from {{ ref("int_report_months") }}
+    select
+        min(from_month) as from_month,
+        max(until_month) as until_month
+    from month_spans
 
 ),
 
@@ -134,13 +136,10 @@ holding as (
 
     select
         running.*,
-        {{ greatest_of("running.report_month", "first_month.report_month") }} as from_month,
-        coalesce(
-            running.next_report_month,
-            (select max(month_spans.until_month) from month_spans)
-        ) as until_month
+        {{ greatest_of("running.report_month", "run_months.from_month") }} as from_month,
+        coalesce(running.next_report_month, run_months.until_month) as until_month
     from running
-    cross join first_month
+    cross join run_months
 
 ),
 

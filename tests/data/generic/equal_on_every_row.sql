@@ -1,5 +1,3 @@
-{#- An equation that holds on every row, exactly. A row where a side is null fails, even where both
-    are: an unknown value equals nothing. -#}
 {% test equal_on_every_row(model, left, right) %}
 
 select

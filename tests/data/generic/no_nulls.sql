@@ -1,4 +1,4 @@
-{#- Columns that always say something: all of them in one query, for every test costs time. -#}
+{#- All columns in one query, for every test costs time. -#}
 {% test no_nulls(model, columns) %}
 
 select *

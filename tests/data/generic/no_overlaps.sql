@@ -1,5 +1,4 @@
-{#- Half-open spans, of which at most one of the same `grain` holds at any time. A span that is
-    empty or runs backwards fails too: two rows with the same start leave such a one behind. -#}
+{#- Two rows with the same start leave a span behind that is empty. -#}
 {% test no_overlaps(model, grain, from_column, until_column) %}
 
 with followed as (

@@ -1,4 +1,3 @@
-{#- The columns that name a row: no two rows share them, and none of them is null. -#}
 {% test unique_grain(model, columns) %}
 
 select

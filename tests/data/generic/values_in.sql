@@ -1,4 +1,3 @@
-{#- A column that knows only these values. Null is none of them, unless `or_null` allows it. -#}
 {% test values_in(model, column_name, values, or_null=false) %}
 
 select
