@@ -53,7 +53,7 @@ lint: setup-dev  ## check Python and SQL
 dev: setup  ## start Dagster on localhost, over the demo unless POINTS_HOME says otherwise
 	@$(if $(DEV_HOME),,$(DEMO) $(BIN)/points demo)
 	@umask 077 && mkdir -p $(DAGSTER_HOME) && cp orchestration/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
-	@umask 077; $(BIN)/python -m orchestration.dbt_manifest
+	@umask 077; $(BIN)/python -m orchestration.dbt.manifest
 	@umask 077; export DAGSTER_HOME=$(DAGSTER_HOME) $(if $(DEV_HOME),,$(DEMO)); \
 	$(BIN)/dagster-daemon run & trap "kill $$! 2>/dev/null; wait" EXIT INT TERM; \
 	$(BIN)/python -m orchestration.dagster_page --port $(DAGSTER_PORT)

@@ -14,8 +14,8 @@ from ledger.shown_text import shown
 from ledger.upkeep.backup import Backup
 from orchestration.close.comparison import FileDifference
 from orchestration.close.recomputation import Recomputation
-from orchestration.doctor import Examination
-from orchestration.verification import Soundness
+from orchestration.upkeep.doctor import Examination
+from orchestration.upkeep.verification import Soundness
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 

@@ -24,8 +24,8 @@ from orchestration.close.openings import (
     write_opening_related,
 )
 from orchestration.close.publication import finish_closes
-from orchestration.dbt_run import target_folder
-from orchestration.descriptions import read_descriptions
+from orchestration.dbt.descriptions import read_descriptions
+from orchestration.dbt.invocation import target_folder
 from orchestration.month_files import PROVISIONAL, MonthFiles, months_built, write_months
 from orchestration.provisional import (
     QUARANTINE_NAME,

@@ -8,7 +8,7 @@ from orchestration.assets.closed_months import define_close, define_published_ch
 from orchestration.assets.published_files import published_specs
 from orchestration.assets.report_months import define_build
 from orchestration.assets.sources import source_specs
-from orchestration.dbt_manifest import read_manifest
+from orchestration.dbt.manifest import read_manifest
 from orchestration.jobs import define_build_months, define_close_months, define_verify_published
 from orchestration.partitions import define_report_months
 from orchestration.schedules import (

@@ -10,7 +10,7 @@ from ledger.data_files import connect, read_parquet
 from ledger.lists.list_exports import harmless_text
 from ledger.sql_text import literal
 from orchestration.database_file import new_database
-from orchestration.descriptions import Description, comment_on
+from orchestration.dbt.descriptions import Description, comment_on
 from orchestration.month_files import HISTORY, PARQUET_FILES, PROVISIONAL, UNPOSTED, copy_parquet, named
 from orchestration.published.layout import point_link
 

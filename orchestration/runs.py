@@ -12,16 +12,16 @@ from ledger.disk import why_not_written
 from ledger.errors import PointsError
 from ledger.files.transfer_rows import write_transfer_rows
 from ledger.settings import Settings
-from orchestration.dbt_manifest import BUILD_DATABASE_NAME
-from orchestration.dbt_parse import hand_on_parse, keep_parse
-from orchestration.dbt_project import parse_sha256
-from orchestration.dbt_run import (
+from orchestration.dbt.invocation import (
     DbtFailed,
     NodeProgress,
     read_statuses,
     stream_dbt,
     target_folder,
 )
+from orchestration.dbt.manifest import BUILD_DATABASE_NAME
+from orchestration.dbt.parse import hand_on_parse, keep_parse
+from orchestration.dbt.project import parse_sha256
 from orchestration.mart_contract import check_contract
 from orchestration.published.layout import ANNOUNCEMENT_NAME, prepared_folder, try_links
 

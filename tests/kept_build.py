@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from orchestration import runs
-from orchestration.dbt_run import NodeProgress, read_statuses, target_folder
+from orchestration.dbt.invocation import NodeProgress, read_statuses, target_folder
 from orchestration.runs import build_database
 
 # Makes a command of `tests.ready_command` take such a build; it must be of the very same home and entries.

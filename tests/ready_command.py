@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from ledger.settings import PROJECT_ROOT
-from orchestration import dbt_run
-from orchestration.dbt_parse import hand_on_parse
+from orchestration.dbt import invocation
+from orchestration.dbt.parse import hand_on_parse
 from tests.kept_build import KEPT_BUILD, take_build
 
 # The arguments and the whole environment of a command.
@@ -75,7 +75,7 @@ class ReadyCommand:
 
 
 class ForkedDbt:
-    """A fork of a ready dbt, as far as `orchestration.dbt_run` looks at a process; ends with this process."""
+    """A fork of a ready dbt, as far as `orchestration.dbt.invocation` needs one; ends with this process."""
 
     def __init__(
         self, address: str, arguments: list[str], environment: Mapping[str, str], folder: Path
@@ -111,7 +111,7 @@ def _with_kept_parse(arguments: list[str]) -> list[str]:
 
 def fork_dbt(dbt: str) -> None:
     """Let this process have its builds made by forks of the ready dbt at this address."""
-    dbt_run.start_dbt = partial(ForkedDbt, dbt)
+    invocation.start_dbt = partial(ForkedDbt, dbt)
 
 
 def _ask(
@@ -176,7 +176,7 @@ def _import_dbt() -> Callable[[], object]:
     # No more than importing: what dbt starts when it works would not outlive a fork.
     import sqlparse  # noqa: F401
 
-    from orchestration.dbt_child import main
+    from orchestration.dbt.child import main
 
     return main
 

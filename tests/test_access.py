@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration import verification
-from orchestration.doctor import examine
 from orchestration.published.layout import database_file, published_folder, set_link
+from orchestration.upkeep import verification
+from orchestration.upkeep.doctor import examine
 from tests.closed_programme import Home, answer, refusal
 from tests.conftest import POINTS
 

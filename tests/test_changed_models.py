@@ -18,13 +18,15 @@ import pytest
 import yaml
 
 from ledger.closes import ClosedMonth
-from orchestration import dbt_project, dbt_run, runs
+from orchestration import runs
 from orchestration.build import build_months
 from orchestration.close.closing import close_months
 from orchestration.close.comparison import compare_files
-from orchestration.dbt_project import mark_parse, models_sha256, parse_sha256
-from orchestration.dbt_run import DbtFailed, stream_dbt
-from orchestration.descriptions import comment_on
+from orchestration.dbt import invocation
+from orchestration.dbt import project as dbt_project
+from orchestration.dbt.descriptions import comment_on
+from orchestration.dbt.invocation import DbtFailed, stream_dbt
+from orchestration.dbt.project import mark_parse, models_sha256, parse_sha256
 from orchestration.mart_contract import (
     ADDED_COLUMNS,
     ContractBroken,
@@ -44,7 +46,7 @@ from orchestration.published.month_views import (
 )
 from orchestration.reports import read_report
 from orchestration.runs import build_database, new_run_folder, stream_build
-from orchestration.verification import verify_all
+from orchestration.upkeep.verification import verify_all
 from tests.closed_programme import answer
 from tests.conftest import PROJECT_ROOT
 
@@ -121,7 +123,7 @@ def test_dbt_takes_no_parse_unless_it_is_allowed_to(tmp_path, monkeypatch):
         started.append(arguments)
         raise DbtFailed("stopped")
 
-    monkeypatch.setattr(dbt_run, "start_dbt", start_dbt)
+    monkeypatch.setattr(invocation, "start_dbt", start_dbt)
     for arguments in (["build"], ["build", "--partial-parse"]):
         with pytest.raises(DbtFailed):
             list(stream_dbt(arguments, {}, tmp_path))

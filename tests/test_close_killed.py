@@ -69,7 +69,7 @@ def test_dbt_ends_with_the_close_that_started_it(often_killed, programme):
     """docs/cases.md, X3: only the parent is killed, and what it started may not go on."""
     parent = often_killed.start("close", NEXT, POINTS_FAIL_AT="model built:stop")
     wait_until_stopped(parent)
-    assert any("orchestration.dbt_child" in arguments for arguments in processes_of(often_killed).values())
+    assert any("orchestration.dbt.child" in arguments for arguments in processes_of(often_killed).values())
     parent.kill()
     parent.communicate()
     deadline = time.monotonic() + 60

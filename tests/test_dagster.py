@@ -20,8 +20,8 @@ from ledger.append import appending, ledger_head
 from ledger.settings import PROJECT_ROOT, Settings
 from orchestration import build, runs
 from orchestration.assets.provisional_checks import check_provisional, provisional_check_specs
-from orchestration.dbt_manifest import read_manifest
-from orchestration.dbt_run import DbtFailed, NodeProgress
+from orchestration.dbt.invocation import DbtFailed, NodeProgress
+from orchestration.dbt.manifest import read_manifest
 from orchestration.definitions import define
 from orchestration.partitions import define_report_months
 from orchestration.required_tests import required_tests
@@ -298,7 +298,7 @@ def test_definitions_load_without_a_home_and_make_none(tmp_path):
 def test_no_module_of_the_definitions_reads_a_clock():
     modules = [
         PROJECT_ROOT / "orchestration" / f"{name}.py"
-        for name in ("definitions", "partitions", "jobs", "schedules", "sensors", "dbt_manifest")
+        for name in ("definitions", "partitions", "jobs", "schedules", "sensors", "dbt/manifest")
     ]
     modules += (PROJECT_ROOT / "orchestration" / "assets").glob("*.py")
     for module in modules:

@@ -501,7 +501,7 @@ def copied(caught_up: tuple[Scheduled, dg.ExecuteInProcessResult], tmp_path: Pat
 def test_the_close_imports_nothing_of_dagster(tmp_path):
     program = (
         "import sys; import orchestration.close.due_months, orchestration.alerts, console.commands.closes;"
-        " import orchestration.verification; assert 'dagster' not in sys.modules"
+        " import orchestration.upkeep.verification; assert 'dagster' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=PROJECT_ROOT, check=True, timeout=60)
     ending = (

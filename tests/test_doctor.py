@@ -18,10 +18,10 @@ from ledger.append import appending, ledger_head
 from ledger.models import Close, QuarantineDismissal, QuarantinedRow
 from ledger.upkeep.health import examine_ledger
 from orchestration.database_file import new_database
-from orchestration.doctor import examine
 from orchestration.provisional import DATABASE_NAME, NAMES
 from orchestration.published.layout import ANNOUNCEMENT_NAME
 from orchestration.run_lock import run_lock
+from orchestration.upkeep.doctor import examine
 from tests.conftest import ledger_transfer
 
 
@@ -302,8 +302,8 @@ def test_a_home_that_is_no_folder_and_a_full_disk_are_problems(tmp_path, monkeyp
     assert (
         about(examine({"POINTS_HOME": str(tmp_path / "file")}, {}, "").findings, "home").verdict == "problem"
     )
-    monkeypatch.setattr("orchestration.doctor._NO_SPACE", 10**18)
-    monkeypatch.setattr("orchestration.doctor._LITTLE_SPACE", 10**18)
+    monkeypatch.setattr("orchestration.upkeep.doctor._NO_SPACE", 10**18)
+    monkeypatch.setattr("orchestration.upkeep.doctor._LITTLE_SPACE", 10**18)
     assert about(examine({"POINTS_HOME": str(tmp_path)}, {}, "").findings, "disk").verdict == "problem"
 
 

@@ -46,7 +46,7 @@ def test_the_models_read_declared_settings_with_their_defaults():
 
 
 # Where zone data are read, and where those of others are compared with them.
-ASK_FOR_ZONES = {"ledger/zones.py", "orchestration/zone_data.py", "dbt_project/macros/zones.sql"}
+ASK_FOR_ZONES = {"ledger/zones.py", "orchestration/upkeep/zone_data.py", "dbt_project/macros/zones.sql"}
 
 
 def test_only_the_reader_of_the_list_looks_up_a_zone():

@@ -13,10 +13,10 @@ from ledger.files import file_rows
 from ledger.models import Transfer
 from ledger.writers_queue import LedgerBusy
 from orchestration import inbox
-from orchestration.doctor import examine
 from orchestration.inbox import InboxTick, import_inbox, received_folder
 from orchestration.run_lock import run_lock
 from orchestration.sensors import define_inbox_sensor, read_cursor, write_cursor
+from orchestration.upkeep.doctor import examine
 from tests.conftest import LedgerHome, transfer, write_transfers
 
 NOW = 1_800_000_000

@@ -20,8 +20,9 @@ from ledger.cut import freeze
 from ledger.database import LedgerMissing, open_ledger, sqlite_file
 from ledger.files.imports import import_file
 from ledger.models import AccountEvent, Close, StatusChange
-from orchestration import build, dbt_run
+from orchestration import build
 from orchestration.build import BuildProgress, build_months
+from orchestration.dbt import invocation
 from orchestration.run_lock import RunInProgress, run_lock
 from tests.conftest import (
     PROJECT_ROOT,
@@ -236,7 +237,7 @@ def test_dbt_gets_no_setting_of_the_ledgers_database(tmp_path, monkeypatch):
 
     for name in ("POINTS_DATABASE_URL", "POINTS_DATABASE_OWNER_URL", "POINTS_USER"):
         monkeypatch.setenv(name, "postgresql://ada:secret@somewhere/points")
-    monkeypatch.setattr(dbt_run, "start_dbt", start_dbt)
+    monkeypatch.setattr(invocation, "start_dbt", start_dbt)
     home = LedgerHome(tmp_path / "home")
     record(home.open(), ledger_transfer("T1"))
     settings = replace(home.settings(), database_owner_url="postgresql://ada:secret@somewhere/points")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ledger.locks import LockNotOurs, open_lock
-from orchestration.doctor import examine
 from orchestration.run_lock import RunInProgress, lock_holder, run_lock
+from orchestration.upkeep.doctor import examine
 from tests.closed_programme import Home, answer, refusal
 from tests.conftest import PROJECT_ROOT, transfer, write_transfers
 

@@ -11,7 +11,7 @@ import pytest
 from ledger.errors import PointsError
 from orchestration.build import publish_build
 from orchestration.close.publication import PublishingUnfinished, finish_if_needed
-from orchestration.dbt_run import read_statuses, target_folder
+from orchestration.dbt.invocation import read_statuses, target_folder
 from orchestration.provisional import DATABASE_NAME, NAMES
 from orchestration.published.database import ExportNotWritten, export_database, find_database_damage
 from orchestration.published.layout import database_file, point_link, set_link

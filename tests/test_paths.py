@@ -28,7 +28,7 @@ from orchestration.close.publication import finish_if_needed
 from orchestration.published.database import export_database
 from orchestration.published.layout import database_file
 from orchestration.reports import read_report
-from orchestration.verification import verify_all
+from orchestration.upkeep.verification import verify_all
 from tests.closed_programme import Home, answer
 from tests.conftest import NEEDED, PROJECT_ROOT, read_rows, transfer, write_transfers
 

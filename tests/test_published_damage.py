@@ -23,7 +23,6 @@ from orchestration.build import build_months
 from orchestration.close.closing import close_months
 from orchestration.close.publication import ClosedFilesLost
 from orchestration.close.reopening import reopen_months
-from orchestration.doctor import examine
 from orchestration.provisional import swap_in
 from orchestration.published import manifests
 from orchestration.published.layout import (
@@ -36,7 +35,8 @@ from orchestration.published.layout import (
 )
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.published.soundness import check_published
-from orchestration.verification import PublishedUnsound, verify_all
+from orchestration.upkeep.doctor import examine
+from orchestration.upkeep.verification import PublishedUnsound, verify_all
 from tests.closed_programme import (
     CLOSED,
     NEW,

@@ -16,7 +16,7 @@ from ledger.errors import PointsError
 from ledger.files.transfer_rows import write_transfer_rows
 from ledger.shown_text import shown
 from ledger.upkeep.health import Finding
-from orchestration.doctor import Examination, SettingShown
+from orchestration.upkeep.doctor import Examination, SettingShown
 from tests.conftest import transfer, write_transfers
 
 # It clears the screen, forges a line and turns the direction of what stands behind it.

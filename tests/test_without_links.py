@@ -10,9 +10,9 @@ from ledger.database import open_ledger
 from ledger.upkeep.backup import back_up
 from orchestration.build import build_months
 from orchestration.close.closing import close_months
-from orchestration.doctor import examine
 from orchestration.published.database import ExportTargetTaken, export_database
 from orchestration.published.layout import NoLinks
+from orchestration.upkeep.doctor import examine
 from tests.closed_programme import CLOSED, NEXT, OLD_REVISIONS, Home, assert_sound, published_bytes
 
 

@@ -20,12 +20,12 @@ from ledger.lists.transfer_lists import list_transfers
 from ledger.models import Transfer
 from ledger.settings import SettingInvalid, Settings
 from ledger.zones import BEGINS_AT, ENDS_AT, Zone, read_zone, zone_names
-from orchestration import zone_data
 from orchestration.close.closing import close_months
-from orchestration.doctor import examine
 from orchestration.published.manifests import read_manifest
 from orchestration.report_calendar import month_changes, month_of
-from orchestration.zone_data import changed_zone_data, other_zone_data
+from orchestration.upkeep import zone_data
+from orchestration.upkeep.doctor import examine
+from orchestration.upkeep.zone_data import changed_zone_data, other_zone_data
 from tests.conftest import PROJECT_ROOT, LedgerHome, read_rows, transfer, write_transfers
 from tests.dbt_macros import CompilerError, load_macros
 

@@ -40,7 +40,7 @@ def verify(
     from console.screens import build_progress
     from console.upkeep_screens import counting_progress, show_recomputed_otherwise, show_soundness
     from ledger.errors import PointsError
-    from orchestration.verification import RecomputedOtherwise, verify_all
+    from orchestration.upkeep.verification import RecomputedOtherwise, verify_all
 
     settings = Settings.from_environment()
     try:
@@ -96,7 +96,7 @@ def _findings(error: "PointsError") -> dict[str, object]:
     """The findings of a failed verification, for programs."""
     from ledger.guards import LedgerUnguarded
     from ledger.upkeep.verification import LedgerDamaged
-    from orchestration.verification import PublishedUnsound, RecomputedOtherwise
+    from orchestration.upkeep.verification import PublishedUnsound, RecomputedOtherwise
 
     findings: dict[str, object] = {
         "verdict": "failed",
@@ -139,7 +139,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Say what is wrong with the settings, the ledger, the disk and the last runs, and what to do."""
     from console.upkeep_screens import show_examination
     from ledger.settings_file import read_settings_file, settings_file
-    from orchestration.doctor import examine
+    from orchestration.upkeep.doctor import examine
 
     folder = Path.cwd()
     examination = examine(os.environ, read_settings_file(folder), settings_file(folder))

@@ -26,7 +26,7 @@ from orchestration.close.publication import finish_if_needed
 from orchestration.published.database import find_database_damage
 from orchestration.published.layout import revision_folder
 from orchestration.published.manifests import PublishedDamaged, checked_manifest
-from orchestration.verification import PublishedUnsound, verify_all
+from orchestration.upkeep.verification import PublishedUnsound, verify_all
 
 
 class CloseConfig(dg.Config):

@@ -7,7 +7,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, build_dbt_asset_specs
 
 from ledger.errors import PointsError
-from orchestration.dbt_run import NodeProgress
+from orchestration.dbt.invocation import NodeProgress
 from orchestration.required_tests import tests_in_manifest
 
 

@@ -18,7 +18,7 @@ from orchestration.assets.provisional_checks import check_provisional, provision
 from orchestration.assets.sources import observe_cut
 from orchestration.build import Build, build_environment, freeze_source, open_source, publish_build
 from orchestration.close.publication import finish_if_needed
-from orchestration.dbt_run import read_statuses, stream_dbt, target_folder
+from orchestration.dbt.invocation import read_statuses, stream_dbt, target_folder
 from orchestration.partitions import report_month
 from orchestration.run_lock import run_lock
 from orchestration.runs import (

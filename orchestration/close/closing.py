@@ -39,7 +39,7 @@ from orchestration.published.soundness import check_published
 from orchestration.report_calendar import ends_at
 from orchestration.run_lock import run_lock
 from orchestration.runs import BuildProgress
-from orchestration.zone_data import changed_zone_data, other_zone_data
+from orchestration.upkeep.zone_data import changed_zone_data, other_zone_data
 
 Report = Callable[[BuildProgress], None]
 

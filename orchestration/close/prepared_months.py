@@ -27,9 +27,9 @@ from orchestration.close.openings import (
     write_opening_related,
 )
 from orchestration.close.read_back import read_back
-from orchestration.dbt_project import models_sha256
-from orchestration.dbt_run import NodeProgress, target_folder
-from orchestration.descriptions import read_descriptions
+from orchestration.dbt.descriptions import read_descriptions
+from orchestration.dbt.invocation import NodeProgress, target_folder
+from orchestration.dbt.project import models_sha256
 from orchestration.fail_points import fail_point
 from orchestration.month_files import MonthFiles, months_built, write_months
 from orchestration.published.layout import prepared_folder

@@ -29,7 +29,7 @@ from orchestration.close.openings import (
     read_opening,
 )
 from orchestration.close.prepared_months import closed_metadata, run_models
-from orchestration.dbt_project import models_sha256
+from orchestration.dbt.project import models_sha256
 from orchestration.month_files import write_months
 from orchestration.published.layout import prepared_folder, revision_folder
 from orchestration.published.manifests import read_manifest

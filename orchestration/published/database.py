@@ -22,7 +22,7 @@ from ledger.rules import reasons
 from ledger.sql_text import literal, literals
 from ledger.unfinished_files import unfinished_file
 from orchestration.database_file import describe_database, new_database
-from orchestration.descriptions import Description, comment_on
+from orchestration.dbt.descriptions import Description, comment_on
 from orchestration.fail_points import fail_point
 from orchestration.month_files import PARQUET_FILES, UNPOSTED
 from orchestration.published.layout import (

@@ -19,7 +19,7 @@ from ledger.data_files import connect, parquet_footer, read_parquet
 from ledger.disk import file_sha256
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
-from orchestration.descriptions import Description
+from orchestration.dbt.descriptions import Description
 from orchestration.published.layout import MANIFEST_NAME
 
 _SEEDS = ("transfer_reasons.csv", "points_currencies.csv")

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from ledger.data_files import read_parquet
 from ledger.sql_text import identifier
-from orchestration.descriptions import Description
+from orchestration.dbt.descriptions import Description
 from orchestration.published.manifests import Column, list_columns
 
 

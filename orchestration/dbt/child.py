@@ -1,6 +1,6 @@
 """dbt in a process of its own that ends with its parent.
 
-Run as ``python -m orchestration.dbt_child <dbt arguments>``. The parent holds the other end of standard
+Run as ``python -m orchestration.dbt.child <dbt arguments>``. The parent holds the other end of standard
 input; when it is gone, however it went, reading ends and this process is gone too, so that no orphan goes on
 writing into a folder that another run has begun again (docs/cases.md, X3).
 """

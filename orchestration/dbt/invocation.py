@@ -105,7 +105,7 @@ def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Pat
 def start_dbt(arguments: list[str], environment: Mapping[str, str], folder: Path) -> subprocess.Popen[str]:
     """Start ``dbt <arguments>`` in ``folder``, with this environment alone; it ends with this process."""
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestration.dbt_child", *arguments],
+        [sys.executable, "-m", "orchestration.dbt.child", *arguments],
         cwd=folder,
         env=environment,
         stdin=subprocess.PIPE,

@@ -1,7 +1,7 @@
 """dbt's manifest, of which assets and checks are made: parsed anew when the dbt project has changed.
 
 Parsing needs no warehouse, no transfers and no home, so definitions load in a fresh clone. ``make dev``
-parses before it starts Dagster (``python -m orchestration.dbt_manifest``); a load then only reads.
+parses before it starts Dagster (``python -m orchestration.dbt.manifest``); a load then only reads.
 """
 
 import json
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ledger.settings import PROJECT_ROOT
-from orchestration.dbt_project import is_parse_of, mark_parse, parse_sha256
-from orchestration.dbt_run import stream_dbt, target_folder
+from orchestration.dbt.invocation import stream_dbt, target_folder
+from orchestration.dbt.project import is_parse_of, mark_parse, parse_sha256
 from orchestration.run_lock import run_lock
 
 # Every run's database has the name that it had when the project was parsed, and lies in the run's own folder:

@@ -24,14 +24,14 @@ from ledger.settings_file import PREFIX
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
 from orchestration.close.due_months import describe_open, due_months
 from orchestration.database_file import is_readable
-from orchestration.exposure import find_exposed
 from orchestration.inbox import inbox_folder, list_forgotten, received_folder
 from orchestration.provisional import DATABASE_NAME, NAMES
 from orchestration.published.database import find_database_damage
 from orchestration.published.layout import NoLinks, needs_finishing, prepared_folder, try_links
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.run_lock import lock_holder
-from orchestration.zone_data import changed_zone_data, other_zone_data
+from orchestration.upkeep.exposure import find_exposed
+from orchestration.upkeep.zone_data import changed_zone_data, other_zone_data
 
 PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb", "dagster", "dagster-dbt", "django", "psycopg")
 _LITTLE_SPACE = 1_000_000_000

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from orchestration.dbt_project import parse_sha256
+from orchestration.dbt.project import parse_sha256
 
 _FILE_NAME = "partial_parse.msgpack"
 # Of so many checkouts or states of one; each has 1.6 MB.

@@ -1,0 +1,1 @@
+"""What looks after a programme: `points doctor` and `points verify`."""
