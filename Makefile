@@ -6,7 +6,7 @@ JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_HOME := var/demo
-# The demo has a ledger of its own, whatever the environment or .env says.
+# The demo has a ledger of its own, also where the environment or .env names another.
 DEMO := POINTS_HOME=$(DEMO_HOME) POINTS_TRANSFERS= POINTS_DATABASE_URL= POINTS_PROGRAMME_NAME="Demo programme"
 # The home that `make dev` works in: what the environment or .env says, else the demo's.
 DEV_HOME := $(or $(POINTS_HOME),$(shell sed -n 's/^POINTS_HOME=//p' .env 2>/dev/null))

@@ -283,17 +283,17 @@ def measure(ledger: Ledger, relations: int, plain: dict[str, float]) -> list[str
     """Lines of a Markdown table: the median and the slowest of each question, and the ratio."""
     lines = []
 
-    def tell(name: str, taken: list[float]) -> None:
+    def show(name: str, taken: list[float]) -> None:
         median = statistics.median(taken)
         ratio = f"{median / plain[name]:.3f}" if name in plain else ""
         lines.append(f"| {name} | {median:.1f} | {max(taken):.1f} | {ratio} |")
 
-    tell(
+    show(
         "one customer", milliseconds(lambda: list_balances(ledger, {"relation": a_customer(relations)}), 200)
     )
-    tell("(the cut of everything)", milliseconds(lambda: freeze(ledger), 1))
+    show("(the cut of everything)", milliseconds(lambda: freeze(ledger), 1))
     by_amount = {"sort": "-approved_points", "freeze": freeze}
-    tell(
+    show(
         "(the first list by amounts: a snapshot)",
         milliseconds(lambda: list_balances(ledger, {}, **by_amount), 1),
     )
@@ -303,7 +303,7 @@ def measure(ledger: Ledger, relations: int, plain: dict[str, float]) -> list[str
     ):
         for question in questions:
             asked = partial(ask, ledger, question.filters, question.sort, freeze=freeze)
-            tell(f"{name} {question.name}", milliseconds(asked, 7))
+            show(f"{name} {question.name}", milliseconds(asked, 7))
     for customers, times in ((1, 7), (400, 1), (2_000, 1)):
         taken = []
         for _ in range(times):
@@ -312,14 +312,14 @@ def measure(ledger: Ledger, relations: int, plain: dict[str, float]) -> list[str
                     appender.append(a_give(appender.next_entry_id, a_customer(relations)))
             taken += milliseconds(lambda: list_balances(ledger, {}, **by_amount), 1)
         more = "1 more transfer" if customers == 1 else f"{customers:,} more transfers"
-        tell(f"balances --sort -approved_points, after {more}", taken)
+        show(f"balances --sort -approved_points, after {more}", taken)
     command = [Path(sys.executable).with_name("points"), "balances", "--relation", a_customer(relations)]
     environment = {
         **os.environ,
         "POINTS_HOME": str(ledger.settings.home),
         "POINTS_DATABASE_URL": ledger.settings.database_url or "",
     }
-    tell(
+    show(
         "`points balances --relation …`, the whole process",
         milliseconds(
             lambda: subprocess.run(

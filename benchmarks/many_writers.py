@@ -29,7 +29,7 @@ MOST_SECONDS = 180
 
 @dataclass(frozen=True)
 class Answers:
-    """What one process was told: the ids that it added, and the seconds that each request took."""
+    """The answers to one process: the ids that it added, and the seconds that each request took."""
 
     added: list[str]
     seconds: list[float]
@@ -70,7 +70,7 @@ def measure(settings: Settings, writers: int, requests: int) -> dict[str, object
     answers = [queue.get(timeout=MOST_SECONDS) for _ in started]
     for process in started:
         process.join(MOST_SECONDS)
-    told = Counter(transfer_id for answer in answers for transfer_id in answer.added)
+    confirmed = Counter(transfer_id for answer in answers for transfer_id in answer.added)
     there = Counter(Transfer.objects.values_list("transfer_id", flat=True))
     asked = {f"{pair}-{number}" for pair in range((writers + 1) // 2) for number in range(requests)}
     highest = Transfer.objects.order_by("-entry_id").values_list("entry_id", flat=True)[0]
@@ -83,8 +83,8 @@ def measure(settings: Settings, writers: int, requests: int) -> dict[str, object
         "requests a second": f"{writers * requests / elapsed:,.0f}",
         "median request": f"{1_000 * statistics.median(seconds):,.0f} ms",
         "slowest request": f"{1_000 * seconds[-1]:,.0f} ms",
-        "lost": len(asked - set(there)) + len(set(told) - set(there)),
-        "doubled": sum(number > 1 for number in [*told.values(), *there.values()]),
+        "lost": len(asked - set(there)) + len(set(confirmed) - set(there)),
+        "doubled": sum(number > 1 for number in [*confirmed.values(), *there.values()]),
         "gaps in entry_id": highest - sum(model.objects.count() for model in ENTRY_MODELS),
     }
 
