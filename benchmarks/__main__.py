@@ -21,36 +21,7 @@ import duckdb
 
 from ledger.settings import PROJECT_ROOT, Settings
 from orchestration.build import BuildProgress, build_months
-
-FIRST_DAY = "2023-01-01"
-MONTHS = 36
-SECONDS = 94_608_000  # of 36 months
-
-
-def write_input(path: Path, transfers: int, relations: int) -> None:
-    """Transfers over 36 months, in the order in which they occurred; one in ten revokes a recent one."""
-    duckdb.sql(f"""
-        copy (
-            select
-                'T-' || lpad(cast(number as varchar), 9, '0') as transfer_id,
-                'C-' || lpad(cast(hash(original) % {relations} as varchar), 7, '0') as relation_reference,
-                case when number % 10 >= 6 then 'deduct' else 'give' end as style,
-                cast(cast(1 + hash(original * 7) % 100000 as decimal(18, 4)) / 100 as decimal(18, 4))
-                    as points,
-                [
-                    'rule_credit', 'rule_credit', 'rule_credit', 'tier_bonus', 'campaign_bonus',
-                    'referral_bonus', 'redemption', 'redemption', 'expiry', 'revocation'
-                ][1 + number % 10] as reason,
-                timestamp '{FIRST_DAY}' + to_seconds(number * {SECONDS - 86_400} // {transfers}
-                    + cast(hash(number * 13) % 86400 as bigint)) as occurred_at,
-                case when number % 10 = 9 then 'T-' || lpad(cast(original as varchar), 9, '0') end
-                    as reverses_transfer_id
-            from (
-                select number, case when number % 10 = 9 then number - 9 else number end as original
-                from range({transfers}) as numbers (number)
-            )
-        ) to '{path}' (format parquet)
-    """)
+from simulator.many_transfers import RAW_COLUMNS, select_transfers, write_transfers
 
 
 def time_plain_sql(input_file: Path, folder: Path) -> float:
@@ -118,7 +89,8 @@ def check_agreement(folder: Path, home: Path) -> None:
 def measure(folder: Path, transfers: int, relations: int, repeat: int) -> list[str]:
     """Lines of a Markdown table: each part in seconds, the median of ``repeat`` runs, and the ratio."""
     input_file = folder / f"transfers_{transfers}.parquet"
-    write_input(input_file, transfers, relations)
+    query = select_transfers(transfers, relations)
+    write_transfers(input_file, f"select {RAW_COLUMNS} from ({query})")
     plain, builds = [], []
     home = folder / f"home_{transfers}"
     for _ in range(repeat):
@@ -150,7 +122,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(
         f"{os.cpu_count()} cores, Python {platform.python_version()}, DuckDB {duckdb.__version__},"
-        f" {MONTHS} months\n",
+        " 36 months\n",
         flush=True,
     )
     with tempfile.TemporaryDirectory(prefix="points_bench_") as name:

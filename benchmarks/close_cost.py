@@ -3,9 +3,8 @@
 Months come as they do in life: a file of transfers is imported, then its month is closed. The fixed cost is
 the close of a month of a hundred transfers. Then, with many transfers, month 3 is closed after two months and
 month 36 after thirty-five: both hold as many transfers, so that what differs is history. Beside each, in the
-same run, stands plain DuckDB SQL that adds the month's movement to the closing balances before it. One
-transfer in ten revokes a recent one, and one in a hundred one of three months before. Prints tables in
-Markdown for RESULTS.md.
+same run, stands plain DuckDB SQL that adds the month's movement to the closing balances before it. Of the
+revocations, one in ten is of a transfer of three months before. Prints tables in Markdown for RESULTS.md.
 """
 
 import argparse
@@ -28,6 +27,7 @@ from ledger.settings import Settings
 from orchestration.close import closing, prepared_months, publication
 from orchestration.close.closing import close_months
 from orchestration.report_calendar import months_between
+from simulator.many_transfers import RAW_COLUMNS, select_transfers, write_transfers
 
 MONTHS = months_between("2023-01", "2025-12")
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -45,45 +45,18 @@ PARTS = {
 }
 
 
-def write_month(path: Path, number: int, transfers: int, relations: int) -> None:
-    """The transfers of one month in the order in which they occurred."""
-    first, long_ago = (number - 1) * transfers, 3 * transfers + 9
-    duckdb.execute("set enable_progress_bar = false")
-    duckdb.sql(f"""
-        copy (
-            select
-                'T-' || lpad(cast(number as varchar), 9, '0') as transfer_id,
-                'C-' || lpad(cast(hash(original) % {relations} as varchar), 7, '0') as relation_reference,
-                case when number % 10 >= 6 then 'deduct' else 'give' end as style,
-                cast(cast(1 + hash(original * 7) % 100000 as decimal(18, 4)) / 100 as decimal(18, 4))
-                    as points,
-                [
-                    'rule_credit', 'rule_credit', 'rule_credit', 'tier_bonus', 'campaign_bonus',
-                    'referral_bonus', 'redemption', 'redemption', 'expiry', 'revocation'
-                ][1 + number % 10] as reason,
-                timestamp '{MONTHS[number - 1]}-01' + to_seconds(
-                    (number - {first}) * 2_419_000 // {transfers}
-                ) as occurred_at,
-                case when number % 10 = 9 then 'T-' || lpad(cast(original as varchar), 9, '0') end
-                    as reverses_transfer_id
-            from (
-                select
-                    number,
-                    case
-                        when number % 100 = 99 and number > {long_ago} then number - {long_ago}
-                        when number % 10 = 9 then number - 9
-                        else number
-                    end as original
-                from range({first}, {first + transfers}) as numbers (number)
-            )
-        ) to '{path}' (format parquet)
-    """)
-
-
 def import_month(settings: Settings, folder: Path, number: int, transfers: int, relations: int) -> None:
     """Add a month's transfers to the ledger of a home."""
     path = folder / "month.parquet"
-    write_month(path, number, transfers, relations)
+    query = select_transfers(
+        transfers,
+        relations,
+        first=(number - 1) * transfers,
+        first_day=f"{MONTHS[number - 1]}-01",
+        days=28,
+        long_before=3 * transfers,
+    )
+    write_transfers(path, f"select {RAW_COLUMNS} from ({query})")
     import_file(open_ledger(settings, create=True), path)
 
 

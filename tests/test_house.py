@@ -13,7 +13,12 @@ from ledger.settings import declared_settings, settings_example, transfer_rules
 from tests.conftest import PROJECT_ROOT
 
 # Each room, and the rooms that it may import from.
-ROOMS = {"ledger": set(), "orchestration": {"ledger"}, "console": {"orchestration", "ledger"}}
+ROOMS = {
+    "ledger": set(),
+    "simulator": {"ledger"},
+    "orchestration": {"ledger"},
+    "console": {"orchestration", "simulator", "ledger"},
+}
 
 
 def imported_rooms(file: Path) -> set[str]:
@@ -90,7 +95,7 @@ DOCUMENTS = [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").glob("*.md")]
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_what_a_document_names_is_there(document):
     text = document.read_text(encoding="utf-8")
-    rooms = "seeds|dbt_project|ledger|orchestration|console|docs|tests|benchmarks"
+    rooms = "seeds|dbt_project|ledger|simulator|orchestration|console|docs|tests|benchmarks"
     for path in re.findall(rf"`((?:{rooms})/[\w./]*)`", text):
         assert (PROJECT_ROOT / path).exists(), path
     for link in re.findall(r"\]\(([^)#:]+)\)", text):

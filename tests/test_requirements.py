@@ -17,7 +17,7 @@ from tests.conftest import PROJECT_ROOT
 
 LOCKS = sorted(PROJECT_ROOT.glob("requirements*.lock"))
 # Rooms that run where `make test` does not.
-RUN = ("ledger", "orchestration", "console")
+RUN = ("ledger", "simulator", "orchestration", "console")
 
 
 def locked(lock: Path) -> dict[str, str]:

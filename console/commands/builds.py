@@ -155,7 +155,8 @@ def report(
 @app.command(epilog="Example: points demo && POINTS_HOME=var/demo points close --through 2026-10")
 def demo(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Make a small programme with every kind of transfer, in a home and a ledger of its own."""
-    from orchestration.demo import DEMO_FIRST_MONTH, DEMO_LAST_MONTH, make_demo
+    from console.demo_home import make_demo
+    from simulator.months import FIRST_MONTH, LAST_MONTH
 
     settings = Settings.from_environment()
     made = make_demo(settings)
@@ -163,15 +164,15 @@ def demo(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
         "home": str(made.home),
         "transfers": str(made.transfers_file),
         "rows": made.row_count,
-        "first_month": DEMO_FIRST_MONTH,
-        "last_month": DEMO_LAST_MONTH,
+        "first_month": FIRST_MONTH,
+        "last_month": LAST_MONTH,
     }
     if as_json or as_csv:
         print_json(answer) if as_json else print_csv([answer])
         return
     elsewhere = "POINTS_DATABASE_URL= " if settings.database_url else ""
     typer.echo(
-        f"The demo programme is in {made.home}: {made.row_count:,} rows of transfers, {DEMO_FIRST_MONTH} to"
-        f" {DEMO_LAST_MONTH}, are {made.entry_count:,} entries of its ledger. Close its months with"
-        f" `POINTS_HOME={made.home} {elsewhere}points close --through {DEMO_LAST_MONTH}`."
+        f"The demo programme is in {made.home}: {made.row_count:,} rows of transfers, {FIRST_MONTH} to"
+        f" {LAST_MONTH}, are {made.entry_count:,} entries of its ledger. Close its months with"
+        f" `POINTS_HOME={made.home} {elsewhere}points close --through {LAST_MONTH}`."
     )
