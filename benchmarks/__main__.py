@@ -21,7 +21,7 @@ import duckdb
 
 from ledger.settings import PROJECT_ROOT, Settings
 from orchestration.build import BuildProgress, build_months
-from simulator.many_transfers import RAW_COLUMNS, select_transfers, write_transfers
+from simulator.many_transfers import RAW_COLUMNS, select_transfers, write_query
 
 
 def time_plain_sql(input_file: Path, folder: Path) -> float:
@@ -90,7 +90,7 @@ def measure(folder: Path, transfers: int, relations: int, repeat: int) -> list[s
     """Lines of a Markdown table: each part in seconds, the median of ``repeat`` runs, and the ratio."""
     input_file = folder / f"transfers_{transfers}.parquet"
     query = select_transfers(transfers, relations)
-    write_transfers(input_file, f"select {RAW_COLUMNS} from ({query})")
+    write_query(input_file, f"select {RAW_COLUMNS} from ({query})")
     plain, builds = [], []
     home = folder / f"home_{transfers}"
     for _ in range(repeat):

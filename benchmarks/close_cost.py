@@ -27,7 +27,7 @@ from ledger.settings import Settings
 from orchestration.close import closing, prepared_months, publication
 from orchestration.close.closing import close_months
 from orchestration.report_calendar import months_between
-from simulator.many_transfers import RAW_COLUMNS, select_transfers, write_transfers
+from simulator.many_transfers import RAW_COLUMNS, select_transfers, write_query
 
 MONTHS = months_between("2023-01", "2025-12")
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -56,7 +56,7 @@ def import_month(settings: Settings, folder: Path, number: int, transfers: int, 
         days=28,
         long_before=3 * transfers,
     )
-    write_transfers(path, f"select {RAW_COLUMNS} from ({query})")
+    write_query(path, f"select {RAW_COLUMNS} from ({query})")
     import_file(open_ledger(settings, create=True), path)
 
 

@@ -25,7 +25,7 @@ from ledger.files.imports import import_file
 from ledger.models import Transfer
 from ledger.settings import Settings, transfer_patterns
 from ledger.upkeep.verification import verify
-from simulator.many_transfers import RAW_COLUMNS, select_transfers, write_transfers
+from simulator.many_transfers import RAW_COLUMNS, select_transfers, write_query
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Measured:
 def write_input(path: Path, rows: int, random_ids: bool) -> None:
     """A CSV of transfers over 36 months, of a fiftieth as many customers."""
     query = select_transfers(rows, max(rows // 50, 10), random_ids=random_ids)
-    write_transfers(
+    write_query(
         path,
         f"select {RAW_COLUMNS}, currency, status, 'order-' || number as external_reference from ({query})",
         "format csv, header, timestampformat '%Y-%m-%dT%H:%M:%SZ'",

@@ -35,7 +35,7 @@ from ledger.lists.balance_lists import list_balances
 from ledger.lists.transfer_lists import list_transfers
 from ledger.models import ChainLink, Transfer
 from ledger.settings import PROJECT_ROOT, Settings
-from simulator.many_transfers import DAYS, FIRST_DAY, select_transfers, write_transfers
+from simulator.many_transfers import DAYS, FIRST_DAY, select_transfers, write_query
 
 ROWS_PER_INSERT = 50_000
 
@@ -54,13 +54,13 @@ def write_input(folder: Path, transfers: int, relations: int) -> None:
         f"epoch_us(timestamp '{FIRST_DAY}' + interval {DAYS} day) as recorded_at, 'benchmark' as recorded_by"
     )
     query = select_transfers(transfers, relations)
-    write_transfers(
+    write_query(
         folder / "transfers.parquet",
         f"select number + 1 as entry_id, {recorded}, transfer_id, relation_reference, currency, style,"
         " cast(points * 10000 as bigint) as points, reason, status, epoch_us(occurred_at) as occurred_at,"
         f" coalesce(reverses_transfer_id, '') as reverses_transfer_id from ({query})",
     )
-    write_transfers(
+    write_query(
         folder / "status_changes.parquet",
         f"select {transfers} + row_number() over (order by number) as entry_id, {recorded}, transfer_id,"
         f" 'approved' as status, epoch_us(approved_at) as changed_at from ({query})"

@@ -92,7 +92,7 @@ def select_transfers(
     """
 
 
-def write_transfers(path: Path, query: str, options: str = "format parquet") -> None:
+def write_query(path: Path, query: str, options: str = "format parquet") -> None:
     """Write the rows of a query to a file, in their order, with DuckDB's options of a copy."""
     with connect() as database:
         database.execute(f"copy ({query}) to {literal(path)} ({options})")

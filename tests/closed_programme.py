@@ -22,7 +22,8 @@ from orchestration.close.publication import finish_if_needed
 from orchestration.fail_points import FAIL_POINTS
 from orchestration.published.layout import database_file, published_folder
 from orchestration.published.manifests import check_files, read_manifest
-from tests.conftest import POINTS, run_points, transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import POINTS, run_points, transfer
 
 CLOSED = ("2025-01", "2025-02")
 NEXT = "2025-03"
@@ -44,18 +45,6 @@ COMMANDS = [
     ["verify"],
     ["give", "C-1", "5", "--id", "MEANWHILE"],
     ["cut"],
-]
-COLUMNS = [
-    "transfer_id",
-    "relation_reference",
-    "style",
-    "points",
-    "reason",
-    "occurred_at",
-    "currency",
-    "status",
-    "status_changed_at",
-    "reverses_transfer_id",
 ]
 
 
@@ -129,7 +118,7 @@ def begin_programme(path: Path, environment: Mapping[str, str] | None = None) ->
     """A home whose ledger holds four months of transfers, none of them closed."""
     home = Home(path, environment or {})
     rows = [row for month in range(1, 5) for row in _month_rows(month)]
-    file = write_transfers(path.parent / f"{path.name}.csv", rows, COLUMNS)
+    file = write_transfers(path.parent / f"{path.name}.csv", rows)
     answer(home.points("import", str(file)))
     return home
 
@@ -162,7 +151,7 @@ def make_programme(folder: Path) -> None:
             status_changed_at="2025-03-05T12:00:00Z",
         ),
     ]
-    answer(home.points("import", str(write_transfers(home.path.parent / "late.csv", late, COLUMNS))))
+    answer(home.points("import", str(write_transfers(home.path.parent / "late.csv", late))))
 
 
 def close_next(home: Home) -> None:

@@ -398,16 +398,6 @@ def disk(request, tmp_path_factory) -> Iterator[SmallDisk | SmallFiles]:
     disk.remove()
 
 
-def write_transfers(path: Path, rows: Iterable[dict[str, str]], columns: list[str] | None = None) -> Path:
-    """Write a CSV of transfers; its columns are those of the first row unless named."""
-    rows = list(rows)
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns or list(rows[0]), restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
 def transfer(transfer_id: str, **values: str) -> dict[str, str]:
     """A transfer that breaks no rule, but for the values named."""
     return {

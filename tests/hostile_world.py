@@ -5,7 +5,6 @@ What happens is drawn from a `random.Random`, so that a seed, or Hypothesis, can
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +28,8 @@ from ledger.models import ENTRY_MODELS, StatusChange, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import closed_references
 from ledger.statuses import current_standings
+from simulator.transfer_files import write_transfers
+from tests.conftest import transfer as file_row
 from tests.plain_ledger import PlainLedger, PlainTransfer
 
 RELATIONS = ("C-1", "C-2", "C-3")
@@ -45,11 +46,8 @@ FILE_REASONS = (
 )
 # By the rule that each breaks.
 BAD_ROWS = {
-    "POINTS": ["BAD", "C-1", "POINTS", "give", "1e3", "rule_credit", "approved", "", "x", ""],
-    "REVERSES": [
-        *("BAD", "C-1", "POINTS", "give", "1", "redemption", "approved", ""),
-        *("2026-01-10T12:00:00Z", "T1"),
-    ],
+    "POINTS": file_row("BAD", points="1e3", occurred_at="x"),
+    "REVERSES": file_row("BAD", reason="redemption", reverses_transfer_id="T1"),
 }
 STARTS_AT = datetime(2026, 1, 20, 12, tzinfo=UTC)
 
@@ -353,40 +351,22 @@ class HostileWorld:
 
     def _write_file(self, rows: list[PlainTransfer], changed_at: list[datetime | None], bad_row: str) -> Path:
         path = self.folder / f"{next(self.numbers)}.csv"
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(
-                [
-                    "transfer_id",
-                    "relation_reference",
-                    "currency",
-                    "style",
-                    "points",
-                    "reason",
-                    "status",
-                    "status_changed_at",
-                    "occurred_at",
-                    "reverses_transfer_id",
-                ]
-            )
-            for row, at in zip(rows, changed_at, strict=True):
-                writer.writerow(
-                    [
-                        row.transfer_id,
-                        row.relation,
-                        row.currency,
-                        row.style,
-                        row.points,
-                        row.reason,
-                        row.status,
-                        at.isoformat() if at else "",
-                        row.occurred_at.isoformat(),
-                        row.reverses,
-                    ]
-                )
-            if bad_row:
-                writer.writerow(BAD_ROWS[bad_row])
-        return path
+        written = [
+            {
+                "transfer_id": row.transfer_id,
+                "relation_reference": row.relation,
+                "currency": row.currency,
+                "style": row.style,
+                "points": str(row.points),
+                "reason": row.reason,
+                "status": row.status,
+                "status_changed_at": at.isoformat() if at else "",
+                "occurred_at": row.occurred_at.isoformat(),
+                "reverses_transfer_id": row.reverses,
+            }
+            for row, at in zip(rows, changed_at, strict=True)
+        ]
+        return write_transfers(path, [*written, *([BAD_ROWS[bad_row]] if bad_row else [])])
 
 
 # The more often an act stands here, the more often it is drawn.

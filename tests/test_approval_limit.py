@@ -20,7 +20,8 @@ from ledger.identifiers import IdConflict
 from ledger.models import AccountEvent, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import AccountClosed, closed_references
-from tests.conftest import transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import column, create_engine, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.conftest import PROJECT_ROOT, transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import PROJECT_ROOT, transfer
 
 PAGE = (PROJECT_ROOT / "docs/business_intelligence.md").read_text(encoding="utf-8")
-COLUMNS = [*transfer("any"), "currency", "status"]
 # Fourteen digits and four places: a float would make 100000000000000 of it.
 LARGEST = Decimal("99999999999999.9999")
 VIEWS = [
@@ -54,7 +54,7 @@ def folder(points, tmp_path_factory) -> Path:
     home.mkdir(parents=True)
     rows = [row for month in (1, 2, 3) for row in rows_of(month)]
     for arguments in (
-        ["import", str(write_transfers(folder / "transfers.csv", rows, COLUMNS))],
+        ["import", str(write_transfers(folder / "transfers.csv", rows))],
         ["close", "--through", "2026-02"],
     ):
         finished = points(*arguments, home=home)

@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.conftest import read_rows, transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import read_rows, transfer
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +25,7 @@ def built(points, tmp_path_factory) -> Path:
         transfer("T-6", relation_reference="C-9", status="pending", points="8"),
         transfer("T-7", relation_reference="C-9", style="deduct", reason="redemption", points="20"),
     ]
-    columns = [*rows[0], "currency", "status"]
-    transfers = write_transfers(home.parent / "transfers.csv", rows, columns)
+    transfers = write_transfers(home.parent / "transfers.csv", rows)
     result = points("build", home=home, transfers=transfers)
     assert result.returncode == 0, result.stderr
     assert "C-10" in result.stdout

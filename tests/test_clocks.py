@@ -21,7 +21,8 @@ from ledger.upkeep.health import examine_ledger
 from ledger.upkeep.verification import verify
 from orchestration.close.due_months import find_due_months
 from orchestration.inbox import import_inbox
-from tests.conftest import transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 AHEAD = datetime(2199, 3, 10, 12, tzinfo=UTC)

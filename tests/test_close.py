@@ -14,7 +14,8 @@ import pytest
 
 from orchestration.close.read_back import find_differences
 from orchestration.published.database import _customer_point_balances
-from tests.conftest import PROJECT_ROOT, Points, read_rows, transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import PROJECT_ROOT, Points, read_rows, transfer
 from tests.test_build import assert_airline_figures
 
 PARQUET_FILES = [
@@ -25,17 +26,6 @@ PARQUET_FILES = [
     "posted_transfers.parquet",
 ]
 CSV_FILES = ["outstanding_points.csv", "points_roll_forward.csv", "programme_points.csv"]
-COLUMNS = [
-    "transfer_id",
-    "relation_reference",
-    "style",
-    "points",
-    "reason",
-    "occurred_at",
-    "currency",
-    "status",
-    "reverses_transfer_id",
-]
 
 
 def rows_of(path: Path) -> list[tuple]:
@@ -71,7 +61,7 @@ def refusal(result) -> str:
 
 def import_rows(points: Points, home: Path, rows: list[dict[str, str]]) -> None:
     home.mkdir(exist_ok=True)
-    path = write_transfers(home.parent / "rows.csv", rows, COLUMNS)
+    path = write_transfers(home.parent / "rows.csv", rows)
     ok(points("import", str(path), home=home))
 
 

@@ -28,7 +28,8 @@ from orchestration.required_tests import required_tests
 from orchestration.required_tests import tests_in_manifest as data_tests
 from orchestration.run_lock import run_lock
 from orchestration.schedules import define_build_months_daily
-from tests.conftest import LedgerHome, ledger_transfer, transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import LedgerHome, ledger_transfer, transfer
 
 SOURCES = [
     "inbox",

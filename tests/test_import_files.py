@@ -16,13 +16,13 @@ from ledger.errors import PointsError
 from ledger.files.imports import ImportRefused, import_file
 from ledger.files.transfers_file import TransfersFileRefused
 from ledger.models import ENTRY_MODELS, Batch, QuarantinedRow, Transfer
+from simulator.transfer_files import write_transfers
 from tests.conftest import (
     NEEDED,
     PROJECT_ROOT,
     LedgerHome,
     new_postgresql_database,
     transfer,
-    write_transfers,
 )
 
 HEADER = ",".join(NEEDED)

@@ -20,6 +20,7 @@ from ledger.identifiers import IdConflict
 from ledger.models import ENTRY_MODELS, AccountEvent, Batch, QuarantinedRow, StatusChange, Transfer
 from ledger.statuses import current_standings
 from ledger.upkeep.verification import verify
+from simulator.transfer_files import write_transfers
 from tests.conftest import (
     NEEDED,
     PROJECT_ROOT,
@@ -27,7 +28,6 @@ from tests.conftest import (
     ledger_transfer,
     sqlite_in_ci,
     transfer,
-    write_transfers,
 )
 from tests.test_import_rows import OPTIONAL, STATUS_ROWS
 

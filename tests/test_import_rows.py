@@ -20,7 +20,8 @@ from ledger.files.quarantine import (
 )
 from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, Transfer
 from ledger.statuses import current_standings
-from tests.conftest import NEEDED, transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import NEEDED, transfer
 from tests.test_raw_rows import BAD_ROWS
 
 OPTIONAL = [

@@ -17,7 +17,8 @@ from orchestration.inbox import InboxTick, import_inbox, received_folder
 from orchestration.run_lock import run_lock
 from orchestration.sensors import define_inbox_sensor, read_cursor, write_cursor
 from orchestration.upkeep.doctor import examine
-from tests.conftest import LedgerHome, transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import LedgerHome, transfer
 
 NOW = 1_800_000_000
 LONG_AGO = NOW - 3_600

@@ -24,6 +24,7 @@ from orchestration import build
 from orchestration.build import BuildProgress, build_months
 from orchestration.dbt import invocation
 from orchestration.run_lock import RunInProgress, run_lock
+from simulator.transfer_files import write_transfers
 from tests.conftest import (
     PROJECT_ROOT,
     LedgerHome,
@@ -32,7 +33,6 @@ from tests.conftest import (
     run_dbt,
     sqlite_in_ci,
     transfer,
-    write_transfers,
 )
 from tests.test_build import assert_airline_figures
 from tests.test_cut import record

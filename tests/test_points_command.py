@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from console.points import app
 from ledger.settings import SettingInvalid, Settings
 from orchestration.run_lock import RunInProgress, run_lock
-from tests.conftest import transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import transfer
 
 
 def every_command(group, *names: str) -> list[str]:

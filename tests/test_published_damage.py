@@ -37,6 +37,7 @@ from orchestration.published.manifests import PublishedDamaged
 from orchestration.published.soundness import check_published
 from orchestration.upkeep.doctor import examine
 from orchestration.upkeep.verification import PublishedUnsound, verify_all
+from simulator.transfer_files import write_transfers
 from tests.closed_programme import (
     CLOSED,
     NEW,
@@ -52,7 +53,7 @@ from tests.closed_programme import (
     readers_see,
     refusal,
 )
-from tests.conftest import in_ci_but, transfer, write_transfers
+from tests.conftest import in_ci_but, transfer
 
 NOT_AS_MADE = "is not what is made of the ledger and the published months"
 # Every file of the last month of a run.

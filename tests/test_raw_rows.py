@@ -6,7 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.conftest import NEEDED, read_rows, transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import NEEDED, read_rows, transfer
 
 OPTIONAL = [
     "currency",

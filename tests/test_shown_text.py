@@ -17,7 +17,8 @@ from ledger.files.transfer_rows import write_transfer_rows
 from ledger.shown_text import shown
 from ledger.upkeep.health import Finding
 from orchestration.upkeep.doctor import Examination, SettingShown
-from tests.conftest import transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import transfer
 
 # It clears the screen, forges a line and turns the direction of what stands behind it.
 HOSTILE = "a\x1b[2J\x9b31m\nall is well\u202egpj.csv"

@@ -13,7 +13,8 @@ from ledger.files import transfer_rows
 from ledger.files.file_rows import LONGEST_ROW
 from ledger.files.transfer_rows import write_transfer_rows
 from ledger.files.transfers_file import TransfersFileRefused, check_transfers, list_files
-from tests.conftest import NEEDED, read_rows, transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import NEEDED, read_rows, transfer
 
 HEADER = ",".join(NEEDED)
 ROW = "T-1,C-1,give,100,rule_credit,2026-03-10T12:00:00Z"

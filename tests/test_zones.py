@@ -26,7 +26,8 @@ from orchestration.report_calendar import month_changes, month_of
 from orchestration.upkeep import zone_data
 from orchestration.upkeep.doctor import examine
 from orchestration.upkeep.zone_data import changed_zone_data, other_zone_data
-from tests.conftest import PROJECT_ROOT, LedgerHome, read_rows, transfer, write_transfers
+from simulator.transfer_files import write_transfers
+from tests.conftest import PROJECT_ROOT, LedgerHome, read_rows, transfer
 from tests.dbt_macros import CompilerError, load_macros
 
 # What is odd about zones since 1990: other data in the machine's own files (Casablanca, El Aaiún, Edmonton,
