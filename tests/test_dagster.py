@@ -520,14 +520,15 @@ def test_a_required_test_that_did_not_run_stops_the_files(built, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_file_that_dbt_refuses_fails_the_run_with_its_sentence(built, tmp_path):
+@pytest.mark.parametrize("part", [None, ["transfer_reasons"]], ids=["all", "a part"])
+def test_a_file_that_is_refused_fails_the_run_with_its_sentence(built, tmp_path, part):
     programme, _ = built
     home = tmp_path / "home"
     shutil.copytree(programme.settings.home, home, symlinks=True)
     transfers = write_transfers(tmp_path / "transfers.csv", [transfer("T-1", colour="red")])
     refused = Programme(make_settings(home, POINTS_TRANSFERS=str(transfers)))
     with unchanged(refused.provisional):
-        result = refused.run("2026-03-01")
+        result = refused.run("2026-03-01", part)
     assert not result.success
     assert failure_of(result).startswith(f"HEADER: {transfers} has a column 'colour'")
 

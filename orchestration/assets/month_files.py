@@ -11,6 +11,7 @@ import dagster as dg
 
 from ledger.amounts import points_text
 from ledger.data_files import connect, read_parquet
+from ledger.sql_text import identifier
 from orchestration import month_files
 from orchestration.build import Build
 from orchestration.month_files import PROVISIONAL, MonthFiles, named, read_month_csv
@@ -182,7 +183,10 @@ def _read_database(path: Path) -> tuple[list[str], list[tuple], int]:
                 "select table_name from information_schema.tables order by table_name"
             ).fetchall()
         ]
-        rows = [(name, *connection.execute(f'select count(*) from "{name}"').fetchone()) for name in names]
+        rows = [
+            (name, *connection.execute(f"select count(*) from {identifier(name)}").fetchone())
+            for name in names
+        ]
     return ["Table", "Rows"], rows, sum(count for _, count in rows)
 
 

@@ -9,6 +9,7 @@ import dagster as dg
 from ledger.amounts import points_text
 from ledger.data_files import connect, read_parquet
 from ledger.settings import Settings
+from ledger.sql_text import literal
 from orchestration.assets.month_files import FILE_KINDS, MONTHLY_MART, PROVISIONAL_DATABASE
 from orchestration.file_checks import CSV_CHECKS, Finding
 from orchestration.month_files import PROVISIONAL
@@ -75,9 +76,9 @@ def _find(key: dg.AssetCheckKey, summary: MonthSummary, default_currency: str) -
 
 def _against_programme(rows, summary: MonthSummary) -> Finding:
     """What the rows of the mart say of a month and currency, against the programme's line."""
-    of_month = f"strftime(report_month, '%Y-%m') = '{summary.report_month}'"
+    of_month = f"strftime(report_month, '%Y-%m') = {literal(summary.report_month)}"
     count, closing = (
-        rows.filter(f"{of_month} and currency = '{summary.currency}'")
+        rows.filter(f"{of_month} and currency = {literal(summary.currency)}")
         .aggregate("count(*), coalesce(sum(closing_points), 0)")
         .fetchone()
     )

@@ -5,6 +5,7 @@ swapped in, on any executor, and so that nothing but the audit's verdict stands 
 test and a file.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,8 +23,10 @@ from orchestration.dbt.invocation import read_statuses, stream_dbt, target_folde
 from orchestration.partitions import report_month
 from orchestration.run_lock import run_lock
 from orchestration.runs import (
+    TRANSFER_ROWS_NAME,
     build_database,
     dbt_arguments,
+    dbt_environment,
     new_run_folder,
     read_files,
     stream_build,
@@ -143,14 +146,17 @@ def _describe_files(
 def _build_part(context: dg.AssetExecutionContext, settings: Settings, nodes: DbtNodes) -> Iterator[Result]:
     through = _last_month(context)
     if names := nodes.selected(context):
-        folder = settings.home / "dev"
+        folder, database = settings.home / "dev", settings.home / "dev.duckdb"
         context.log.info(
-            f"Builds a part through {through} in {settings.home / 'dev.duckdb'} and publishes nothing; reads"
+            f"Builds a part through {through} in {database} and publishes nothing; reads"
             f" {settings.transfers or 'the cut in the home or, without one, the sample'}."
         )
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder / TRANSFER_ROWS_NAME, ignore_errors=True)
+        read_files(settings, folder)
         steps = stream_dbt(
             [*dbt_arguments(), "--indirect-selection", "empty", "--select", *names],
-            {**settings.for_dbt(), "POINTS_THROUGH_MONTH": through},
+            {**dbt_environment(settings, through, folder), "POINTS_BUILD_DATABASE": str(database)},
             folder,
         )
         yield from filter(None, map(nodes.result, steps))

@@ -159,10 +159,9 @@ def _failure(errors: list[str], failures: list[NodeFailure], folder: Path, datab
     text = "\n".join(errors)
     if lack := lack_of_room(text):
         return DbtFailed(lack.sentence(", so nothing was written"))
-    for pattern, code, sentence in _KNOWN_FAILURES:
-        if found := re.search(pattern, text, re.DOTALL):
-            facts = {name: " ".join(value.split()) for name, value in found.groupdict().items()}
-            return DbtFailed(sentence.format(**facts), facts.get("code", code))
+    # What a model refuses by itself (docs/cases.md, R22), in an error of the engine, whose text goes on.
+    if span := re.search(r"SPAN: .+?[.](?=\s*(?:\n|$|>|compiled code))", text, re.DOTALL):
+        return DbtFailed(" ".join(span[0].split()), "SPAN")
     log = folder / "dbt.log"
     if failures:
         names = ", ".join(f"{failure.resource_type} {failure.name}" for failure in failures[:3])
@@ -179,42 +178,3 @@ def _failure(errors: list[str], failures: list[NodeFailure], folder: Path, datab
     lines = [line.strip() for line in text.splitlines()]
     said = [line for line in lines if line not in ("", "Encountered an error:")]
     return DbtFailed(f"dbt ended with an error: {' '.join(said) or 'it gave no reason'}; see {log}.")
-
-
-# What the reader of files says of a file that is no table of rows (docs/cases.md, F3, F7, F8), and what the
-# models themselves refuse.
-_KNOWN_FAILURES = [
-    (
-        r"(?P<code>HEADER|FILE_EMPTY|QUOTE|SPAN): (?P<sentence>.+?[.])\s*(\n|$|>|compiled code)",
-        None,
-        "{code}: {sentence}",
-    ),
-    (
-        r"CSV Error on Line: (?P<line>\d+).*?unterminated quote.*?file = (?P<file>[^\n]+)",
-        "QUOTE",
-        "QUOTE: in {file}, line {line}, a quote opens and does not close before a comma or line end;"
-        " close it or double it.",
-    ),
-    (
-        r"CSV Error on Line: (?P<line>\d+).*?Invalid unicode.*?file = (?P<file>[^\n]+)",
-        "ENCODING",
-        "ENCODING: {file} is not UTF-8 in line {line}; save it as UTF-8.",
-    ),
-    (
-        r"CSV Error on Line: (?P<line>\d+).*?Expected Number of Columns: (?P<expected>\d+)"
-        r" Found: (?P<found>\d+).*?file = (?P<file>[^\n]+)",
-        "FIELDS",
-        "FIELDS: {file} has far too many fields in line {line}; check its commas and quotes.",
-    ),
-    (
-        r"(?P<kind>CSV Error on Line: \d+|CSV Parser state machine).*?file = (?P<file>[^\n]+)",
-        "NOT_CSV",
-        "NOT_CSV: {file} cannot be read as CSV ({kind}); are its line ends of one kind and its quotes"
-        " doubled?",
-    ),
-    (
-        r"POINTS_TRANSFERS names (?P<rest>[^\n]+?[.])\s*(\n|$)",
-        None,
-        "POINTS_TRANSFERS names {rest}",
-    ),
-]
