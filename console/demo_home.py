@@ -21,22 +21,9 @@ RECORDED_AT = ENDS_AT + timedelta(hours=6)
 _USER = _BATCH = "demo"
 # What the demo, builds and closes of it and Dagster write into its home.
 _HOME_NAMES = {
-    "transfers.csv",
-    "ledger.sqlite3",
-    "ledger.sqlite3-journal",
-    "ledger.lock",
-    "ledger_head.json",
-    "cut",
-    "runs",
-    "run.lock",
-    "provisional",
-    "published",
-    ANNOUNCEMENT_NAME,
-    "dev.duckdb",
-    "dev",
-    "dagster",
-    "inbox",
-    "received",
+    *("transfers.csv", "ledger.sqlite3", "ledger.sqlite3-journal", "ledger.lock", "ledger_head.json"),
+    *("cut", "runs", "run.lock", "provisional", "published", ANNOUNCEMENT_NAME, "inbox", "received"),
+    *("dev.duckdb", "dev", "dagster"),
 }
 
 

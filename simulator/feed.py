@@ -1,6 +1,7 @@
 """The rows that a programme sends, in the order of its file, and the references that number them."""
 
 from datetime import datetime
+from typing import Any
 
 from simulator.transfer_files import Row, SimulatedTransfer
 
@@ -17,8 +18,9 @@ class Feed:
         number = self._numbers[prefix] = self._numbers.get(prefix, 0) + 1
         return f"{prefix}-{number:0{digits}d}"
 
-    def make_transfer_id(self) -> str:
-        return self.make_reference("T", digits=7)
+    def make_transfer(self, **values: Any) -> SimulatedTransfer:
+        """A transfer of these values under the next id; it is not in the feed yet."""
+        return SimulatedTransfer(transfer_id=self.make_reference("T", digits=7), **values)
 
     def add(self, transfer: SimulatedTransfer, status: str = "approved", *, is_late: bool = False) -> None:
         (self._late_rows if is_late else self._rows).append(transfer.to_row(status))

@@ -148,16 +148,9 @@ class MemberLife:
             self._deduct(member, now, points, "admin_adjustment", "POINTS", "Credited twice")
 
     def _make_transfer(
-        self,
-        member: Member,
-        now: datetime,
-        style: str,
-        units: int,
-        reason: str,
-        **rest: str,
+        self, member: Member, now: datetime, style: str, units: int, reason: str, **rest: str
     ) -> SimulatedTransfer:
-        return SimulatedTransfer(
-            transfer_id=self._feed.make_transfer_id(),
+        return self._feed.make_transfer(
             relation_reference=member.relation_reference,
             style=style,
             points=units,
@@ -204,17 +197,12 @@ class MemberLife:
         if member.is_closed or not units:
             return
         lot.remaining -= units
-        self._revoke(member, now, "deduct", units, original, self._feed.make_reference("RET"))
+        self._revoke(member, now, units, original, self._feed.make_reference("RET"))
 
     def _revoke(
-        self,
-        member: Member,
-        now: datetime,
-        style: str,
-        units: int,
-        original: SimulatedTransfer,
-        reference: str,
+        self, member: Member, now: datetime, units: int, original: SimulatedTransfer, reference: str
     ) -> None:
+        style = "deduct" if original.style == "give" else "give"
         values = {
             "currency": original.currency,
             "reverses_transfer_id": original.transfer_id,
@@ -263,8 +251,7 @@ class MemberLife:
     ) -> None:
         if member.is_closed:
             return
-        reference = redemption.external_reference
-        self._revoke(member, now, "give", redemption.points, redemption, reference)
+        self._revoke(member, now, redemption.points, redemption, redemption.external_reference)
         self._put_back(member, redemption.currency, taken, now)
 
     def _put_back(self, member: Member, currency: str, taken: Taken, now: datetime) -> None:

@@ -11,43 +11,39 @@ from simulator.members import relation_reference
 from simulator.transfer_files import UNITS, Row, SimulatedTransfer, read_instant
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Scene:
-    """A scripted transfer; `name` is what later scenes call it, and `reverses` such a name."""
+    """A scripted transfer of these `values`; without them, another status of the one called `name`.
 
-    name: str = ""
+    `reverses` is such a name too, or an id that the programme does not know.
+    """
+
     at: str
-    customer: int
-    style: str
-    points: str
-    reason: str
-    status: str = "approved"
-    currency: str = "POINTS"
-    reverses: str = ""
-    external_reference: str = ""
-    comment: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _StatusScene:
-    """A scripted change of the status of the transfer that an earlier scene named."""
-
     name: str
-    at: str
     status: str
+    reverses: str = ""
+    values: dict[str, str | int] | None = None
 
 
-def _give(at: str, customer: int, points: str, reason: str = "rule_credit", **rest: str) -> _Scene:
-    return _Scene(at=at, customer=customer, style="give", points=points, reason=reason, **rest)
+def _transfer(
+    style: str,
+    at: str,
+    customer: int,
+    points: str,
+    reason: str = "rule_credit",
+    *,
+    name: str = "",
+    status: str = "approved",
+    reverses: str = "",
+    **rest: str,
+) -> _Scene:
+    values = {"relation_reference": relation_reference(customer), "style": style, "reason": reason}
+    return _Scene(at, name, status, reverses, {**values, "points": int(Decimal(points) * UNITS), **rest})
 
 
-def _deduct(at: str, customer: int, points: str, reason: str, **rest: str) -> _Scene:
-    return _Scene(at=at, customer=customer, style="deduct", points=points, reason=reason, **rest)
-
-
-def _change(at: str, name: str, status: str) -> _StatusScene:
-    return _StatusScene(name=name, at=at, status=status)
-
+_give = partial(_transfer, "give")
+_deduct = partial(_transfer, "deduct")
+_change = _Scene
 
 _SCENES = (
     # 1: the programme's first and last second, and both sides of midnight between two months
@@ -186,41 +182,25 @@ class Stage:
 
     def plan_scenes(self) -> None:
         for scene in _SCENES:
-            if isinstance(scene, _StatusScene):
-                self._agenda.plan(read_instant(scene.at), partial(self._play_status, scene))
-            else:
-                self._agenda.plan(read_instant(scene.at), partial(self._play, scene))
+            play = self._play if scene.values else self._play_status
+            self._agenda.plan(read_instant(scene.at), partial(play, scene))
         for at, fault in _BAD_ROWS:
             self._agenda.plan(read_instant(at), partial(self._play_bad_row, fault))
 
     def _play(self, scene: _Scene, now: datetime) -> None:
         original = self._named.get(scene.reverses)
-        transfer = SimulatedTransfer(
-            transfer_id=self._feed.make_transfer_id(),
-            relation_reference=relation_reference(scene.customer),
-            currency=scene.currency,
-            style=scene.style,
-            points=int(Decimal(scene.points) * UNITS),
-            reason=scene.reason,
+        transfer = self._feed.make_transfer(
             occurred_at=now,
             reverses_transfer_id=original.transfer_id if original else scene.reverses,
-            external_reference=scene.external_reference,
-            comment=scene.comment,
+            **scene.values,
         )
         self._feed.add(transfer, scene.status)
         if scene.name:
             self._named[scene.name] = transfer
 
-    def _play_status(self, scene: _StatusScene, now: datetime) -> None:
+    def _play_status(self, scene: _Scene, now: datetime) -> None:
         self._feed.add_status(self._named[scene.name], scene.status, now)
 
     def _play_bad_row(self, fault: Row, now: datetime) -> None:
-        good = SimulatedTransfer(
-            transfer_id=self._feed.make_transfer_id(),
-            relation_reference=relation_reference(2),
-            style="give",
-            points=1_000 * UNITS,
-            reason="rule_credit",
-            occurred_at=now,
-        )
-        self._feed.add_bad_row(good, fault)
+        scene = _give("", 2, "1000")
+        self._feed.add_bad_row(self._feed.make_transfer(occurred_at=now, **scene.values), fault)

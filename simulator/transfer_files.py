@@ -12,18 +12,8 @@ from ledger.amounts import points_text
 UNITS = 10_000  # a point, in the ten-thousandths that a simulated life counts in
 
 COLUMNS = (
-    "transfer_id",
-    "relation_reference",
-    "currency",
-    "style",
-    "points",
-    "reason",
-    "status",
-    "status_changed_at",
-    "occurred_at",
-    "reverses_transfer_id",
-    "external_reference",
-    "comment",
+    *("transfer_id", "relation_reference", "currency", "style", "points", "reason", "status"),
+    *("status_changed_at", "occurred_at", "reverses_transfer_id", "external_reference", "comment"),
 )
 
 Row = dict[str, str]
