@@ -94,8 +94,9 @@ def test_a_closed_account_takes_nothing_until_it_is_opened_again(ledger):
         lambda: deduct(ledger, "C-1", "5", allow_negative=True),
         lambda: revoke(ledger, ["T-1"], allow_negative=True),
     ):
-        with pytest.raises(AccountClosed, match="points account open C-1"):
+        with pytest.raises(AccountClosed) as refused:
             act()
+        assert refused.value.relation_reference == "C-1"
     assert open_account(ledger, "C-1").event == "open"
     give(ledger, "C-1", "5")
     assert close_account(ledger, "C-1").transfers[0].points == 5
@@ -135,7 +136,7 @@ def test_what_waits_is_in_the_way_unless_it_may_be_cancelled(ledger):
     give(ledger, "C-1", "100", new=True)
     give(ledger, "C-1", "5", status="pending", transfer_id="T-1")
     deduct(ledger, "C-1", "60", status="on_hold", transfer_id="T-2")
-    with pytest.raises(AccountInUse, match="T-1, T-2") as refused:
+    with pytest.raises(AccountInUse) as refused:
         close_account(ledger, "C-1")
     assert refused.value.transfer_ids == ("T-1", "T-2")
     outcome = close_account(ledger, "C-1", cancel_pending=True)

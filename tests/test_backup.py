@@ -129,8 +129,9 @@ def test_a_restore_never_replaces_a_ledger_or_what_is_left_of_one(sqlite_home, o
     made = back_up(ledger, tmp_path / "backup.sqlite3")
     other_home.home.mkdir()
     (other_home.home / left).write_bytes(b"")
-    with pytest.raises(LedgerThere, match=left):
+    with pytest.raises(LedgerThere) as refused:
         restore(other_home.settings(), made.file)
+    assert refused.value.file.name == left
     assert (other_home.home / left).read_bytes() == b""
 
 
@@ -147,16 +148,17 @@ def test_an_older_copy_behind_what_was_built_is_refused(sqlite_home, tmp_path):
     connection.close()
     file = sqlite_home.home / "ledger.sqlite3"
     file.unlink()
-    with pytest.raises(BackupOutdated, match=r"ends at entry 1, but .*cut was made from entry 2") as raised:
+    with pytest.raises(BackupOutdated) as raised:
         restore(sqlite_home.settings(), older.file)
-    assert raised.value.head == older.head
+    assert (raised.value.file, raised.value.head) == (older.file, older.head)
+    assert (older.head.entry_id, raised.value.folder) == (1, cut)
     assert not file.exists()
     # A copy put there by hand is refused too, by every command.
     file.write_bytes(older.file.read_bytes())
-    with pytest.raises(LedgerReplaced, match="older copy"):
-        open_ledger(sqlite_home.settings())
-    with pytest.raises(LedgerReplaced, match="older copy"):
-        verify(sqlite_home.settings())
+    for look in (open_ledger, verify):
+        with pytest.raises(LedgerReplaced) as replaced:
+            look(sqlite_home.settings())
+        assert (replaced.value.entry_id, replaced.value.head_entry_id) == (2, 1)
     file.unlink()
     restore(sqlite_home.settings(), newer.file)
     assert verify(sqlite_home.settings()).entries == 2
@@ -175,8 +177,9 @@ def test_the_ledger_of_another_home_is_refused_behind_what_was_built(sqlite_home
     write_anchor(cut, ledger_head())
     connection.close()
     (sqlite_home.home / "ledger.sqlite3").unlink()
-    with pytest.raises(BackupOutdated, match="other entries up to 1"):
+    with pytest.raises(BackupOutdated) as raised:
         restore(sqlite_home.settings(), others.file)
+    assert (raised.value.head, raised.value.folder) == (others.head, cut)
 
 
 @pytest.mark.parametrize("damage", ["absent", "empty", "letter", "cut off", "another database", "no entries"])

@@ -313,10 +313,12 @@ def test_filters_and_orders_that_are_not_known_are_refused_by_name(ledger_home):
     """docs/cases.md, C9."""
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, *A_PROGRAMME)
-    with pytest.raises(FilterUnknown, match="no filter 'bucket'; filter by relation, relation_prefix"):
+    with pytest.raises(FilterUnknown) as unknown:
         list_balances(ledger, {"bucket": "earned"})
-    with pytest.raises(SortUnknown, match="sorted by 'points; drop table transfers'; sort by relation_ref"):
+    assert unknown.value.name == "bucket"
+    with pytest.raises(SortUnknown) as unsorted:
         list_balances(ledger, {}, "-points; drop table transfers")
+    assert unsorted.value.name == "points; drop table transfers"
     for name, value in [
         ("currency", "GOLD' or '1'='1"),
         ("min", "1e3"),
@@ -325,8 +327,9 @@ def test_filters_and_orders_that_are_not_known_are_refused_by_name(ledger_home):
         ("relation", "C-1\0"),
         ("relation", "\udcff"),
     ]:
-        with pytest.raises(FilterInvalid, match=f"filter {name} is"):
+        with pytest.raises(FilterInvalid) as invalid:
             list_balances(ledger, {name: value})
+        assert (invalid.value.name, invalid.value.value) == (name, value)
     assert len(list_balances(ledger, {"currency": "", "min": ""}).rows) == 9
 
 

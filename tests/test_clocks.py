@@ -89,8 +89,9 @@ def test_what_takes_now_from_a_clock_that_is_far_off_is_refused(ledger, ledger_h
         lambda: add_comment(wrong, "T1", "x"),
         lambda: import_file(wrong, file),
     ):
-        with pytest.raises(ClockFarOff, match=f"{now:%Y-%m-%d}.*2026-03-10 12:00:00.*--occurred-at"):
+        with pytest.raises(ClockFarOff) as refused:
             act()
+        assert (refused.value.now, refused.value.newest) == (now, NOW)
     assert ledger_head().entry_id == 2
 
 
@@ -112,8 +113,9 @@ def test_what_a_wrong_clock_closed_does_not_make_it_right(ledger):
     """docs/cases.md, X28."""
     with appending(at(ledger, AHEAD), says_when=True) as appender:
         appender.append(Close(event="close", report_month="2026-02", revision=1, cutoff_entry_id=2))
-    with pytest.raises(ClockFarOff, match="recorded at 2026-03-10"):
+    with pytest.raises(ClockFarOff) as refused:
         give(at(ledger, AHEAD), "C-1", "1")
+    assert refused.value.newest == NOW
     give(ledger, "C-1", "1")
 
 

@@ -72,8 +72,9 @@ def test_approved_and_cancelled_are_final(ada, bob):
             act(bob, ["cancelled"])
         assert (refused.value.transfer_id, refused.value.status) == ("cancelled", "cancelled")
     for act in (cancel, hold, release):
-        with pytest.raises(StatusTransitionRefused, match="points revoke approved"):
+        with pytest.raises(StatusTransitionRefused) as refused:
             act(bob, ["approved"])
+        assert (refused.value.transfer_id, refused.value.status) == ("approved", "approved")
 
 
 def test_many_are_decided_together_or_not_at_all(ada, bob):

@@ -110,8 +110,9 @@ def test_only_reasons_for_people_may_be_chosen(ledger):
     with pytest.raises(ReasonNotByHand) as refused:
         give(ledger, "C-1", "5", reason="expiry", new=True)
     assert refused.value.allowed == ("manual_credit", "admin_adjustment", "redemption")
-    with pytest.raises(ValueRefused, match="admin_adjustment, redemption"):
+    with pytest.raises(ValueRefused) as unknown:
         deduct(ledger, "C-1", "5", reason="manual_credit_", new=True)
+    assert (unknown.value.column, unknown.value.value) == ("reason", "manual_credit_")
     with pytest.raises(ReasonNotByHand):
         deduct(ledger, "C-1", "5", reason="manual_credit", new=True)
 
@@ -216,8 +217,9 @@ def test_a_comment_says_something_about_something(ledger):
     for text in ("", " \n", "x" * (LONGEST_COMMENT + 1)):
         with pytest.raises(CommentInvalid):
             add_comment(ledger, "T-1", text)
-    with pytest.raises(ValueRefused, match="CONTROL_CHAR"):
+    with pytest.raises(ValueRefused) as refused:
         add_comment(ledger, "T-1", "a\x07")
+    assert refused.value.code == "CONTROL_CHAR"
     with pytest.raises(UnknownTransfer):
         add_comment(ledger, "T-2", "hello")
 

@@ -69,15 +69,16 @@ def test_a_ledger_that_would_not_refuse_a_change_takes_no_entry(ledger_home):
     if ledger_home.environment:
         with psycopg.connect(ledger_home.environment["POINTS_DATABASE_OWNER_URL"]) as owner:
             owner.execute("alter table transfers disable trigger transfers_append_only")
-        finding = "transfers_append_only is switched off"
+        name, problem = "transfers_append_only", "switched off"
     else:
         with closing(sqlite3.connect(ledger_home.home / "ledger.sqlite3")) as connected:
             connected.execute("drop trigger transfers_no_update")
-        finding = "transfers_no_update is missing"
+        name, problem = "transfers_no_update", "missing"
     # The next command of another process.
     ledger = ledger_home.open()
-    with pytest.raises(LedgerUnguarded, match=f"one trigger .*{finding}.*nothing was done.*points verify"):
+    with pytest.raises(LedgerUnguarded) as refused:
         give(ledger, "C-1", "5")
+    assert [(guard.name, guard.problem) for guard in refused.value.unguarded] == [(name, problem)]
     assert ledger_head().entry_id == 1
 
 
@@ -120,8 +121,9 @@ def test_an_altered_ledger_is_not_backed_up(home, tmp_path):
     """docs/cases.md, X24."""
     ledger = home.open()
     alter(sqlite_file(home.settings()), "T1")
-    with pytest.raises(EntryAltered, match=r"entry 1 \(transfer T1\) was altered") as raised:
+    with pytest.raises(EntryAltered) as raised:
         back_up(ledger, tmp_path / "backup.sqlite3")
+    assert (raised.value.first_entry_id, raised.value.transfer_id) == (1, "T1")
     assert str(home.home) in str(raised.value)
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
     # Other commands of this process have the ledger again, and not the copy.
@@ -131,8 +133,9 @@ def test_an_altered_ledger_is_not_backed_up(home, tmp_path):
 def test_a_forged_digest_is_not_backed_up(home, tmp_path):
     """docs/cases.md, X24."""
     alter(sqlite_file(home.settings()), "T1", is_digest_forged=True)
-    with pytest.raises(LinkBroken, match="transfer T1"):
+    with pytest.raises(LinkBroken) as raised:
         back_up(home.open(), tmp_path / "backup.sqlite3")
+    assert raised.value.transfer_id == "T1"
 
 
 @pytest.mark.parametrize("damage", ["altered", "foreign trigger", "no trigger"])

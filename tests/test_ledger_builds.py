@@ -182,8 +182,9 @@ def test_a_ledger_that_is_gone_or_an_older_copy_is_refused_behind_what_was_built
         if made_from_ledger == "provisional":
             shutil.rmtree(ledger_home.home / "cut")
         older = put_back()
-        with pytest.raises(LedgerReplaced, match=r"ends at entry 1, but .* was made from entry 2"):
+        with pytest.raises(LedgerReplaced) as replaced:
             build_months(older.settings())
+        assert (replaced.value.entry_id, replaced.value.head_entry_id) == (2, 1)
         with pytest.raises(LedgerReplaced):
             open_ledger(older.settings(), create=True)
         result = points("build", home=older.home, **older.environment)
@@ -192,7 +193,7 @@ def test_a_ledger_that_is_gone_or_an_older_copy_is_refused_behind_what_was_built
     gone = without_ledger(ledger_home)
     with pytest.raises(LedgerMissing):
         build_months(gone.settings())
-    with pytest.raises(LedgerMissing, match="restore the ledger"):
+    with pytest.raises(LedgerMissing):
         open_ledger(gone.settings(), create=True)
     if not gone.environment:
         assert not sqlite_file(gone.settings()).exists()
@@ -209,8 +210,9 @@ def test_a_ledger_with_other_entries_than_the_cut_is_refused(ledger_home, keep_c
     older = put_back()
     record(older.open(), ledger_transfer("T3"))
     (older.home / "aside").rename(older.home / "cut")
-    with pytest.raises(LedgerReplaced, match="holds other entries up to 2"):
+    with pytest.raises(LedgerReplaced) as replaced:
         build_months(older.settings())
+    assert (replaced.value.entry_id, replaced.value.head_entry_id) == (2, 2)
 
 
 @pytest.mark.slow

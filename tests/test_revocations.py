@@ -85,11 +85,13 @@ def test_twice_or_more_than_is_left_is_refused_naming_what_is_left(ledger):
 def test_only_what_is_approved_and_known_can_be_revoked(ledger, ledger_home):
     """docs/cases.md, C5 and R15."""
     give(ledger, "C-1", "100", new=True, status="pending", transfer_id="T-1")
-    with pytest.raises(RevocationOfUnapproved, match="points cancel T-1"):
+    with pytest.raises(RevocationOfUnapproved) as refused:
         revoke(ledger, ["T-1"])
+    assert (refused.value.transfer_id, refused.value.status) == ("T-1", "pending")
     cancel(ledger, ["T-1"])
-    with pytest.raises(RevocationOfUnapproved, match="nothing to revoke"):
+    with pytest.raises(RevocationOfUnapproved) as refused:
         revoke(ledger, ["T-1"])
+    assert (refused.value.transfer_id, refused.value.status) == ("T-1", "cancelled")
     with pytest.raises(UnknownTransfer):
         revoke(ledger, ["T-2"])
     give(ledger, "C-1", "100", status="on_hold", transfer_id="T-3")
@@ -131,15 +133,14 @@ def test_nothing_is_undone_twice_by_revoking_what_gave_it_back(ledger):
     revoke(ledger, ["T"], revocation_id="R")
     revoke(ledger, ["R"], revocation_id="Q")
     revoke(ledger, ["T"], "60", revocation_id="S")
-    with pytest.raises(
-        UndoneTwice, match="again, of which 40 points are left; revoke at most these"
-    ) as refused:
+    with pytest.raises(UndoneTwice) as refused:
         revoke(ledger, ["Q"])
     assert (refused.value.undone_transfer_id, refused.value.unrevoked_points) == ("T", 40)
     revoke(ledger, ["Q"], "40", revocation_id="P")
     assert (left("T"), left("R"), left("Q"), left("S"), left("P")) == (0, 40, 60, 60, 40)
-    with pytest.raises(UndoneTwice, match="of which nothing is left"):
+    with pytest.raises(UndoneTwice) as refused:
         revoke(ledger, ["Q"], "0.0001")
+    assert (refused.value.undone_transfer_id, refused.value.unrevoked_points) == ("T", 0)
     # What gives T back is no harm, and then Q may go.
     revoke(ledger, ["S"])
     revoke(ledger, ["Q"])
@@ -178,7 +179,7 @@ def test_what_waits_is_not_approved_where_a_file_has_revoked_as_much(ledger, led
     with appending(ledger) as appender:
         appender.append(from_elsewhere("F", "70", reverses="T"))
     bob = ledger_home.open("bob", clock=lambda: NOW)
-    with pytest.raises(RevokedBeyondOriginal, match="because 70 points more than T has") as refused:
+    with pytest.raises(RevokedBeyondOriginal) as refused:
         approve(bob, ["R"])
     assert (refused.value.original_id, refused.value.unrevoked_points) == ("T", -70)
     revoke(bob, ["F"])

@@ -219,12 +219,12 @@ def test_quotes_semicolons_and_percent_signs_mean_nothing_but_themselves(program
 
 def test_filters_and_orders_that_are_not_known_are_refused_by_name(programme):
     """docs/cases.md, C9."""
-    with pytest.raises(
-        FilterUnknown, match=r"no filter 'colour\"; --'; filter by relation, relation_prefix,"
-    ):
+    with pytest.raises(FilterUnknown) as unknown:
         list_transfers(programme, {'colour"; --': "x"})
-    with pytest.raises(SortUnknown, match="sorted by 'recorded_by'; sort by entry_id, occurred_at, points"):
+    assert unknown.value.name == 'colour"; --'
+    with pytest.raises(SortUnknown) as unsorted:
         list_transfers(programme, {}, "-recorded_by")
+    assert unsorted.value.name == "recorded_by"
     for name, value in [
         ("status", "approved'"),
         ("reason", "rule_credit;"),
@@ -241,11 +241,13 @@ def test_filters_and_orders_that_are_not_known_are_refused_by_name(programme):
         ("posted_month", "2026-13"),
         ("batch", "B-1\x1b"),
     ]:
-        with pytest.raises(FilterInvalid, match=f"filter {name} is"):
+        with pytest.raises(FilterInvalid) as invalid:
             list_transfers(programme, {name: value})
+        assert (invalid.value.name, invalid.value.value) == (name, value)
     for limit in (0, 1_001):
-        with pytest.raises(FilterInvalid, match="limit"):
+        with pytest.raises(FilterInvalid) as invalid:
             list_transfers(programme, {}, limit=limit)
+        assert invalid.value.name == "limit"
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "WyJwb2ludHMiLDFd", "WyJwb2ludHMiLDFlMzAsMV0", "[" * 9999, "ž"])
@@ -295,8 +297,9 @@ def test_a_chain_of_a_thousand_revocations_and_a_circle_end(ledger_home):
 
 def test_a_selection_is_of_known_transfers_each_once(programme):
     assert [row.transfer_id for row in selected_transfers(["T3", "T1", "T3"])] == ["T3", "T1"]
-    with pytest.raises(UnknownTransfer, match="T404"):
+    with pytest.raises(UnknownTransfer) as unknown:
         selected_transfers(["T1", "T404"])
+    assert unknown.value.transfer_id == "T404"
 
 
 def write_postings(ledger, month: str, posted: dict[str, str]) -> None:
@@ -351,16 +354,16 @@ def test_bucket_and_posted_month_are_those_of_the_newest_build(ledger_home):
 def test_without_a_build_of_this_ledger_bucket_and_posted_month_are_refused(ledger_home):
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, *FIRST_ENTRIES)
-    with pytest.raises(
-        BuildNeeded, match="there is none yet; run `points build`, or leave out the filter bu"
-    ):
+    with pytest.raises(BuildNeeded) as needed:
         find_postings(ledger.settings.home, {"bucket": "earned"})
+    assert needed.value.filters == ("bucket",)
     with pytest.raises(BuildNeeded):
         list_transfers(ledger, {"posted_month": "2026-03"})
     write_postings(ledger, "2026-03", {"T1": "earned"})
     (ledger.settings.home / "provisional" / "ledger_head.json").unlink()
-    with pytest.raises(BuildNeeded, match="made of files instead of the ledger"):
+    with pytest.raises(BuildNeeded) as needed:
         find_postings(ledger.settings.home, {"posted_month": "2026-03"})
+    assert needed.value.filters == ("posted_month",)
     assert find_postings(ledger.settings.home, {"relation": "C-1"}) is None
 
 

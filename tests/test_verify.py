@@ -154,8 +154,9 @@ def test_an_entry_slipped_in_beyond_the_chain_is_named(ledger, tamper, entry_id)
 def test_an_entry_slipped_in_under_a_number_that_is_taken_is_named(ledger, tamper):
     """docs/cases.md, X11."""
     forge(tamper, 2)
-    with pytest.raises(EntrySlippedIn, match=r"entry 2 \(transfer T2\) and entry 2 \(comment of T1\)"):
+    with pytest.raises(EntrySlippedIn) as raised:
         verify(ledger.settings)
+    assert raised.value.first_entry_id == 2
 
 
 def test_of_two_entries_with_one_number_the_one_with_a_false_digest_is_named(ledger, tamper):
@@ -192,7 +193,7 @@ def alter_points_and_digest(tamper, entry_id: int) -> None:
 def test_an_alteration_whose_digest_was_computed_again_shows_at_its_link(ledger, tamper):
     """docs/cases.md, X11."""
     alter_points_and_digest(tamper, 2)
-    with pytest.raises(LinkBroken, match="the entries 1 to 3 ") as raised:
+    with pytest.raises(LinkBroken) as raised:
         verify(ledger.settings)
     assert (raised.value.first_entry_id, raised.value.last_entry_id) == (1, 3)
 
@@ -202,8 +203,9 @@ def test_in_a_commit_of_one_entry_the_link_names_that_entry(ledger, tamper):
     values = stored(AccountEvent, 7)
     values[digest_columns(AccountEvent).index("event")] = "close"
     tamper("update account_events set event = 'close', digest = ?", entry_digest("account_event", 7, values))
-    with pytest.raises(LinkBroken, match=r"entry 7 \(account event\)"):
+    with pytest.raises(LinkBroken) as raised:
         verify(ledger.settings)
+    assert (raised.value.first_entry_id, raised.value.kind) == (7, "account_event")
 
 
 def test_an_alteration_whose_link_was_computed_again_shows_at_the_next_link(ledger, tamper):
@@ -237,8 +239,9 @@ def test_a_chain_computed_again_to_its_end_is_not_the_one_that_the_home_remember
     digest = rewrite_link(tamper, 1, 3, bytes(32))
     digest = rewrite_link(tamper, 4, 6, digest)
     rewrite_link(tamper, 7, 7, digest)
-    with pytest.raises(LedgerReplaced, match="other entries up to 7"):
+    with pytest.raises(LedgerReplaced) as raised:
         verify(ledger.settings)
+    assert (raised.value.entry_id, raised.value.head_entry_id) == (7, 7)
 
 
 def remember_head(ledger) -> None:
@@ -253,7 +256,7 @@ def test_a_tail_removed_with_its_link_is_missed_by_what_the_home_remembers(ledge
     assert verify(ledger.settings).anchors == (ledger.settings.home / "cut", ledger.settings.home)
     tamper("delete from account_events")
     tamper("delete from chain_links where last_entry_id = 7")
-    with pytest.raises(LedgerReplaced, match="ends at entry 6") as raised:
+    with pytest.raises(LedgerReplaced) as raised:
         verify(ledger.settings)
     assert raised.value.head_entry_id == 6
 
@@ -278,11 +281,13 @@ def test_links_that_do_not_tile_the_entries_are_named(ledger, tamper, statement,
 
 def test_entries_without_their_newest_link_stand_after_the_end_of_the_chain(ledger, tamper):
     tamper("delete from chain_links where last_entry_id = 7")
-    with pytest.raises(EntrySlippedIn, match=r"entry 7 .* after the end of the chain"):
+    with pytest.raises(EntrySlippedIn) as raised:
         verify(ledger.settings)
+    assert raised.value.first_entry_id == 7
     tamper("delete from chain_links")
-    with pytest.raises(EntrySlippedIn, match=r"entry 1 .* after the end of the chain"):
+    with pytest.raises(EntrySlippedIn) as raised:
         verify(ledger.settings)
+    assert raised.value.first_entry_id == 1
 
 
 @pytest.mark.parametrize(
@@ -373,8 +378,9 @@ def test_reading_in_parts_finds_the_same(ledger, tamper, monkeypatch):
     assert verify(ledger.settings, lambda *counts: done.append(counts)).links == 3
     assert done == [(2, 7), (4, 7), (6, 7), (7, 7)]
     tamper("delete from comments")
-    with pytest.raises(EntryRemoved, match="entry 5 "):
+    with pytest.raises(EntryRemoved) as raised:
         verify(ledger.settings)
+    assert raised.value.first_entry_id == 5
 
 
 def test_many_entries_of_one_commit_are_in_links_of_a_thousand(ledger):
