@@ -1,7 +1,7 @@
 """An import file (docs/design.md, section 5): its columns, its rows, and how they are written as CSV."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -52,11 +52,11 @@ class SimulatedTransfer:
         }
 
 
-def write_transfers(path: Path, rows: Iterable[Row], columns: Iterable[str] = ()) -> Path:
+def write_transfers(path: Path, rows: Iterable[Row], columns: Sequence[str] = ()) -> Path:
     """Write rows as UTF-8 CSV with CRLF and a header; its columns are those of the rows unless named."""
     rows = list(rows)
     with open(path, "w", encoding="utf-8", newline="") as file:
-        names = tuple(columns) or dict.fromkeys(name for row in rows for name in row)
+        names = columns or dict.fromkeys(name for row in rows for name in row)
         writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
         writer.writerows(rows)
