@@ -80,10 +80,10 @@
 {% endmacro %}
 
 
-{% macro created_columns() %}
+{% macro created_columns(first_status="first_status") %}
     {{- return([
         "entry_id", "transfer_id", "relation_reference", "currency", "style", "points", "reason",
-        "first_status", "occurred_at", "recorded_at", "recorded_by", "reverses_transfer_id", "batch_id",
+        first_status, "occurred_at", "recorded_at", "recorded_by", "reverses_transfer_id", "batch_id",
         "external_reference", "comment",
     ]) -}}
 {% endmacro %}

@@ -100,6 +100,16 @@ def judge_rows(database: duckdb.DuckDBPyConnection, settings: Settings) -> None:
     for a good row), and the columns of a transfer as the ledger keeps them: ``points`` in ten-thousandths,
     instants in microseconds, what is not said as its default.
     """
+    kept = {
+        "currency": f"coalesce(nullif(currency, ''), {literal(settings.default_currency)})",
+        "points": _points("points"),
+        "status": "coalesce(nullif(status, ''), 'approved')",
+        "status_changed_at": _instant("status_changed_at", settings.zone),
+        "occurred_at": _instant("occurred_at", settings.zone),
+    }
+    columns = ", ".join(
+        kept.get(name, f"coalesce({name}, '')") + f" as {name}" for name in TRANSFERS_SHAPE.columns
+    )
     rules = "\n".join(f"when {rule.broken_when} then {number}" for number, rule in enumerate(row_rules()))
     database.execute("drop table if exists judged_rows")
     database.execute(
@@ -108,18 +118,7 @@ def judge_rows(database: duckdb.DuckDBPyConnection, settings: Settings) -> None:
         with typed as (
             select
                 row_number,
-                coalesce(transfer_id, '') as transfer_id,
-                coalesce(relation_reference, '') as relation_reference,
-                coalesce(nullif(currency, ''), {literal(settings.default_currency)}) as currency,
-                coalesce(style, '') as style,
-                {_points("points")} as points,
-                coalesce(reason, '') as reason,
-                coalesce(nullif(status, ''), 'approved') as status,
-                {_instant("status_changed_at", settings.zone)} as status_changed_at,
-                {_instant("occurred_at", settings.zone)} as occurred_at,
-                coalesce(reverses_transfer_id, '') as reverses_transfer_id,
-                coalesce(external_reference, '') as external_reference,
-                coalesce(comment, '') as comment,
+                {columns},
                 coalesce(status_changed_at, '') <> '' as says_status_changed_at,
                 has_wrong_field_count
             from (

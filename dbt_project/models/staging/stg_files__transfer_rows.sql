@@ -1,5 +1,7 @@
 {{ config(materialized="table") }}
 
+{%- set columns = transfer_columns()["needed"] + transfer_columns()["optional"] %}
+
 with source as (
 
     select * from {{ ref("base_files__transfers") }}
@@ -40,16 +42,12 @@ typed as (
             when {{ full_match("source.entry_id", "[0-9]{1,18}") }}
                 then cast(source.entry_id as bigint)
         end as entry_id,
-        source.transfer_id,
-        source.relation_reference,
         case
             when source.currency = ''
                 then {{ dbt.string_literal(setting("POINTS_DEFAULT_CURRENCY")) }}
             else source.currency
         end as currency,
-        source.style,
         {{ parsed_points("source.points") }} as points,
-        source.reason,
         case when source.status = '' then 'approved' else source.status end as status,
         {{ parsed_instant("source.status_changed_at", "source.status_changed_at_in_utc") }}
             as status_changed_at,
@@ -57,11 +55,10 @@ typed as (
             as occurred_at,
         {{ parsed_instant("source.recorded_at", "source.recorded_at_in_utc") }}
             as recorded_at,
-        source.recorded_by,
-        source.reverses_transfer_id,
-        source.batch_id,
-        source.external_reference,
-        source.comment,
+        {%- for column in columns if column not in
+            ["entry_id", "currency", "points", "status", "status_changed_at", "occurred_at", "recorded_at"] %}
+        source.{{ column }},
+        {%- endfor %}
         source.has_wrong_field_count,
         source.file,
         source.line,
@@ -104,22 +101,7 @@ numbered as (
 judged as (
 
     select
-        entry_id,
-        transfer_id,
-        relation_reference,
-        currency,
-        style,
-        points,
-        reason,
-        status,
-        status_changed_at,
-        occurred_at,
-        recorded_at,
-        recorded_by,
-        reverses_transfer_id,
-        batch_id,
-        external_reference,
-        comment,
+        {{ columns | join(", ") }},
         case broken_rule
             {%- for rule in transfer_rules() %}
             when {{ rule["number"] }} then '{{ rule["code"] }}'

@@ -35,11 +35,7 @@ first_of_repeated as (
 
 ),
 
-{%- set columns = [
-    "entry_id", "transfer_id", "relation_reference", "currency", "style", "points", "reason",
-    "status", "status_changed_at", "occurred_at", "recorded_at", "recorded_by", "reverses_transfer_id", "batch_id",
-    "external_reference", "comment",
-] %}
+{%- set columns = created_columns("status") + ["status_changed_at"] %}
 
 accepted as (
 
@@ -65,31 +61,27 @@ dated as (
 
 ),
 
+{# An empty optional text is null. A column that must have a value is never empty here. #}
 completed as (
 
     select
         entry_id,
-        transfer_id,
-        relation_reference,
+        points,
+        occurred_at,
+        recorded_at,
         coalesce(currency, {{ dbt.string_literal(setting("POINTS_DEFAULT_CURRENCY")) }})
             as currency,
-        style,
-        points,
-        reason,
         case
             when first_changed_at is not null then 'pending'
             else coalesce(status, 'approved')
         end as first_status,
         case when first_changed_at is not null then coalesce(status, 'approved') end
             as first_changed_to,
-        first_changed_at,
-        occurred_at,
-        recorded_at,
-        nullif(recorded_by, '') as recorded_by,
-        nullif(reverses_transfer_id, '') as reverses_transfer_id,
-        nullif(batch_id, '') as batch_id,
-        nullif(external_reference, '') as external_reference,
-        nullif(comment, '') as comment
+        first_changed_at
+        {%- for column in created_columns() if column not in
+            ["entry_id", "points", "occurred_at", "recorded_at", "currency", "first_status"] %},
+        nullif({{ column }}, '') as {{ column }}
+        {%- endfor %}
     from dated
 
 )

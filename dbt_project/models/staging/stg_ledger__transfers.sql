@@ -9,22 +9,7 @@ with source as (
 {# Bare comparisons, since entries here are never null: whole row groups are then left unread. #}
 renamed as (
 
-    select
-        entry_id,
-        transfer_id,
-        relation_reference,
-        currency,
-        style,
-        points,
-        reason,
-        status as first_status,
-        occurred_at,
-        recorded_at,
-        recorded_by,
-        reverses_transfer_id,
-        batch_id,
-        external_reference,
-        comment
+    select {{ created_columns("status as first_status") | join(", ") }}
     from source
     where
         entry_id > {{ opening_cutoff() }}
