@@ -23,7 +23,7 @@ from orchestration.fail_points import FAIL_POINTS
 from orchestration.published.layout import database_file, published_folder
 from orchestration.published.manifests import check_files, read_manifest
 from simulator.transfer_files import write_transfers
-from tests.conftest import POINTS, run_points, transfer
+from tests.conftest import POINTS, answer, run_points, transfer
 
 CLOSED = ("2025-01", "2025-02")
 NEXT = "2025-03"
@@ -99,19 +99,6 @@ class Home:
         """What its ledger says of closes."""
         open_ledger(self.settings())
         return read_history()
-
-
-def answer(result: subprocess.CompletedProcess) -> str:
-    """What a command that succeeded printed."""
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def refusal(result: subprocess.CompletedProcess) -> str:
-    """The sentence of a command that was refused or failed."""
-    assert result.returncode == 1, (result.returncode, result.stdout, result.stderr)
-    assert "Traceback" not in result.stderr, result.stderr
-    return result.stderr
 
 
 def begin_programme(path: Path, environment: Mapping[str, str] | None = None) -> Home:

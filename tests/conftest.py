@@ -24,6 +24,7 @@ from django.db import connection, connections
 
 from ledger.access import keep_private
 from ledger.database import Ledger, open_ledger
+from ledger.errors import PointsError
 from ledger.models import LEDGER_TABLES, Transfer
 from ledger.settings import Settings
 from tests.ready_command import ForkedDbt, ReadyCommand, fork_dbt
@@ -100,6 +101,24 @@ def run_points(
         encoding="utf-8",
         check=False,
     )
+
+
+def answer(result: subprocess.CompletedProcess) -> str:
+    """What a command that succeeded printed."""
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def refusal(result: subprocess.CompletedProcess) -> str:
+    """The sentence of a command that was refused or failed."""
+    assert result.returncode == 1, (result.returncode, result.stdout, result.stderr)
+    assert "Traceback" not in result.stderr, result.stderr
+    return result.stderr
+
+
+def assert_refused(result: subprocess.CompletedProcess, error: PointsError) -> None:
+    """The command ended with this very error, of this class and with these facts, and said nothing else."""
+    assert refusal(result) == f"{error}\n"
 
 
 @cache

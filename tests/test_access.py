@@ -12,8 +12,8 @@ import pytest
 from orchestration.published.layout import database_file, published_folder, set_link
 from orchestration.upkeep import verification
 from orchestration.upkeep.doctor import examine
-from tests.closed_programme import Home, answer, refusal
-from tests.conftest import POINTS
+from tests.closed_programme import Home
+from tests.conftest import POINTS, answer, refusal
 
 # What root would pass over: with it, a command is held to the modes of its files as any user is.
 HELD_TO_MODES = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")

@@ -47,8 +47,7 @@ from orchestration.published.month_views import (
 from orchestration.reports import read_report
 from orchestration.runs import build_database, new_run_folder, stream_build
 from orchestration.upkeep.verification import verify_all
-from tests.closed_programme import answer
-from tests.conftest import PROJECT_ROOT
+from tests.conftest import PROJECT_ROOT, answer
 
 
 @pytest.fixture

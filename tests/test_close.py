@@ -15,7 +15,7 @@ import pytest
 from orchestration.close.read_back import find_differences
 from orchestration.published.database import _customer_point_balances
 from simulator.transfer_files import write_transfers
-from tests.conftest import PROJECT_ROOT, Points, read_rows, transfer
+from tests.conftest import PROJECT_ROOT, Points, answer, read_rows, refusal, transfer
 from tests.test_build import assert_airline_figures
 
 PARQUET_FILES = [
@@ -48,21 +48,10 @@ def bytes_of(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
-def ok(result) -> str:
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def refusal(result) -> str:
-    assert result.returncode == 1, result.stdout
-    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
-    return result.stderr
-
-
 def import_rows(points: Points, home: Path, rows: list[dict[str, str]]) -> None:
     home.mkdir(exist_ok=True)
     path = write_transfers(home.parent / "rows.csv", rows)
-    ok(points("import", str(path), home=home))
+    answer(points("import", str(path), home=home))
 
 
 def month_rows(month: int) -> list[dict[str, str]]:
@@ -81,8 +70,8 @@ def small(points, tmp_path_factory) -> Path:
     """A home with four months of transfers, the first two closed in one go and the third after it."""
     home = tmp_path_factory.mktemp("small") / "home"
     import_rows(points, home, [row for month in (1, 2, 3, 4) for row in month_rows(month)])
-    ok(points("close", "--through", "2026-02", home=home, POINTS_USER="ada"))
-    ok(points("close", home=home, POINTS_USER="bob"))
+    answer(points("close", "--through", "2026-02", home=home, POINTS_USER="ada"))
+    answer(points("close", home=home, POINTS_USER="bob"))
     return home
 
 
@@ -113,7 +102,7 @@ def test_a_month_closes_once_it_has_ended_and_in_order(points, small, arguments,
 def test_a_closed_month_is_not_closed_again(points, small, arguments):
     """docs/cases.md, C3."""
     before = bytes_of(revision(small, "2026-02/r1"))
-    result = ok(points("close", *arguments, home=small))
+    result = answer(points("close", *arguments, home=small))
     assert f"{arguments[-1]} is closed already, with revision 1 of" in result
     assert not revision(small, "2026-02/r2").exists()
     assert bytes_of(revision(small, "2026-02/r1")) == before
@@ -130,7 +119,7 @@ def test_a_closed_month_is_not_closed_again(points, small, arguments):
 def test_reopening_needs_a_reason_and_a_closed_month(points, small, arguments, sentence):
     """docs/cases.md, C4."""
     assert sentence in refusal(points("reopen", *arguments, home=small))
-    assert "reopened" not in ok(points("months", home=small))
+    assert "reopened" not in answer(points("months", home=small))
 
 
 def test_a_close_takes_a_month_or_an_end_but_not_both(points, small):
@@ -249,16 +238,18 @@ def test_readers_have_a_database_over_the_published_files(small):
 
 def test_the_database_can_be_carried_away(points, small, tmp_path):
     file = tmp_path / "copy.duckdb"
-    answer = json.loads(ok(points("export-database", str(file), "--json", home=small)))
+    exported = json.loads(answer(points("export-database", str(file), "--json", home=small)))
     with duckdb.connect(str(file), read_only=True) as connection:
-        for table in answer["tables"]:
+        for table in exported["tables"]:
             (rows,) = connection.execute(f"select count(*) from {table['table']}").fetchone()
             assert rows == table["rows"], table
         (kinds,) = connection.execute(
             "select count(*) from information_schema.tables where table_type = 'VIEW'"
         ).fetchone()
     assert kinds == 0
-    assert {"published_months", "outstanding_points_by_month"} <= {name["table"] for name in answer["tables"]}
+    assert {"published_months", "outstanding_points_by_month"} <= {
+        name["table"] for name in exported["tables"]
+    }
     before = file.read_bytes()
     assert "is there already" in refusal(points("export-database", str(file), home=small))
     assert file.read_bytes() == before
@@ -268,7 +259,7 @@ def test_a_damaged_database_is_a_sentence_and_made_again(points, small, tmp_path
     """docs/cases.md, X9."""
     home = tmp_path / "home"
     shutil.copytree(small, home, symlinks=True)
-    ok(points("months", home=home))
+    answer(points("months", home=home))
     link = home / "published/outstanding_points.duckdb"
     file = link.resolve()
     file.chmod(0o644)
@@ -276,7 +267,7 @@ def test_a_damaged_database_is_a_sentence_and_made_again(points, small, tmp_path
     for command in (["months"], ["export-database", "copy.duckdb"]):
         assert "was altered" in refusal(points(*command, home=home))
     file.unlink()
-    assert "2026-03" in ok(points("months", home=home))
+    assert "2026-03" in answer(points("months", home=home))
 
 
 @pytest.mark.slow
@@ -287,7 +278,7 @@ def test_lost_publications_come_back_before_they_are_shown(points, small, tmp_pa
     before = {name: bytes_of(revision(home, name)) for name in ("2026-01/r1", "2026-02/r1", "2026-03/r1")}
     shutil.rmtree(home / "published")
     shutil.rmtree(home / "runs")
-    assert ok(points("months", home=home)).count("issued, r1") == 6
+    assert answer(points("months", home=home)).count("issued, r1") == 6
     assert {name: bytes_of(revision(home, name)) for name in before} == before
     assert not revision(home, "2026-04").exists()
 
@@ -371,7 +362,7 @@ def test_an_account_is_closed_in_every_currency(tmp_path):
 
 
 def test_what_was_closed_is_what_a_build_from_the_first_entry_gives(points, small):
-    ok(points("build", "--through", "2026-03", home=small))
+    answer(points("build", "--through", "2026-03", home=small))
     for month in ("2026-01", "2026-02", "2026-03"):
         built, closed = small / "provisional" / month, revision(small, f"{month}/r1")
         assert contents(built, "provisional_") == contents(closed)
@@ -379,9 +370,9 @@ def test_what_was_closed_is_what_a_build_from_the_first_entry_gives(points, smal
 
 def test_reports_of_closed_months_are_the_published_ones(points, small):
     published = (revision(small, "2026-03/r1") / "outstanding_points.csv").read_bytes().decode()
-    assert ok(points("report", "2026-03", "--csv", home=small)).replace("\n", "\r\n") == published
-    answer = json.loads(ok(points("report", "2026-03", "--json", home=small)))
-    assert (answer["status"], answer["revision"]) == ("issued", 1)
+    assert answer(points("report", "2026-03", "--csv", home=small)).replace("\n", "\r\n") == published
+    shown = json.loads(answer(points("report", "2026-03", "--json", home=small)))
+    assert (shown["status"], shown["revision"]) == ("issued", 1)
     assert "There is no revision 2 of 2026-03: it has r1" in refusal(
         points("report", "2026-03", "--revision", "2", home=small)
     )
@@ -394,11 +385,11 @@ def test_the_first_close_may_say_that_the_programme_begins_later(points, tmp_pat
     import_rows(points, home, [row for month in (1, 2, 3) for row in month_rows(month)])
     sentence = refusal(points("close", "--first-month", "2025-12", home=home))
     assert "The first month cannot be 2025-12: the earliest transfer takes effect in 2026-01" in sentence
-    ok(points("close", "--first-month", "2026-02", home=home))
+    answer(points("close", "--first-month", "2026-02", home=home))
     assert not revision(home, "2026-01").exists()
     posted = {row[0] for row in rows_of(revision(home, "2026-02/r1") / "posted_transfers.parquet")}
     assert posted == {"E1", "R1", "M1", "E2", "R2", "M2"}
-    ok(points("close", home=home))
+    answer(points("close", home=home))
     assert {row[0] for row in rows_of(revision(home, "2026-03/r1") / "posted_transfers.parquet")} == {
         "E3",
         "R3",
@@ -413,15 +404,17 @@ def test_what_comes_late_posts_to_the_first_open_month_and_is_marked(points, sma
     shutil.copytree(small, home, symlinks=True)
     before = {name: bytes_of(revision(home, name)) for name in ("2026-01/r1", "2026-02/r1", "2026-03/r1")}
     import_rows(points, home, [transfer("L2", points="11", occurred_at="2026-02-20T12:00:00Z")])
-    ok(points("approve", "P1", home=home, POINTS_USER="eve"))
-    ok(points("close", home=home))
+    answer(points("approve", "P1", home=home, POINTS_USER="eve"))
+    answer(points("close", home=home))
     posted = duckdb.sql(
         f"select transfer_id, is_late from '{revision(home, '2026-04/r1')}/posted_transfers.parquet'"
     ).fetchall()
     assert sorted(posted) == [("E4", False), ("L2", True), ("M4", False), ("R4", False)]
     assert {name: bytes_of(revision(home, name)) for name in before} == before
 
-    reopened = json.loads(ok(points("reopen", "2026-02", "--reason", "L2 came late", "--json", home=home)))
+    reopened = json.loads(
+        answer(points("reopen", "2026-02", "--reason", "L2 came late", "--json", home=home))
+    )
     assert [month["report_month"] for month in reopened["reopened"]] == ["2026-02", "2026-03", "2026-04"]
     database = home / "published/outstanding_points.duckdb"
 
@@ -437,12 +430,12 @@ def test_what_comes_late_posts_to_the_first_open_month_and_is_marked(points, sma
         ("03", 1, "reopened"),
         ("04", 1, "reopened"),
     ]
-    ok(points("close", home=home))
+    answer(points("close", home=home))
     # One of three is closed again: readers keep the whole set that they had.
     assert months()[1:] == [("02", 1, "reopened"), ("03", 1, "reopened"), ("04", 1, "reopened")]
     assert revision(home, "2026-02/current").resolve().name == "r1"
     again = points("close", "--through", "2026-04", home=home)
-    assert "Closed 2 months, 2026-03/r2 to 2026-04/r2" in ok(again)
+    assert "Closed 2 months, 2026-03/r2 to 2026-04/r2" in answer(again)
     assert months()[1:] == [("02", 2, "issued"), ("03", 2, "issued"), ("04", 2, "issued")]
     assert revision(home, "2026-02/current").resolve().name == "r2"
     late = duckdb.sql(
@@ -451,8 +444,8 @@ def test_what_comes_late_posts_to_the_first_open_month_and_is_marked(points, sma
     ).fetchall()
     assert late == [(False,)]
     assert {name: bytes_of(revision(home, name)) for name in before} == before
-    assert ok(points("report", "2026-02", "--revision", "1", "--csv", home=home)).startswith("Relation")
-    assert "all 7 come out the same" in ok(points("verify", "--full", home=home))
+    assert answer(points("report", "2026-02", "--revision", "1", "--csv", home=home)).startswith("Relation")
+    assert "all 7 come out the same" in answer(points("verify", "--full", home=home))
 
 
 @pytest.mark.slow
@@ -499,7 +492,7 @@ def test_a_rule_changed_for_past_months_shows_and_changes_nothing(small, tmp_pat
 def test_months_closed_in_one_go_one_by_one_or_in_pairs_are_the_same(points, tmp_path):
     """And as a build from scratch gives them: the project's central test."""
     demo = tmp_path / "demo"
-    ok(points("demo", home=demo))
+    answer(points("demo", home=demo))
     months = ["2025-09", "2025-10", "2025-11"]
     homes = {way: tmp_path / way for way in ("in_one_go", "one_by_one", "in_a_pair")}
     for way, base, through in (
@@ -508,10 +501,10 @@ def test_months_closed_in_one_go_one_by_one_or_in_pairs_are_the_same(points, tmp
         ("in_a_pair", homes["one_by_one"], months[2]),
     ):
         shutil.copytree(base, homes[way], symlinks=True)
-        ok(points("close", "--through", through, home=homes[way]))
+        answer(points("close", "--through", through, home=homes[way]))
     for month in months[1:]:
-        ok(points("close", month, home=homes["one_by_one"]))
-    ok(points("build", "--through", months[-1], home=demo))
+        answer(points("close", month, home=homes["one_by_one"]))
+    answer(points("build", "--through", months[-1], home=demo))
     for month in months:
         scratch = contents(demo / "provisional" / month, "provisional_")
         assert len(scratch) >= len(CSV_FILES) + len(PARQUET_FILES)
@@ -524,7 +517,7 @@ def airline_home(points, airline, tmp_path_factory) -> Path:
     """The airline's transfers, imported, with no month closed."""
     home = tmp_path_factory.mktemp("airline") / "home"
     home.mkdir()
-    ok(points("import", str(airline / "transfers.csv.gz"), home=home))
+    answer(points("import", str(airline / "transfers.csv.gz"), home=home))
     return home
 
 
@@ -532,7 +525,7 @@ def airline_home(points, airline, tmp_path_factory) -> Path:
 def test_the_airline_closes_as_computed_elsewhere(points, airline, airline_home, tmp_path):
     home = tmp_path / "home"
     shutil.copytree(airline_home, home, symlinks=True)
-    assert "Closed 24 months" in ok(points("close", "--through", "2018-12", home=home))
+    assert "Closed 24 months" in answer(points("close", "--through", "2018-12", home=home))
     folders = {path.name: path / "current" for path in (home / "published").glob("????-??")}
     assert_airline_figures(folders, airline)
 
@@ -545,7 +538,7 @@ def test_late_rows_of_the_airline_move_no_closed_month_until_it_is_reopened(
     """docs/cases.md, R13, with 500 rows that come late."""
     home = tmp_path / "home"
     shutil.copytree(airline_home, home, symlinks=True)
-    ok(points("close", "--through", "2018-10", home=home))
+    answer(points("close", "--through", "2018-10", home=home))
     before = {f"{path.parent.name}/r1": bytes_of(path) for path in sorted((home / "published").glob("*/r1"))}
     members = duckdb.sql(
         "select distinct relation_reference from read_csv(?, all_varchar = true) order by 1 limit 500",
@@ -561,7 +554,7 @@ def test_late_rows_of_the_airline_move_no_closed_month_until_it_is_reopened(
         for number in range(500)
     ]
     import_rows(points, home, late)
-    ok(points("close", "2018-11", home=home))
+    answer(points("close", "2018-11", home=home))
     assert {name: bytes_of(revision(home, name)) for name in before} == before
     query = (
         "select count(*), count(*) filter (is_late), sum(points)"
@@ -570,8 +563,8 @@ def test_late_rows_of_the_airline_move_no_closed_month_until_it_is_reopened(
     late_sum = sum(Decimal(row["points"]) for row in late)
     assert duckdb.sql(query.format("2018-11/r1")).fetchall() == [(500, 500, late_sum)]
 
-    ok(points("reopen", "2018-08", "--reason", "500 rows came late", home=home))
-    ok(points("close", "--through", "2018-11", home=home))
+    answer(points("reopen", "2018-08", "--reason", "500 rows came late", home=home))
+    answer(points("close", "--through", "2018-11", home=home))
     revised = sorted(f"{path.parent.name}" for path in (home / "published").glob("*/r2"))
     assert revised == ["2018-08", "2018-09", "2018-10", "2018-11"]
     assert {name: bytes_of(revision(home, name)) for name in before} == before
@@ -579,4 +572,4 @@ def test_late_rows_of_the_airline_move_no_closed_month_until_it_is_reopened(
     marked = [duckdb.sql(query.format(f"2018-{month:02d}/r2")).fetchall()[0][:2] for month in (8, 9, 10, 11)]
     assert [count for count, _ in marked] == [376, 62, 62, 0]
     assert [late_count for _, late_count in marked] == [314, 0, 0, 0]
-    assert "all 27 come out the same" in ok(points("verify", "--full", home=home))
+    assert "all 27 come out the same" in answer(points("verify", "--full", home=home))

@@ -21,16 +21,14 @@ from tests.closed_programme import (
     NEW_REVISIONS,
     NEXT,
     Home,
-    answer,
     assert_sound,
     begin_programme,
     current_links,
     published_bytes,
     readers_see,
-    refusal,
     wait_until_stopped,
 )
-from tests.conftest import new_postgresql_database
+from tests.conftest import answer, new_postgresql_database, refusal
 
 MONTHS = (*CLOSED, NEXT)
 # What waits for another process fails the test instead of waiting for ever.

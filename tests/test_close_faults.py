@@ -23,17 +23,15 @@ from tests.closed_programme import (
     OLD,
     OLD_REVISIONS,
     Home,
-    answer,
     assert_sound,
     begin_programme,
     current_links,
     processes_of,
     published_bytes,
     readers_see,
-    refusal,
     wait_until_stopped,
 )
-from tests.conftest import PROJECT_ROOT, in_ci_but, new_postgresql_database
+from tests.conftest import PROJECT_ROOT, answer, in_ci_but, new_postgresql_database, refusal
 from tests.small_disks import SmallDisk, SmallFiles
 
 

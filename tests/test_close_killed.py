@@ -20,7 +20,6 @@ from tests.closed_programme import (
     OLD,
     OLD_REVISIONS,
     Home,
-    answer,
     assert_sound,
     begin_programme,
     current_links,
@@ -30,7 +29,7 @@ from tests.closed_programme import (
     readers_see,
     wait_until_stopped,
 )
-from tests.conftest import in_ci_but, new_postgresql_database
+from tests.conftest import answer, in_ci_but, new_postgresql_database
 from tests.kept_build import KEPT_BUILD, keep_build
 
 

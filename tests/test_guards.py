@@ -23,8 +23,8 @@ from ledger.upkeep.backup import BackupNotWritten, BackupUnsound, back_up, resto
 from ledger.upkeep.verification import EntryAltered, LinkBroken
 from orchestration.published.database import ExportNotWritten, export_database
 from orchestration.published.soundness import find_damage
-from tests.closed_programme import NEXT, OLD, Home, readers_see, refusal
-from tests.conftest import LedgerHome
+from tests.closed_programme import NEXT, OLD, Home, readers_see
+from tests.conftest import LedgerHome, refusal
 
 
 @pytest.fixture

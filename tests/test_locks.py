@@ -11,8 +11,8 @@ from ledger.locks import LockNotOurs, open_lock
 from orchestration.run_lock import RunInProgress, lock_holder, run_lock
 from orchestration.upkeep.doctor import examine
 from simulator.transfer_files import write_transfers
-from tests.closed_programme import Home, answer, refusal
-from tests.conftest import PROJECT_ROOT, transfer
+from tests.closed_programme import Home
+from tests.conftest import PROJECT_ROOT, answer, refusal, transfer
 
 PRECIOUS = "Somebody's only copy. " * 10
 # Each lock of a home, and a command that takes it.

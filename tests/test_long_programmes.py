@@ -10,8 +10,8 @@ from ledger.database import open_ledger
 from orchestration.close.recomputation import _builds, recompute
 from orchestration.report_calendar import month_text
 from simulator.transfer_files import write_transfers
-from tests.closed_programme import NEXT, Home, answer, close_next
-from tests.conftest import transfer
+from tests.closed_programme import NEXT, Home, close_next
+from tests.conftest import answer, transfer
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST = 2000 * 12  # January 2000, as `month_text` counts

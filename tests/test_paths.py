@@ -30,8 +30,8 @@ from orchestration.published.layout import database_file
 from orchestration.reports import read_report
 from orchestration.upkeep.verification import verify_all
 from simulator.transfer_files import write_transfers
-from tests.closed_programme import Home, answer
-from tests.conftest import NEEDED, PROJECT_ROOT, read_rows, transfer
+from tests.closed_programme import Home
+from tests.conftest import NEEDED, PROJECT_ROOT, answer, read_rows, transfer
 
 LYING = Path("currency=MILES/style=give/env=prod")
 # As a pattern it is also the folder a1b, where another programme stands.

@@ -46,14 +46,12 @@ from tests.closed_programme import (
     OLD,
     OLD_REVISIONS,
     Home,
-    answer,
     assert_sound,
     current_links,
     published_bytes,
     readers_see,
-    refusal,
 )
-from tests.conftest import in_ci_but, transfer
+from tests.conftest import answer, in_ci_but, refusal, transfer
 
 NOT_AS_MADE = "is not what is made of the ledger and the published months"
 # Every file of the last month of a run.

@@ -23,14 +23,12 @@ from tests.closed_programme import (
     OLD,
     OLD_REVISIONS,
     Home,
-    answer,
     assert_sound,
     current_links,
     published_bytes,
     readers_see,
-    refusal,
 )
-from tests.conftest import in_ci_but
+from tests.conftest import answer, in_ci_but, refusal
 from tests.kept_build import KEPT_BUILD, keep_build
 
 
