@@ -77,11 +77,11 @@ completed as (
         end as first_status,
         case when first_changed_at is not null then coalesce(status, 'approved') end
             as first_changed_to,
-        first_changed_at
         {%- for column in created_columns() if column not in
-            ["entry_id", "points", "occurred_at", "recorded_at", "currency", "first_status"] %},
-        nullif({{ column }}, '') as {{ column }}
+            ["entry_id", "points", "occurred_at", "recorded_at", "currency", "first_status"] %}
+        nullif({{ column }}, '') as {{ column }},
         {%- endfor %}
+        first_changed_at
     from dated
 
 )
