@@ -21,7 +21,7 @@ QUARANTINE_NAME = named("quarantined_transfers.csv", PROVISIONAL)
 # What is in no file of a month, or not all of it: a transfer dated ahead is a discrepancy of a month to come.
 COPIED = ("report_months", "customer_point_balances", "discrepancies", "quarantined_transfers")
 _VIEWS = tuple(name for name in (*PARQUET_FILES, UNPOSTED) if name not in COPIED)
-# The tables and views.
+# The tables and views that every build has.
 NAMES = (*COPIED, *_VIEWS, HISTORY)
 
 
@@ -43,13 +43,13 @@ def write_provisional_database(build: Path, folder: Path, descriptions: Mapping[
     """Write ``provisional.duckdb`` into ``folder``: views over its Parquet files, each row marked.
 
     The views name the files of this very run, so that a reader who holds the database open goes on reading
-    what it opened. What no Parquet file holds whole is copied from ``build``, the DuckDB file of the build.
-    ``descriptions`` are by mart.
+    what it opened. What no Parquet file holds whole is copied from ``build``, the DuckDB file of the build,
+    and so is each mart that is not among `NAMES`. ``descriptions`` are by mart.
     """
     with new_database(folder / DATABASE_NAME) as connection:
         connection.execute(f"attach {literal(build)} as build (read_only)")
         marked = f"select {literal(PROVISIONAL)} as publication_status, *"
-        for name in COPIED:
+        for name in (*COPIED, *sorted(descriptions.keys() - NAMES)):
             connection.execute(f"create table {name} as {marked} from build.{name}")
             comment_on(connection, "table", name, descriptions[name])
         connection.execute("detach build")

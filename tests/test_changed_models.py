@@ -24,7 +24,7 @@ from orchestration.close.closing import close_months
 from orchestration.close.comparison import compare_files
 from orchestration.dbt import invocation
 from orchestration.dbt import project as dbt_project
-from orchestration.dbt.descriptions import comment_on
+from orchestration.dbt.descriptions import Description, comment_on
 from orchestration.dbt.invocation import DbtFailed, stream_dbt
 from orchestration.dbt.project import mark_parse, models_sha256, parse_sha256
 from orchestration.mart_contract import (
@@ -34,7 +34,8 @@ from orchestration.mart_contract import (
     figure_columns,
     mart_contract,
 )
-from orchestration.month_files import PARQUET_FILES, UNPOSTED
+from orchestration.month_files import HISTORY, PARQUET_FILES, PROVISIONAL, UNPOSTED, named
+from orchestration.provisional import DATABASE_NAME, NAMES, write_provisional_database
 from orchestration.published.database import export_database
 from orchestration.published.layout import database_file, revision_folder
 from orchestration.published.manifests import Column, list_columns, read_columns, read_manifest
@@ -344,6 +345,21 @@ def test_a_comment_may_say_anything_of_a_column_called_anything():
         assert connection.execute(
             "select comment from duckdb_columns() where table_name = 'months'"
         ).fetchall() == [("It's 'so'.",)]
+
+
+def test_a_mart_that_is_new_is_in_the_provisional_database(build, tmp_path):
+    folder = tmp_path / "provisional"
+    folder.mkdir()
+    change(build, "create table points_by_tier as select 'gold' as tier, 7 as points")
+    with duckdb.connect(str(build_database(build))) as connection:
+        for name in (*PARQUET_FILES, UNPOSTED, HISTORY):
+            connection.execute(f"copy {name} to '{folder / named(f'{name}.parquet', PROVISIONAL)}'")
+    descriptions = dict.fromkeys(
+        (*NAMES, "points_by_tier"), Description("What it is.", {"tier": "Which tier."})
+    )
+    write_provisional_database(build_database(build), folder, descriptions)
+    with duckdb.connect(str(folder / DATABASE_NAME), read_only=True) as connection:
+        assert connection.execute("from points_by_tier").fetchall() == [("provisional", "gold", 7)]
 
 
 @pytest.fixture

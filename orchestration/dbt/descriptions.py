@@ -19,7 +19,7 @@ class Description:
 
 
 def read_descriptions(target: Path) -> dict[str, Description]:
-    """The descriptions of all models, from the artifacts of a run of dbt in ``target``."""
+    """The descriptions of the marts, which are public, from the artifacts of a run of dbt in ``target``."""
     nodes = json.loads((target / "manifest.json").read_bytes())["nodes"].values()
     return {
         node["name"]: Description(
@@ -27,7 +27,7 @@ def read_descriptions(target: Path) -> dict[str, Description]:
             {name: _line(column["description"]) for name, column in node["columns"].items()},
         )
         for node in nodes
-        if node["resource_type"] == "model"
+        if node["resource_type"] == "model" and node["access"] == "public"
     }
 
 
