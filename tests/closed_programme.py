@@ -23,7 +23,8 @@ from orchestration.fail_points import FAIL_POINTS
 from orchestration.published.layout import database_file, published_folder
 from orchestration.published.manifests import check_files, read_manifest
 from simulator.transfer_files import write_transfers
-from tests.conftest import POINTS, answer, run_points, transfer
+from tests.conftest import POINTS, PROJECT_ROOT, answer, ready_dbt, run_points, transfer
+from tests.ready_command import with_ready_dbt
 
 CLOSED = ("2025-01", "2025-02")
 NEXT = "2025-03"
@@ -60,12 +61,18 @@ class Home:
         settings = {"POINTS_HOME": str(self.path), **self.environment, **environment}
         return run_points(arguments, settings, self.path.parent)
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
-        """Run ``points`` beside this process."""
+    def start(self, *arguments: str, own_dbt: bool = False, **environment: str) -> subprocess.Popen:
+        """Run ``points`` beside this process; its builds are forks of a ready dbt, unless it has its own."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
         return subprocess.Popen(
-            [POINTS, *arguments],
-            env={**inherited, "POINTS_HOME": str(self.path), **self.environment, **environment},
+            [*([POINTS] if own_dbt else with_ready_dbt(ready_dbt())), *arguments],
+            env={
+                **inherited,
+                "PYTHONPATH": str(PROJECT_ROOT),
+                "POINTS_HOME": str(self.path),
+                **self.environment,
+                **environment,
+            },
             cwd=self.path.parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -116,6 +116,11 @@ def fork_dbt(dbt: str) -> None:
     invocation.start_dbt = partial(ForkedDbt, dbt)
 
 
+def with_ready_dbt(dbt: ReadyCommand) -> list[str]:
+    """What starts a ``points`` that is no fork, but has its builds made by forks of this dbt."""
+    return [sys.executable, "-m", "tests.ready_command", "start", dbt.address[1:]]
+
+
 def _ask(
     address: str, arguments: list[str], environment: Mapping[str, str], folder: Path, files: list[int]
 ) -> socket.socket:
@@ -208,6 +213,12 @@ def _end(status: object) -> NoReturn:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "start":
+        from console.points import main as points
+
+        fork_dbt(f"\0{sys.argv[2]}")
+        sys.argv[:3] = ["points"]
+        sys.exit(points())
     program, descriptor, *ready_dbt = sys.argv[1:]
     main = {"points": _import_points, "dbt": _import_dbt}[program]()
     for name in ready_dbt:

@@ -66,7 +66,7 @@ def test_killed_before_the_commit_a_close_has_not_happened(request, often_killed
 
 def test_dbt_ends_with_the_close_that_started_it(often_killed, programme):
     """docs/cases.md, X3: only the parent is killed, and what it started may not go on."""
-    parent = often_killed.start("close", NEXT, POINTS_FAIL_AT="model built:stop")
+    parent = often_killed.start("close", NEXT, own_dbt=True, POINTS_FAIL_AT="model built:stop")
     wait_until_stopped(parent)
     assert any("orchestration.dbt.child" in arguments for arguments in processes_of(often_killed).values())
     parent.kill()
@@ -87,7 +87,7 @@ def test_dbt_ends_with_the_close_that_started_it(often_killed, programme):
 
 def test_a_close_whose_dbt_is_killed_publishes_nothing_and_says_so(often_killed, programme):
     """docs/cases.md, X2: the system kills the largest process first, and that is dbt."""
-    parent = often_killed.start("close", NEXT, POINTS_FAIL_AT="model built:stop")
+    parent = often_killed.start("close", NEXT, own_dbt=True, POINTS_FAIL_AT="model built:stop")
     wait_until_stopped(parent)
     for child in processes_of(often_killed):
         os.kill(child, signal.SIGKILL)
