@@ -584,7 +584,6 @@ def tiers(home: Path) -> dict[str, set[object]]:
     return {month: {*values} for month, values in rows}
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_a_mart_gains_a_column_changes_its_type_and_loses_it_again(copied, tmp_path):
     """docs/cases.md, X22, X23: two months closed from this checkout, two from another, and one from this
@@ -662,7 +661,6 @@ def test_a_column_that_an_older_file_lacks_is_named(tmp_path):
     assert f"HEADER: {unposted} has no column 'batch_id'" in str(refused.value)
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_every_intermediate_model_may_have_another_name(copied, tmp_path):
     """docs/design.md, section 4: no intermediate model is named in Python; what the publisher needs is a

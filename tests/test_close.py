@@ -503,7 +503,6 @@ def test_a_rule_changed_for_past_months_shows_and_changes_nothing(small, tmp_pat
     assert bytes_of(revision(home, "2026-01/r1")) == before
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_months_closed_in_one_go_one_by_one_or_in_pairs_are_the_same(points, tmp_path):
     """And as a build from scratch gives them: the project's central test."""

@@ -186,7 +186,6 @@ def read_on(home: Home, stop, observed) -> None:
         observed.put((questions, seen))
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_a_reader_sees_whole_sets_only_through_ten_changes(copied):
     """docs/cases.md, X8: three closes, and reopenings, each of which gives readers another database."""

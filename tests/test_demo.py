@@ -449,7 +449,6 @@ def test_what_builds_and_closes_leave_in_the_home_is_the_demos_own(tmp_path: Pat
     assert make_demo(home.settings()).entry_count == made.entry_count
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_the_ledger_gives_the_reports_that_the_file_gives(tmp_path: Path) -> None:
     home = LedgerHome(tmp_path / "demo")

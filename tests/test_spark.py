@@ -22,7 +22,7 @@ MARTS = sorted(path.stem for path in (ROOT / "dbt_project" / "models" / "marts")
 # A mart's rows, each a value for each column, as text; null is None.
 Mart = list[dict[str, str | None]]
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.slow]
 
 # dbt and the reading of its marts share one process, and so one start of Java.
 BUILD_AND_READ = """
@@ -80,7 +80,6 @@ def test_the_sample_gives_the_same_rows_on_spark_with_every_data_test_green(tmp_
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_parquet_and_a_chain_of_110_revocations_give_the_same_rows_on_spark(tmp_path: Path) -> None:
     """By default, Spark gives a recursion up after 100 steps, and takes the style of every
     transfer from the folder that they are in (docs/cases.md, F18)."""
@@ -107,7 +106,6 @@ def test_parquet_and_a_chain_of_110_revocations_give_the_same_rows_on_spark(tmp_
     assert history["FOLD"]["occurred_at"] == "2026-10-25 00:30:00"
 
 
-@pytest.mark.slow
 def test_a_file_whose_folder_says_a_column_that_it_lacks_is_refused_by_spark_too(tmp_path: Path) -> None:
     """docs/cases.md, F18."""
     settings = write_relations(tmp_path, revocations=1)
