@@ -23,6 +23,7 @@ class LockNotOurs(PointsError):
             " there, move it away and run the same again."
         )
         self.path = path
+        self.finding = finding
 
 
 def open_lock(path: Path, is_looked_at: bool = False) -> IO[str]:

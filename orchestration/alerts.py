@@ -34,6 +34,7 @@ class AlertNotDelivered(PointsError):
             f"An alert could not be delivered by {way} to {receiver}: {problem}; {remedy}. It is tried again"
             f" until then. The alert says: {alert.sentence}"
         )
+        self.problem = problem
         self.alert = alert
 
 

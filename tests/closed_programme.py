@@ -243,6 +243,22 @@ def leftovers(home: Home) -> list[str]:
     return [str(path.relative_to(home.path)) for path in found]
 
 
+def assert_as_it_was(home: Home, programme: Home) -> None:
+    """Of the next close nothing has happened: readers, links, files and closes are those of ``programme``."""
+    assert readers_see(home) == OLD
+    assert current_links(home) == dict.fromkeys(OLD, "r1")
+    assert published_bytes(home) == published_bytes(programme)
+    assert list(home.history().in_force) == list(OLD)
+
+
+def assert_closed(home: Home, undisturbed: Mapping[str, bytes]) -> None:
+    """The next month is closed, and readers have it, as where nothing went wrong; nothing is left over."""
+    assert readers_see(home) == NEW
+    assert current_links(home) == dict.fromkeys(NEW, "r1")
+    assert published_bytes(home) == undisturbed
+    assert_sound(home, NEW_REVISIONS)
+
+
 def assert_sound(home: Home, closes: Mapping[str, int]) -> None:
     """``closes`` are in the ledger, each month and revision once; verify finds all whole; nothing is left."""
     recorded = sorted(closed.name for closed in home.history().closes)

@@ -68,7 +68,7 @@ def test_a_copy_to_which_nothing_can_be_written_is_verified(read_only):
 def test_nothing_is_computed_again_where_nothing_can_be_written(copied, monkeypatch):
     """docs/cases.md, X32."""
     monkeypatch.setattr(verification, "may_write_into", lambda folder: False)
-    with pytest.raises(verification.NothingWritable, match="computes months again"):
+    with pytest.raises(verification.NothingWritable):
         verification.verify_all(copied.settings(), full=True)
 
 

@@ -16,7 +16,7 @@ from ledger.models import AccountEvent, Batch, Transfer
 from ledger.relations import AccountClosed, UnknownRelation, closed_references, known_references
 from ledger.rules import ValueRefused
 from ledger.statuses import current_statuses
-from tests.conftest import ledger_transfer
+from tests.conftest import assert_refused, ledger_transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -242,6 +242,4 @@ def test_the_command_opens_and_closes(points, ledger_home):
     )
     answer = json.loads(run("close", "C-1", "--json").stdout)
     assert (answer["event"], answer["id"], answer["already_recorded"]) == ("close", "A-2", True)
-    unknown = run("close", "C-9")
-    assert unknown.returncode == 1
-    assert "C-9" in unknown.stderr
+    assert_refused(run("close", "C-9"), UnknownRelation("C-9"))

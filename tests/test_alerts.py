@@ -212,17 +212,18 @@ def test_a_webhook_gets_each_fact_by_name_and_the_whole_as_text(tmp_path, webhoo
 def test_a_webhook_that_does_not_take_an_alert_is_an_error_without_its_secret(tmp_path, webhook, status):
     """A redirection too: what follows it is a GET, which delivers nothing."""
     webhook.answers = [status]
-    with pytest.raises(AlertNotDelivered, match=f"to 127.0.0.1: it answered {status}") as caught:
+    with pytest.raises(AlertNotDelivered) as caught:
         send_by_webhook(by_webhook(tmp_path, webhook.url), ALERT)
-    assert ALERT.sentence in caught.value.sentence
+    assert (caught.value.problem, caught.value.alert) == (f"it answered {status}", ALERT)
     assert SECRET not in caught.value.sentence
     assert webhook.posts == []
 
 
 def test_a_webhook_that_cannot_be_reached_is_an_error_without_its_secret(tmp_path):
     settings = by_webhook(tmp_path, f"http://127.0.0.1:{free_port()}/services/{SECRET}")
-    with pytest.raises(AlertNotDelivered, match="it cannot be reached") as caught:
+    with pytest.raises(AlertNotDelivered) as caught:
         send_by_webhook(settings, ALERT)
+    assert caught.value.problem == "it cannot be reached"
     assert SECRET not in caught.value.sentence
     assert caught.value.__suppress_context__
     assert SECRET not in repr(settings)
@@ -253,8 +254,9 @@ def test_a_receiver_that_drips_is_given_up_after_a_time_in_all(tmp_path, monkeyp
     with serving(server) as port:
         settings = by_webhook(tmp_path, f"http://127.0.0.1:{port}/") if send is send_by_webhook else None
         began = time.monotonic()
-        with pytest.raises(AlertNotDelivered, match="it did not answer within 1 seconds"):
+        with pytest.raises(AlertNotDelivered) as caught:
             send(settings or by_email(tmp_path, port), ALERT)
+        assert caught.value.problem == "it did not answer within 1 seconds"
         took = time.monotonic() - began
         server.is_over.set()
     assert took < 5
@@ -286,13 +288,15 @@ def test_other_receivers_are_notified_where_the_server_refuses_one(tmp_path, mai
     assert mail.mails[0][1] == ["ada@points.example"]
     assert note.endswith("localhost refuses mail to bob@points.example.")
     mail.refused.add("ada@points.example")
-    with pytest.raises(AlertNotDelivered, match="the server takes mail for none of them"):
+    with pytest.raises(AlertNotDelivered) as caught:
         send_by_email(by_email(tmp_path, mail.port), ALERT)
+    assert caught.value.problem == "the server takes mail for none of them"
 
 
 def test_a_mail_server_that_cannot_be_reached_is_an_error(tmp_path):
-    with pytest.raises(AlertNotDelivered, match=r"localhost, port .*Connection refused"):
+    with pytest.raises(AlertNotDelivered) as caught:
         send_by_email(by_email(tmp_path, free_port()), ALERT)
+    assert caught.value.problem == "[Errno 111] Connection refused"
 
 
 def test_no_password_and_no_mail_is_sent_in_the_clear_where_encryption_is_asked_for(tmp_path, mail):
@@ -303,7 +307,7 @@ def test_no_password_and_no_mail_is_sent_in_the_clear_where_encryption_is_asked_
         POINTS_ALERT_SMTP_USER="ada",
         POINTS_ALERT_SMTP_PASSWORD=SECRET,
     )
-    with pytest.raises(AlertNotDelivered, match="STARTTLS extension not supported") as caught:
+    with pytest.raises(AlertNotDelivered) as caught:
         send_by_email(settings, ALERT)
     assert (mail.sign_ins, mail.mails) == ([], [])
     assert SECRET not in caught.value.sentence + repr(settings)
@@ -330,8 +334,9 @@ def test_mail_is_encrypted_and_signed_in_where_the_settings_ask_for_it(tmp_path,
         POINTS_ALERT_SMTP_USER="ada",
         POINTS_ALERT_SMTP_PASSWORD=SECRET,
     )
-    with pytest.raises(AlertNotDelivered, match="certificate is not to be trusted"):
+    with pytest.raises(AlertNotDelivered) as caught:
         send_by_email(settings, ALERT)
+    assert caught.value.problem == "the server's certificate is not to be trusted"
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
     send_by_email(settings, ALERT)
     assert mail.was_encrypted
@@ -373,8 +378,9 @@ def test_mail_to_another_machine_is_encrypted_unless_the_setting_says_otherwise(
     ],
 )
 def test_a_setting_of_alerts_that_cannot_be_is_refused_by_name_without_a_secret(tmp_path, name, value):
-    with pytest.raises(SettingInvalid, match=name) as caught:
+    with pytest.raises(SettingInvalid) as caught:
         make_settings(tmp_path, **{name: value})
+    assert caught.value.name == name
     assert SECRET not in caught.value.sentence
 
 
@@ -492,14 +498,15 @@ def test_an_alert_waits_until_its_receiver_is_back_and_nothing_is_reported_twice
     failed_runs.tick()
     first, second = fail(failing_close, instance), fail(failing_close, instance)
     webhook.answers = [500]
-    with pytest.raises(Exception, match="it answered 500") as caught:
+    with pytest.raises(AlertNotDelivered) as caught:
         failed_runs.tick()
+    assert caught.value.problem == "it answered 500"
     assert SECRET not in str(caught.getrepr(chain=True))
     webhook.answers = [200, 503]
     failed_runs.tick()
     assert [post["run_id"] for post in webhook.posts] == [first]
     webhook.answers = [503]
-    with pytest.raises(Exception, match="it answered 503"):
+    with pytest.raises(AlertNotDelivered):
         failed_runs.tick()
     failed_runs.tick()
     assert [post["run_id"] for post in webhook.posts] == [first, second]
@@ -528,7 +535,7 @@ def test_a_way_that_is_broken_does_not_hold_up_the_other(tmp_path, webhook, inst
     webhooks.tick(), emails.tick()
     fail(failing_close, instance)
     webhooks.tick()
-    with pytest.raises(Exception, match="Connection refused"):
+    with pytest.raises(AlertNotDelivered):
         emails.tick()
     assert webhooks.tick() == "No run has failed."
     assert len(webhook.posts) == 1
@@ -572,7 +579,7 @@ def test_a_month_that_is_left_open_is_reported_once_a_day(tmp_path, webhook, ins
     assert "`points close --through 2026-09`" in post["sentence"]
     clock("2026-10-05T06:30:00+00:00")
     webhook.answers = [500]
-    with pytest.raises(Exception, match="it answered 500"):
+    with pytest.raises(AlertNotDelivered):
         missed_closes.tick()
     missed_closes.tick()
     assert [post["at"] for post in webhook.posts] == ["2026-10-04T06:30:00Z", "2026-10-05T06:30:00Z"]

@@ -11,6 +11,7 @@ from ledger.acts.approval import ApprovalByItsAuthor
 from ledger.acts.decisions import RequestCannotBeHeld, approve, cancel, hold
 from ledger.acts.mass import mass_rows, record_mass
 from ledger.acts.revocations import RevocationTooLarge, TransferAlreadyRevoked, revoke
+from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfer_requests import TransferRequest
 from ledger.acts.transfers import deduct, give
 from ledger.append import ledger_head
@@ -116,8 +117,9 @@ def test_pending_revocations_leave_the_rest(ada, unlimited):
 def test_a_pending_deduct_reserves_its_points(ada, unlimited):
     give(unlimited, "C-1", "3000", new=True)
     assert deduct(ada, "C-1", "2500").is_waiting
-    with pytest.raises(Exception, match="500 POINTS to spend"):
+    with pytest.raises(NotEnoughPoints) as refused:
         deduct(ada, "C-1", "501")
+    assert (refused.value.currency, refused.value.spendable_points) == ("POINTS", 500)
 
 
 def test_a_large_closure_waits_and_is_carried_out_as_of_its_approval(ada, bob, unlimited):

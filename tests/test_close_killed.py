@@ -14,18 +14,15 @@ from tests.closed_programme import (
     BEFORE_COMMIT,
     CLOSED,
     COMMANDS,
-    NEW,
-    NEW_REVISIONS,
     NEXT,
-    OLD,
     OLD_REVISIONS,
     Home,
+    assert_as_it_was,
+    assert_closed,
     assert_sound,
     begin_programme,
-    current_links,
     leftovers,
     processes_of,
-    published_bytes,
     readers_see,
     wait_until_stopped,
 )
@@ -57,10 +54,7 @@ def test_killed_before_the_commit_a_close_has_not_happened(request, often_killed
     for command in (None, COMMANDS[BEFORE_COMMIT.index(step) % 4]):
         if command:
             answer(home.points(*command))
-        assert readers_see(home) == OLD
-        assert current_links(home) == dict.fromkeys(CLOSED, "r1")
-        assert published_bytes(home) == published_bytes(programme)
-        assert list(home.history().in_force) == list(CLOSED)
+        assert_as_it_was(home, programme)
     assert leftovers(home) == []
 
 
@@ -79,8 +73,7 @@ def test_dbt_ends_with_the_close_that_started_it(often_killed, programme):
     newest = max((often_killed.path / "runs").iterdir())
     assert (newest / "dbt.log").exists()
     assert not (newest / "target" / "run_results.json").exists()
-    assert published_bytes(often_killed) == published_bytes(programme)
-    assert readers_see(often_killed) == OLD
+    assert_as_it_was(often_killed, programme)
     answer(often_killed.points("transfers"))
     assert_sound(often_killed, OLD_REVISIONS)
 
@@ -95,17 +88,14 @@ def test_a_close_whose_dbt_is_killed_publishes_nothing_and_says_so(often_killed,
     _, errors = parent.communicate()
     assert parent.returncode == 1
     assert "dbt was killed by signal 9" in errors
-    assert published_bytes(often_killed) == published_bytes(programme)
-    assert readers_see(often_killed) == OLD
+    assert_as_it_was(often_killed, programme)
     assert_sound(often_killed, OLD_REVISIONS)
 
 
 def test_the_close_after_all_that_killing_gives_the_same_bytes(often_killed, undisturbed):
     """docs/cases.md, X2 and X4: the manifest is the same too, for the cutoff is."""
     answer(often_killed.points("close", NEXT))
-    assert published_bytes(often_killed) == undisturbed
-    assert readers_see(often_killed) == NEW
-    assert_sound(often_killed, NEW_REVISIONS)
+    assert_closed(often_killed, undisturbed)
     # Of all those runs the newest two are kept, finished or not.
     assert len(list((often_killed.path / "runs").iterdir())) <= 2
 

@@ -327,8 +327,9 @@ def test_a_disk_that_is_full_is_said_and_the_next_freeze_goes_on(ledger_home, mo
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", fail)
-        with pytest.raises(CutNotWritten, match="the disk is full"):
+        with pytest.raises(CutNotWritten) as refused:
             freeze(ledger)
+    assert str(refused.value) == str(CutNotWritten(ledger_home.home / "cut", "the disk is full"))
     assert read_part(freeze(ledger), "transfers", "transfer_id") == [("T1",)]
 
 
@@ -341,8 +342,9 @@ def test_a_freeze_ends_where_duckdb_fails_however_much_is_still_to_be_read(ledge
 
     with monkeypatch.context() as patched:
         patched.setattr(duckdb, "connect", fail)
-        with pytest.raises(CutNotWritten, match="the disk is gone"):
+        with pytest.raises(CutNotWritten) as refused:
             freeze(ledger)
+    assert type(refused.value.__cause__) is duckdb.IOException
     assert len(read_part(freeze(ledger), "transfers")) == 10
 
 
@@ -353,8 +355,9 @@ def test_a_file_that_no_freeze_wrote_is_refused_by_name_and_kept(ledger_home):
     other = frozen.folder / "transfers" / "mine.parquet"
     shutil.copyfile(frozen.folder / "transfers" / "000000000001-000000000001.parquet", other)
     record(ledger, ledger_transfer("T2"))
-    with pytest.raises(CutHoldsOther, match=r"mine\.parquet"):
+    with pytest.raises(CutHoldsOther) as refused:
         freeze(ledger)
+    assert refused.value.path == other
     assert other.exists()
 
 

@@ -155,8 +155,9 @@ def test_a_month_is_due_when_the_days_of_grace_after_its_end_are_over(ledger_hom
 def test_the_days_of_grace_are_two_unless_the_setting_says_otherwise(tmp_path):
     assert make_settings(tmp_path).close_after_days == 2
     for days in ("-1", "29", "1.5", "two", "02"):
-        with pytest.raises(SettingInvalid, match="POINTS_CLOSE_AFTER_DAYS"):
+        with pytest.raises(SettingInvalid) as refused:
             make_settings(tmp_path, POINTS_CLOSE_AFTER_DAYS=days)
+        assert (refused.value.name, refused.value.value) == ("POINTS_CLOSE_AFTER_DAYS", days)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,10 @@ def test_a_forged_digest_is_not_backed_up(home, tmp_path):
     assert raised.value.transfer_id == "T1"
 
 
-@pytest.mark.parametrize("damage", ["altered", "foreign trigger", "no trigger"])
+GUARDS = {"foreign trigger": ("sly", "unknown"), "no trigger": ("transfers_no_delete", "missing")}
+
+
+@pytest.mark.parametrize("damage", ["altered", *GUARDS])
 def test_a_backup_that_was_changed_is_not_restored(home, tmp_path, damage):
     """docs/cases.md, S11."""
     backup = back_up(home.open(), tmp_path / "backup.sqlite3").file
@@ -149,10 +152,15 @@ def test_a_backup_that_was_changed_is_not_restored(home, tmp_path, damage):
             connected.execute("create trigger sly after insert on transfers begin select 1; end")
         elif damage == "no trigger":
             connected.execute("drop trigger transfers_no_delete")
-    findings = {"altered": "transfer T1", "foreign trigger": "sly is unknown", "no trigger": "is missing"}
     other = LedgerHome(tmp_path / "other")
-    with pytest.raises(BackupUnsound, match=findings[damage]):
+    with pytest.raises(BackupUnsound) as refused:
         restore(other.settings(), backup)
+    found = refused.value.__cause__
+    assert (
+        found.transfer_id == "T1"
+        if damage == "altered"
+        else [(guard.name, guard.problem) for guard in found.unguarded] == [GUARDS[damage]]
+    )
     assert list(other.home.iterdir()) == []
 
 
@@ -184,15 +192,16 @@ def test_what_a_killed_export_left_is_removed_by_the_next(copied, tmp_path):
     assert [path.name for path in left.parent.iterdir()] == ["2026-02.duckdb"]
     left.mkdir(mode=0o777)
     left.chmod(0o777)
-    with pytest.raises(ExportNotWritten, match="others can write to"):
+    with pytest.raises(ExportNotWritten):
         export_database(copied.path, left.parent / "2026-03.duckdb")
     assert list(left.iterdir()) == []
 
 
 def test_of_two_backups_at_once_into_one_folder_the_second_says_so(home, tmp_path):
     def another(done: int, total: int) -> None:
-        with pytest.raises(BackupNotWritten, match="another command is writing a copy"):
+        with pytest.raises(BackupNotWritten) as refused:
             back_up(home.open(), tmp_path / "second.sqlite3")
+        assert refused.value.file == tmp_path / "second.sqlite3"
 
     assert back_up(home.open(), tmp_path / "first.sqlite3", another).head.entry_id == 2
 

@@ -21,7 +21,9 @@ from tests.conftest import (
     NEEDED,
     PROJECT_ROOT,
     LedgerHome,
+    answer,
     new_postgresql_database,
+    refusal,
     transfer,
 )
 
@@ -107,8 +109,7 @@ def test_a_file_that_cannot_be_read_as_rows_is_refused_whole(refusing_home, tmp_
     ledger = refusing_home.open()
     with pytest.raises(TransfersFileRefused) as refused:
         import_file(ledger, tmp_path / name, quarantine=True)
-    assert refused.value.code == code
-    assert str(tmp_path / name) in refused.value.sentence
+    assert (refused.value.code, refused.value.path) == (code, str(tmp_path / name))
     assert fact in refused.value.sentence
     assert entry_count() == 0
 
@@ -125,9 +126,10 @@ def test_what_is_no_readable_file_is_refused_by_name(refusing_home, tmp_path):
     names += [] if os.access(tmp_path / "locked.csv", os.R_OK) else ["locked.csv"]
     ledger = refusing_home.open()
     for name in names:
-        with pytest.raises(TransfersFileRefused, match="NOT_") as refused:
+        with pytest.raises(TransfersFileRefused) as refused:
             import_file(ledger, tmp_path / name)
-        assert str(tmp_path / name) in refused.value.sentence
+        assert refused.value.code in ("NOT_FOUND", "NOT_READABLE")
+        assert refused.value.path == str(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +140,9 @@ def test_what_is_no_readable_file_is_refused_by_name(refusing_home, tmp_path):
         ("points", "true"),
         ("transfer_id", "17"),
         ("occurred_at", "date '2026-03-10'"),
+        ("points", "['10']"),
+        ("comment", "['a', 'b']"),
+        ("occurred_at", "[timestamp '2026-03-10 12:00:00']"),
     ],
 )
 def test_parquet_of_another_type_is_refused_naming_the_column(refusing_home, tmp_path, column, expression):
@@ -294,12 +299,10 @@ def test_the_same_file_again_adds_nothing_and_says_so(points, ledger_home, tmp_p
     path = write_transfers(tmp_path / "a.csv", [transfer("T-1"), transfer("T-2", points="1e3")])
     arguments = ("import", str(path), "--quarantine")
     first = points(*arguments, home=ledger_home.home, **ledger_home.environment)
-    assert first.returncode == 0, first.stderr
-    assert "set aside" in first.stdout
+    assert "set aside" in answer(first)
     before = entry_count_of(ledger_home)
     again = points(*arguments, home=ledger_home.home, **ledger_home.environment)
-    assert again.returncode == 0, again.stderr
-    assert "Nothing was added" in again.stdout
+    assert "Nothing was added" in answer(again)
     result = points(*arguments, "--json", home=ledger_home.home, **ledger_home.environment)
     assert {
         name: json.loads(result.stdout)[name] for name in ("rows", "added", "duplicates", "batch_id")
@@ -322,10 +325,8 @@ def test_a_refused_import_shows_its_bad_rows_and_exits_with_1(points, ledger_hom
     rows = [transfer(f"T-{number}", points="=1") for number in range(25)]
     path = write_transfers(tmp_path / "a.csv", rows)
     shown = points("import", str(path), home=ledger_home.home, **ledger_home.environment)
-    assert shown.returncode == 1
-    assert "and 5 more" in shown.stderr
+    assert "and 5 more" in refusal(shown)
     assert shown.stderr.strip().splitlines()[-1].startswith("BAD_ROWS: ")
-    assert "Traceback" not in shown.stderr
     result = points("import", str(path), "--csv", home=ledger_home.home, **ledger_home.environment)
     assert result.returncode == 1
     assert result.stdout.count("POINTS") == 25
@@ -406,19 +407,6 @@ def test_who_imports_and_when_is_recorded(ledger_home, tmp_path):
     ledger = replace(ledger_home.open(user="ada"), user="the inbox")
     import_file(ledger, write_transfers(tmp_path / "a.csv", [transfer("T-1")]))
     assert {entry.recorded_by for entry in (Transfer.objects.get(), Batch.objects.get())} == {"the inbox"}
-
-
-@pytest.mark.parametrize(
-    ("column", "expression"),
-    [("points", "['10']"), ("comment", "['a', 'b']"), ("occurred_at", "[timestamp '2026-03-10 12:00:00']")],
-)
-def test_parquet_of_lists_is_refused_naming_the_column(refusing_home, tmp_path, column, expression):
-    """docs/cases.md, F14."""
-    values = {name: f"'{value}'" for name, value in transfer("T-1").items()} | {column: expression}
-    select = ", ".join(f"{value} as {name}" for name, value in values.items())
-    duckdb.sql(f"select {select}").write_parquet(str(tmp_path / "a.parquet"))
-    with pytest.raises(TransfersFileRefused, match=f"'{column}'"):
-        import_file(refusing_home.open(), tmp_path / "a.parquet")
 
 
 def test_parquet_with_a_damaged_byte_is_never_anything_but_refused_or_read(refusing_home, tmp_path):

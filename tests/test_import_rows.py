@@ -21,7 +21,7 @@ from ledger.files.quarantine import (
 from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, Transfer
 from ledger.statuses import current_standings
 from simulator.transfer_files import write_transfers
-from tests.conftest import NEEDED, transfer
+from tests.conftest import NEEDED, refusal, transfer
 from tests.test_raw_rows import BAD_ROWS
 
 OPTIONAL = [
@@ -176,8 +176,7 @@ def test_every_bad_row_is_reported_and_nothing_added(ledger_home, tmp_path):
         (5, "transfer_id", "", "TRANSFER_ID"),
     ]
     assert all(row.expected for row in refused.value.bad_rows)
-    assert "2 of its 4 rows are bad" in refused.value.sentence
-    assert "line 3" in refused.value.sentence
+    assert (refused.value.path, refused.value.bad_row_count) == (path, 2)
     assert refused.value.codes == {"POINTS", "TRANSFER_ID"}
     assert not Batch.objects.exists()
 
@@ -246,8 +245,7 @@ def test_a_transfer_dated_centuries_away_is_taken_and_no_month_built_for_it(poin
     assert import_file(ledger_home.open(), path).added == 2
     home, environment = ledger_home.home, ledger_home.environment
     refused = points("build", "--through", "2190-01", home=home, **environment)
-    assert refused.returncode == 1
-    assert "FAR" in refused.stderr
+    assert refusal(refused).startswith("SPAN: ")
     assert not (home / "provisional").exists()
 
 
@@ -352,12 +350,14 @@ def test_a_row_that_is_dismissed_is_open_no_more_and_says_why(ledger_home, tmp_p
         dismiss(ledger, 1, "that is the batch")
     assert dismiss(ledger, 2, "a test of the shop").entry_id == 4
     assert QuarantineDismissal.objects.get().recorded_by == "grace"
-    with pytest.raises(QuarantinedRowSettled, match="a test of the shop"):
+    with pytest.raises(QuarantinedRowSettled) as settled:
         dismiss(ledger, 2, "again")
+    assert settled.value.finding == "grace dismissed it because of 'a test of the shop'"
     assert [row.transfer_id for row in list_open_rows(ledger)] == ["T-2"]
     import_file(ledger, write_transfers(path, [transfer("T-2")]))
-    with pytest.raises(QuarantinedRowSettled, match="T-2 was accepted"):
+    with pytest.raises(QuarantinedRowSettled) as settled:
         dismiss(ledger, 3, "too late")
+    assert settled.value.finding == "a row of transfer T-2 was accepted since"
 
 
 def test_the_command_lists_open_rows_and_dismisses_them(points, ledger_home, tmp_path):
@@ -382,8 +382,7 @@ def test_the_command_lists_open_rows_and_dismisses_them(points, ledger_home, tmp
     dismissed = points("quarantine", "dismiss", "2", "--reason", "a typo", home=home, **environment)
     assert (dismissed.returncode, "a typo" in dismissed.stdout) == (0, True)
     again = points("quarantine", "dismiss", "2", "--reason", "a typo", home=home, **environment)
-    assert again.returncode == 1
-    assert "Traceback" not in again.stderr
+    refusal(again)
     assert "1 open" in points("quarantine", home=home, **environment).stdout
 
 

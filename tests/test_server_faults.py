@@ -19,7 +19,7 @@ from ledger.append import appending
 from ledger.database import LedgerNotReached, open_ledger
 from ledger.models import Transfer
 from ledger.upkeep.verification import verify
-from tests.conftest import LedgerHome, new_postgresql_database
+from tests.conftest import LedgerHome, new_postgresql_database, refusal
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_server_that_dies_in_a_transaction_takes_all_of_it_along(server, postg
 
     with pytest.raises(DatabaseError):
         append_two(server.die)
-    with pytest.raises(LedgerNotReached, match="nothing was recorded"):
+    with pytest.raises(LedgerNotReached):
         open_ledger(postgresql_home.settings())
     server.come_back()
     ledger = postgresql_home.open()
@@ -115,9 +115,7 @@ def test_the_command_that_was_cut_off_works_again_and_adds_one(server, postgresq
     assert len(errors.splitlines()) == 1
 
     while_it_is_gone = points(*wanted, home=postgresql_home.home, **postgresql_home.environment)
-    assert while_it_is_gone.returncode == 1
-    assert "cannot be reached" in while_it_is_gone.stderr
-    assert len(while_it_is_gone.stderr.splitlines()) == 1
+    assert len(refusal(while_it_is_gone).splitlines()) == 1
 
     server.come_back()
     for _ in range(2):

@@ -10,11 +10,10 @@ import psycopg
 import pytest
 from django.db import connection
 
-from ledger.anchors import LedgerReplaced, write_anchor
+from ledger.anchors import AnchorUnreadable, LedgerReplaced, write_anchor
 from ledger.append import appending, ledger_head
 from ledger.database import LedgerEmpty, LedgerMissing, LedgerNotReached
 from ledger.digests import digest_columns, entry_digest, link_digest
-from ledger.errors import PointsError
 from ledger.guards import LedgerUnguarded
 from ledger.models import AccountEvent, Comment, StatusChange, Transfer
 from ledger.upkeep.verification import (
@@ -26,7 +25,7 @@ from ledger.upkeep.verification import (
     LinkBroken,
     verify,
 )
-from tests.conftest import ledger_transfer
+from tests.conftest import answer, assert_refused, ledger_transfer
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -109,8 +108,6 @@ def test_an_altered_entry_is_named(ledger, tamper, statement, entry_id, kind, tr
         kind,
         transfer_id,
     )
-    assert f"entry {entry_id} ({kind.replace('_', ' ')}" in str(raised.value)
-    assert "restore the newest backup" in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -327,8 +324,9 @@ def test_a_text_that_was_moved_to_another_column_is_named(ledger, tamper):
     values = dict(zip(digest_columns(Transfer), stored(Transfer, 2), strict=True))
     assert values["external_reference"] == values["comment"] == ""
     tamper("update transfers set batch_id = ? where entry_id = 2", "\x1f")
-    with pytest.raises(EntryAltered, match="unit separator"):
+    with pytest.raises(EntryAltered) as raised:
         verify(ledger.settings)
+    assert (raised.value.first_entry_id, raised.value.kind) == (2, "transfer")
 
 
 def test_a_guard_that_is_gone_changed_or_unknown_is_named(ledger, tamper, ledger_home):
@@ -405,14 +403,16 @@ def test_a_ledger_emptied_behind_what_was_built_on_it_is_missing(ledger, tamper)
     remember_head(ledger)
     for table in ("transfers", "status_changes", "comments", "account_events", "chain_links"):
         tamper(f"delete from {table}")
-    with pytest.raises(LedgerMissing, match="cut was made from one"):
+    with pytest.raises(LedgerMissing) as raised:
         verify(ledger.settings)
+    assert raised.value.trace == ledger.settings.home / "cut"
 
 
 def test_a_table_that_is_gone_is_named(ledger, tamper):
     tamper("drop table sign_offs")
-    with pytest.raises(LedgerDamaged, match="the table sign_offs is not there"):
+    with pytest.raises(LedgerDamaged) as raised:
         verify(ledger.settings)
+    assert raised.value.finding == "the table sign_offs is not there"
 
 
 def test_a_file_that_is_no_ledger_or_is_damaged_is_a_sentence(ledger):
@@ -425,10 +425,10 @@ def test_a_file_that_is_no_ledger_or_is_damaged_is_a_sentence(ledger):
         query = "select rootpage from sqlite_master where name = 'transfers'"
         start = (connected.execute(query).fetchone()[0] - 1) * 4096
     file.write_bytes(whole[:start] + b"x" * 100 + whole[start + 100 :])
-    with pytest.raises(LedgerUnreadable, match="malformed"):
+    with pytest.raises(LedgerUnreadable):
         verify(ledger.settings)
     file.write_bytes(b"Not a database, but a letter. " * 200)
-    with pytest.raises(LedgerNotReached, match="not a database"):
+    with pytest.raises(LedgerNotReached):
         verify(ledger.settings)
     file.write_bytes(whole)
     assert verify(ledger.settings).entries == 7
@@ -437,24 +437,24 @@ def test_a_file_that_is_no_ledger_or_is_damaged_is_a_sentence(ledger):
 def test_an_anchor_that_cannot_be_read_is_named(ledger):
     remember_head(ledger)
     (ledger.settings.home / "cut" / "ledger_head.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(PointsError, match=r"ledger_head\.json"):
+    with pytest.raises(AnchorUnreadable) as raised:
         verify(ledger.settings)
+    assert raised.value.file == ledger.settings.home / "cut" / "ledger_head.json"
 
 
 def test_the_command_says_what_it_looked_at_and_names_what_is_wrong(points, ledger, tamper, ledger_home):
     """docs/cases.md, X11."""
     where = {"home": ledger_home.home, **ledger_home.environment}
     clean = points("verify", **where)
-    assert clean.returncode == 0, clean.stderr
-    assert "7 entries" in clean.stdout
+    assert "7 entries" in answer(clean)
     found = json.loads(points("verify", "--json", **where).stdout)
     assert (found["verdict"], found["entries"], found["links"]) == ("sound", 7, 3)
     assert found["chain_digest"] == ledger_head().chain_digest.hex()
     tamper("update transfers set points = points * 10 where entry_id = 2")
     result = points("verify", **where)
-    assert result.returncode == 1
-    assert "entry 2 (transfer T2) was altered" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    with pytest.raises(EntryAltered) as raised:
+        verify(ledger.settings)
+    assert_refused(result, raised.value)
     result = points("verify", "--json", **where)
     assert result.returncode == 1
     found = json.loads(result.stdout)

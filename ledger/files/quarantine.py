@@ -47,6 +47,7 @@ class QuarantinedRowSettled(PointsError):
             f"Quarantined row {entry_id:,} is settled: {finding}; there is nothing left to dismiss."
         )
         self.entry_id = entry_id
+        self.finding = finding
 
 
 class ReasonMissing(PointsError):
