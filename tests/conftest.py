@@ -42,14 +42,9 @@ NEEDED = ["transfer_id", "relation_reference", "style", "points", "reason", "occ
 
 # What takes longest comes first, so that no process works on it alone at the end.
 LONGEST = [
-    *("test_spark", "test_close_faults", "test_import_repeats", "test_close", "test_recount"),
-    *(
-        "test_split_builds",
-        "test_close_at_once",
-        "test_close_killed",
-        "test_published_damage",
-        "test_dagster_close",
-    ),
+    *("test_spark", "test_close", "test_ledger_builds", "test_close_faults", "test_close_at_once"),
+    *("test_split_builds", "test_changed_models", "test_import_repeats", "test_hostile_world"),
+    *("test_recount", "test_close_killed", "test_published_damage", "test_dagster_close"),
 ]
 # Parses of dbt that the tests keep, separate from those of the user.
 os.environ["XDG_CACHE_HOME"] = str(PROJECT_ROOT / "target" / "test_cache")

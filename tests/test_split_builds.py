@@ -352,9 +352,7 @@ class Builder:
         )
 
 
-@pytest.fixture(
-    scope="module", params=[SEEDS[0], *(pytest.param(seed, marks=pytest.mark.long) for seed in SEEDS[1:])]
-)
+@pytest.fixture(scope="module", params=SEEDS)
 def builds(request, tmp_path_factory) -> Builds:
     folder = tmp_path_factory.mktemp("split")
     zone, start_day = CALENDARS[request.param % len(CALENDARS)]
