@@ -311,9 +311,9 @@ def in_ci_but(quick: Sequence[str], values: Iterable[str]) -> list:
 
 # For what takes long and hangs on the database little: a build depends on it through the cut alone, of which
 # `test_cut.py` has both.
-sqlite_in_ci = pytest.mark.parametrize(
+postgresql_in_ci = pytest.mark.parametrize(
     "ledger_home",
-    ["sqlite", pytest.param("postgresql", marks=[pytest.mark.slow, pytest.mark.long])],
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)],
     indirect=True,
 )
 

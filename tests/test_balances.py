@@ -18,7 +18,7 @@ from ledger.lists.list_requests import CursorInvalid, FilterInvalid, FilterUnkno
 from ledger.models import AccountEvent, StatusChange, Transfer
 from ledger.relations import UnknownRelation
 from ledger.transfers_ahead import transfers_ahead
-from tests.conftest import answer, assert_refused, ledger_transfer, sqlite_in_ci
+from tests.conftest import answer, assert_refused, ledger_transfer, postgresql_in_ci
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LARGEST = "99999999999999.9999"
@@ -109,7 +109,7 @@ def test_a_balance_separates_what_counts_what_waits_and_what_comes_later(ledger_
     assert all(getattr(rows["C-7", "POINTS"], name) == 0 for name in AMOUNTS)
 
 
-@sqlite_in_ci
+@postgresql_in_ci
 def test_every_page_in_every_order_and_with_every_filter_is_what_adding_up_says(ledger_home, way):
     seed = 20260310
     chance = random.Random(seed)

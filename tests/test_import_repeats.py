@@ -27,7 +27,7 @@ from tests.conftest import (
     PROJECT_ROOT,
     LedgerHome,
     ledger_transfer,
-    sqlite_in_ci,
+    postgresql_in_ci,
     transfer,
 )
 from tests.test_import_rows import OPTIONAL, STATUS_ROWS
@@ -388,7 +388,7 @@ def write_many(path: Path, first: int, last: int) -> Path:
     return write_transfers(path, rows)
 
 
-@sqlite_in_ci
+@postgresql_in_ci
 def test_an_import_of_many_chunks_is_chained_and_in_file_order(ledger_home, tmp_path):
     """Repeated and bad rows among them, at the seams of the chunks too."""
     path = write_many(tmp_path / "many.csv", 0, MANY)
@@ -436,7 +436,7 @@ def start(home: LedgerHome, code: str, path: Path) -> subprocess.Popen:
     )
 
 
-@sqlite_in_ci
+@postgresql_in_ci
 def test_an_import_that_is_killed_leaves_no_row_and_then_works_once(ledger_home, tmp_path):
     """docs/cases.md, X1."""
     path = write_many(tmp_path / "many.csv", 0, MANY)

@@ -30,9 +30,9 @@ from tests.conftest import (
     LedgerHome,
     assert_refused,
     ledger_transfer,
+    postgresql_in_ci,
     read_rows,
     run_dbt,
-    sqlite_in_ci,
     transfer,
 )
 from tests.test_build import assert_airline_figures
@@ -145,7 +145,7 @@ def test_a_build_is_of_the_ledger_as_it_was_frozen_and_anew_of_all_that_came(led
     assert closing_points(ledger_home.home, "2026-03")["C-1"] == f"{108 + 1000 * next(arrivals)}.25"
 
 
-@sqlite_in_ci
+@postgresql_in_ci
 def test_what_is_late_for_a_closed_month_posts_to_the_first_open_one(ledger_home):
     """docs/cases.md, R13: the closes in force are read from the cut like everything else."""
     ledger = ledger_home.open(clock=lambda: at(4, 2))
@@ -284,7 +284,11 @@ def test_dbt_by_hand_builds_the_cut_of_the_home(tmp_path, points):
         ).fetchall() == [("T1", 1), ("T2", 2)]
 
 
+# On PostgreSQL `test_import_repeats.py` imports the airline's file too, and the build sees only the cut.
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "ledger_home", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True
+)
 def test_the_airline_through_the_ledger_comes_out_as_computed_elsewhere_and_twice_the_same(
     ledger_home, airline
 ):

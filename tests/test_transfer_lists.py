@@ -25,7 +25,7 @@ from ledger.lists.transfer_search import SORTS
 from ledger.models import Batch, Comment, StatusChange, Transfer
 from orchestration.reports import MonthNotBuilt
 from orchestration.transfer_postings import find_postings
-from tests.conftest import assert_refused, ledger_transfer, sqlite_in_ci
+from tests.conftest import assert_refused, ledger_transfer, postgresql_in_ci
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -115,7 +115,7 @@ FILTERS_AND_WHAT_THEY_LEAVE = [
 ]
 
 
-@sqlite_in_ci
+@postgresql_in_ci
 def test_a_filter_leaves_what_it_says_in_every_order(programme):
     everything = {row.transfer_id: row for row in every_listed_transfer(programme, {})}
     for (filters, left), field, sign in product(FILTERS_AND_WHAT_THEY_LEAVE, SORTS, ("", "-")):
@@ -129,7 +129,7 @@ def test_a_filter_leaves_what_it_says_in_every_order(programme):
         assert [row.transfer_id for row in exported] == expected, (filters, sign + field)
 
 
-@sqlite_in_ci
+@postgresql_in_ci
 @pytest.mark.parametrize("size", [2, 5, 13])
 def test_pages_follow_each_other_without_a_gap_or_a_repetition(programme, size):
     for field, sign in product(SORTS, ("", "-")):
