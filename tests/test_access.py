@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from orchestration.published.layout import database_file, published_folder, set_link
+from orchestration.published.manifests import PublishedDamaged
 from orchestration.upkeep import verification
 from orchestration.upkeep.doctor import examine
 from tests.closed_programme import Home
-from tests.conftest import POINTS, answer, refusal
+from tests.conftest import POINTS, answer, assert_refused, refusal
 
 # What root would pass over: with it, a command is held to the modes of its files as any user is.
 HELD_TO_MODES = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")
@@ -78,7 +79,8 @@ def test_damage_in_such_a_copy_is_named(read_only):
     altered.chmod(0o644)
     altered.write_bytes(altered.read_bytes().replace(b"C-1,", b"C-7,"))
     altered.chmod(0o444)
-    assert f"{altered} was altered" in refusal(verify_held_to_modes(read_only))
+    damaged = PublishedDamaged(altered, "was altered: its hash is not the one in its manifest")
+    assert_refused(verify_held_to_modes(read_only), verification.PublishedUnsound([damaged]))
 
 
 def run_openly(arguments: Iterable[str], settings: dict[str, str], folder: Path) -> None:

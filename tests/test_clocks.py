@@ -22,7 +22,7 @@ from ledger.upkeep.verification import verify
 from orchestration.close.due_months import find_due_months
 from orchestration.inbox import import_inbox
 from simulator.transfer_files import write_transfers
-from tests.conftest import transfer
+from tests.conftest import answer, transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 AHEAD = datetime(2199, 3, 10, 12, tzinfo=UTC)
@@ -53,9 +53,7 @@ def test_a_clock_below_the_entry_before_is_recorded_and_said(ledger, caplog):
     add_comment(at(ledger, NOW - timedelta(minutes=1)), "T1", "late")
     assert find_setbacks() == verify(ledger.settings).setbacks == Setbacks(2, 3)
     _, findings = examine_ledger(ledger.settings)
-    (found,) = (finding for finding in findings if finding.subject == "clock")
-    assert found.verdict == "warning"
-    assert "the one that they follow: 2, the first of them entry 3" in found.sentence
+    assert [finding.verdict for finding in findings if finding.subject == "clock"] == ["warning"]
 
 
 def test_the_command_says_it_and_exits_as_it_did(ledger_home, points):
@@ -66,9 +64,8 @@ def test_the_command_says_it_and_exits_as_it_did(ledger_home, points):
     assert given.returncode == 0
     assert "the entry before was recorded at" in given.stderr
     assert len(given.stderr.splitlines()) == 1
-    verified = points("verify", **run)
-    assert verified.returncode == 0
-    assert "1 entry is dated before the entry that it follows, entry 2" in verified.stdout
+    verified = answer(points("verify", **run))
+    assert "1 entry is dated before the entry that it follows, entry 2" in verified
     found = json.loads(points("verify", "--json", **run).stdout)
     assert found["clock_setbacks"] == {"count": 1, "first_entry_id": 2}
 

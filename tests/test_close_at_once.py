@@ -13,9 +13,11 @@ import pytest
 
 from ledger.acts.transfers import give
 from ledger.append import ledger_head
-from ledger.database import open_ledger
+from ledger.database import ledger_place, open_ledger
 from ledger.models import Transfer
+from orchestration.close.commit import CloseOvertaken
 from orchestration.published.layout import database_file, published_folder
+from orchestration.run_lock import RunInProgress
 from tests.closed_programme import (
     CLOSED,
     NEW_REVISIONS,
@@ -28,7 +30,7 @@ from tests.closed_programme import (
     readers_see,
     wait_until_stopped,
 )
-from tests.conftest import answer, new_postgresql_database, refusal
+from tests.conftest import answer, assert_refused, new_postgresql_database
 
 MONTHS = (*CLOSED, NEXT)
 # What waits for another process fails the test instead of waiting for ever.
@@ -42,14 +44,14 @@ def test_while_one_close_goes_on_another_is_refused_and_names_it(copied):
     first = copied.start("close", NEXT, POINTS_FAIL_AT="model built:stop")
     wait_until_stopped(first)
     for command in (["close", NEXT], ["close"], ["reopen", CLOSED[1], "--reason", "Sent anew"], ["build"]):
-        sentence = refusal(copied.points(*command))
-        assert f"Another run is going on in {copied.path} (points close, process {first.pid})" in sentence
+        running = RunInProgress(copied.path, f"points close, process {first.pid}")
+        assert_refused(copied.points(*command), running)
     answer(copied.points("give", "C-1", "5"))
     answer(copied.points("months"))
     first.send_signal(signal.SIGCONT)
     first.communicate()
     assert first.returncode == 0
-    assert "closed already, with revision 1" in answer(copied.points("close", NEXT))
+    answer(copied.points("close", NEXT))
     assert_sound(copied, NEW_REVISIONS)
 
 
@@ -76,8 +78,8 @@ def test_two_homes_of_one_ledger_close_a_month_once_and_publish_the_same(postgre
     late.send_signal(signal.SIGCONT)
     _, errors = late.communicate()
     assert late.returncode == 1
-    assert "were closed or reopened from another home meanwhile" in errors
-    assert "closed already, with revision 1" in answer(one.points("close", CLOSED[0]))
+    assert errors.strip().splitlines()[-1] == str(CloseOvertaken(ledger_place(one.settings())))
+    answer(one.points("close", CLOSED[0]))
     assert published_bytes(one) == published_bytes(other)
     for home in (one, other):
         assert readers_see(home) == {CLOSED[0]: (1, "issued")}

@@ -15,6 +15,7 @@ from django.db import connection
 from ledger.acts.transfers import give
 from ledger.anchors import write_anchor
 from ledger.append import appending, ledger_head
+from ledger.database import LedgerMissing, ledger_place
 from ledger.models import Close, QuarantineDismissal, QuarantinedRow
 from ledger.upkeep.health import examine_ledger
 from orchestration.database_file import new_database
@@ -69,7 +70,6 @@ def test_without_a_ledger_it_says_how_to_begin_one_and_makes_none(bare_home):
     facts, findings = examine_ledger(bare_home.settings())
     assert facts is None
     assert verdicts(findings) == {"ledger": "ok"}
-    assert "points import FILE" in findings[0].sentence
     assert not bare_home.home.exists()
 
 
@@ -90,7 +90,8 @@ def test_a_missing_ledger_is_a_problem(ledger):
     facts, findings = examine_ledger(ledger.settings)
     assert facts is None
     assert verdicts(findings) == {"ledger": "problem"}
-    assert "The ledger is missing" in findings[0].sentence
+    missing = LedgerMissing(ledger_place(ledger.settings), home / "cut")
+    assert findings[0].sentence == str(missing)
 
 
 def test_a_clock_behind_the_newest_entry_is_a_warning(ledger_home):
@@ -138,7 +139,6 @@ def test_guards_that_are_gone_are_a_problem_with_the_statements_that_make_them_a
         _, findings = examine_ledger(ledger.settings)
         found = about(findings, "guards")
         assert found.verdict == "problem"
-        assert "is missing" in found.sentence
         for statement in found.statements:
             owner.execute(statement)
     _, findings = examine_ledger(ledger.settings)
@@ -329,7 +329,6 @@ def test_a_month_that_has_ended_and_is_open_is_reported(ledger_home):
     verdict, sentence = schedule_finding()
     assert verdict == "warning"
     assert sentence.startswith(f"{month_before - timedelta(days=40):%Y-%m} ended on ")
-    assert "is not closed" in sentence
 
 
 def test_seals_and_a_setting_that_breaks_one_are_reported(ledger_home):

@@ -13,18 +13,19 @@ import psycopg
 import pytest
 
 from ledger.acts.transfers import give
-from ledger.anchors import ANCHOR_NAME
+from ledger.anchors import ANCHOR_NAME, LedgerReplaced
 from ledger.append import ledger_head
 from ledger.database import sqlite_file
 from ledger.digests import digest_columns, entry_digest
-from ledger.guards import LedgerUnguarded, check_guards
+from ledger.guards import GuardFinding, LedgerUnguarded, check_guards
 from ledger.models import Transfer
-from ledger.upkeep.backup import BackupNotWritten, BackupUnsound, back_up, restore
+from ledger.upkeep.backup import BackupNotWritten, BackupOutdated, BackupUnsound, back_up, restore
 from ledger.upkeep.verification import EntryAltered, LinkBroken
+from orchestration.close.closing import close_months
 from orchestration.published.database import ExportNotWritten, export_database
 from orchestration.published.soundness import find_damage
 from tests.closed_programme import NEXT, OLD, Home, readers_see
-from tests.conftest import LedgerHome, refusal
+from tests.conftest import LedgerHome, assert_refused
 
 
 @pytest.fixture
@@ -97,22 +98,22 @@ def test_a_ledger_that_would_not_refuse_a_change_is_neither_closed_nor_copied(co
     """docs/cases.md, S9."""
     with closing(sqlite3.connect(copied.path / "ledger.sqlite3")) as connected:
         connected.execute("drop trigger closes_no_delete")
+    missing = GuardFinding("closes_no_delete", "missing")
+    unguarded = LedgerUnguarded(f"{copied.path}/ledger.sqlite3", [missing])
     for act in (["close", NEXT], ["backup", str(tmp_path / "backup.sqlite3")]):
-        assert "closes_no_delete is missing" in refusal(copied.points(*act))
+        assert_refused(copied.points(*act), unguarded)
     assert readers_see(copied) == OLD
     assert not (tmp_path / "backup.sqlite3").exists()
 
 
-@pytest.mark.parametrize(
-    ("is_digest_forged", "finding"),
-    [(False, "its values do not give the digest that it was recorded with"), (True, "the link over ")],
-)
-def test_what_was_altered_since_the_months_opening_is_not_closed(copied, is_digest_forged, finding):
+@pytest.mark.parametrize(("is_digest_forged", "error"), [(False, EntryAltered), (True, LinkBroken)])
+def test_what_was_altered_since_the_months_opening_is_not_closed(copied, is_digest_forged, error):
     """docs/cases.md, S10."""
     alter(copied.path / "ledger.sqlite3", "LATE", is_digest_forged)
-    sentence = refusal(copied.points("close", NEXT))
-    assert finding in sentence
-    assert is_digest_forged or "(transfer LATE)" in sentence
+    with pytest.raises(error) as raised:
+        close_months(copied.settings(), NEXT)
+    assert is_digest_forged or raised.value.transfer_id == "LATE"
+    assert_refused(copied.points("close", NEXT), raised.value)
     assert readers_see(copied) == OLD
     assert len(copied.history().closes) == len(OLD)
 
@@ -212,11 +213,16 @@ def test_published_months_refuse_a_ledger_that_lacks_them(copied, programme, tmp
     home = Home(tmp_path / "moved")
     shutil.copytree(copied.path / "published", home.path / "published", symlinks=True)
     older = programme.path.parent / "older.sqlite3"
-    assert "ends at entry" in refusal(home.points("restore", str(older)))
+    with pytest.raises(BackupOutdated) as outdated:
+        restore(home.settings(), older)
+    assert outdated.value.folder == home.path / "published"
+    assert_refused(home.points("restore", str(older)), outdated.value)
     assert not (home.path / "ledger.sqlite3").exists()
     shutil.copyfile(older, home.path / "ledger.sqlite3")
+    with pytest.raises(LedgerReplaced) as replaced:
+        home.history()
     for act in (["give", "C-1", "5"], ["transfers"], ["verify"]):
-        assert f"but {home.path}/published was made from entry" in refusal(home.points(*act))
+        assert_refused(home.points(*act), replaced.value)
 
 
 def test_a_restored_ledger_goes_on_with_the_months_that_it_knows(copied, tmp_path):
@@ -234,9 +240,9 @@ def test_closes_that_no_anchor_remembers_are_a_finding(copied):
     """docs/cases.md, S15."""
     for anchor in copied.path.rglob(ANCHOR_NAME):
         anchor.unlink()
-    sentence = refusal(copied.points("verify"))
-    assert "ledger_head.json is missing, though months are closed" in sentence
-    assert "points verify --head ENTRY:DIGEST" in sentence
+    found = json.loads(copied.points("verify", "--json").stdout)["published"]
+    missing = {"path": f"{copied.path}/ledger_head.json", "finding": "is missing, though months are closed"}
+    assert found == [missing]
 
 
 def test_a_head_that_was_kept_elsewhere_is_asked_for(copied):
@@ -246,10 +252,9 @@ def test_a_head_that_was_kept_elsewhere_is_asked_for(copied):
     assert copied.points("give", "C-1", "5").returncode == 0
     assert copied.points("verify", "--head", f"{entry_id}:{digest}").returncode == 0
     other = ("0" if digest[0] != "0" else "1") + digest[1:]
-    assert f"holds other entries up to {entry_id}" in refusal(
-        copied.points("verify", "--head", f"{entry_id}:{other}")
-    )
-    assert "ends at entry" in refusal(copied.points("verify", "--head", f"{entry_id + 9}:{digest}"))
+    for head in (f"{entry_id}:{other}", f"{entry_id + 9}:{digest}"):
+        found = json.loads(copied.points("verify", "--head", head, "--json").stdout)
+        assert found["code"] == "LEDGER_REPLACED", head
     for no_head in (str(entry_id), f"0:{digest}", f"{entry_id}:{digest.upper()}x", "x:y"):
         assert copied.points("verify", "--head", no_head).returncode == 2
 

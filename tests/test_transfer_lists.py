@@ -388,7 +388,7 @@ def test_the_command_lists_shows_and_says_as_of_which_entry(ledger_home, points)
     assert whole["unrevoked_points"] == "60"
     assert [revocation["transfer_id"] for revocation in whole["revoked_by"]] == ["R1"]
     with pytest.raises(BuildNeeded) as needed:
-        list_transfers(ledger, {"bucket": "earned"})
+        find_postings(ledger_home.home, {"bucket": "earned"})
     assert_refused(transfers("--bucket", "earned"), needed.value)
     assert transfers("T1", "--status", "approved").returncode == 2
 
