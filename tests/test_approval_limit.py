@@ -22,7 +22,7 @@ from ledger.models import AccountEvent, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import AccountClosed, closed_references
 from simulator.transfer_files import write_transfers
-from tests.conftest import transfer
+from tests.conftest import answer, transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -238,9 +238,8 @@ def test_the_command_says_that_it_waits(points, ledger_home, unlimited):
         "To give: 2000 POINTS to C-1, transfer T-1 (pending). It waits for another person's approval.\n"
     )
     assert run("bob", "approve", "T-1").returncode == 0
-    asked = run("ada", "account", "close", "C-1", "--id", "A-1")
-    assert asked.returncode == 0
-    assert asked.stdout == (
+    asked = answer(run("ada", "account", "close", "C-1", "--id", "A-1"))
+    assert asked == (
         "To close the account of C-1 waits for another person's approval, with `points approve A-1`.\n"
     )
     assert run("ada", "approve", "A-1").returncode == 1

@@ -14,7 +14,7 @@ from sqlalchemy import column, create_engine, inspect, select, table, text
 from sqlalchemy.exc import DBAPIError
 
 from simulator.transfer_files import write_transfers
-from tests.conftest import PROJECT_ROOT, transfer
+from tests.conftest import PROJECT_ROOT, answer, transfer
 
 PAGE = (PROJECT_ROOT / "docs/business_intelligence.md").read_text(encoding="utf-8")
 # Fourteen digits and four places: a float would make 100000000000000 of it.
@@ -57,8 +57,7 @@ def folder(points, tmp_path_factory) -> Path:
         ["import", str(write_transfers(folder / "transfers.csv", rows))],
         ["close", "--through", "2026-02"],
     ):
-        finished = points(*arguments, home=home)
-        assert finished.returncode == 0, finished.stderr
+        answer(points(*arguments, home=home))
     return folder
 
 
@@ -219,8 +218,7 @@ def test_who_connects_again_sees_newer_months_and_who_does_not_sees_the_old_ones
     counted = "select count(distinct report_month) from outstanding_points_by_month"
     with engine.connect() as connection:
         assert connection.execute(text(counted)).scalar() == 2
-        finished = points("close", "2026-03", home=home)
-        assert finished.returncode == 0, finished.stderr
+        answer(points("close", "2026-03", home=home))
         assert connection.execute(text(counted)).scalar() == 2
         assert ask(link, counted) == [(3,)]
     engine.dispose()

@@ -19,7 +19,7 @@ from ledger.identifiers import IdConflict
 from ledger.models import Comment, Transfer
 from ledger.relations import UnknownRelation
 from ledger.rules import ValueRefused, check_identifier
-from tests.conftest import assert_refused, ledger_transfer
+from tests.conftest import answer, assert_refused, ledger_transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -233,11 +233,10 @@ def test_a_comment_says_something_about_something(ledger):
     ],
 )
 def test_every_act_explains_itself_with_an_example(points, tmp_path, command):
-    result = points(*command.split(), "--help", home=tmp_path / "home")
-    assert result.returncode == 0
-    assert f"points {command}" in result.stdout.split("Example: ")[1]
+    result = answer(points(*command.split(), "--help", home=tmp_path / "home"))
+    assert f"points {command}" in result.split("Example: ")[1]
     for option in ("--dry-run", "--json"):
-        assert option in result.stdout
+        assert option in result
 
 
 def test_the_command_answers_people_and_programs(points, ledger_home):
@@ -245,14 +244,12 @@ def test_the_command_answers_people_and_programs(points, ledger_home):
         return points(*arguments, home=ledger_home.home, POINTS_USER="ada", **ledger_home.environment)
 
     assert_refused(run("give", "C-1", "50"), LedgerEmpty(ledger_place(ledger_home.settings())))
-    tried = run("give", "C-1", "50", "--new", "--id", "T-1", "--dry-run")
-    assert tried.returncode == 0
-    assert "nothing was recorded" in tried.stdout
-    answer = json.loads(run("give", "C-1", "50", "--new", "--id", "T-1", "--json").stdout)
-    assert (answer["transfer_id"], answer["points"], answer["recorded"]) == ("T-1", "50", True)
-    again = run("give", "C-1", "50", "--id", "T-1")
-    assert again.returncode == 0
-    assert again.stdout == ("Given: 50 POINTS to C-1, transfer T-1 (approved). It was recorded before.\n")
+    tried = answer(run("give", "C-1", "50", "--new", "--id", "T-1", "--dry-run"))
+    assert "nothing was recorded" in tried
+    given = json.loads(answer(run("give", "C-1", "50", "--new", "--id", "T-1", "--json")))
+    assert (given["transfer_id"], given["points"], given["recorded"]) == ("T-1", "50", True)
+    again = answer(run("give", "C-1", "50", "--id", "T-1"))
+    assert again == ("Given: 50 POINTS to C-1, transfer T-1 (approved). It was recorded before.\n")
     short = run("deduct", "C-1", "50.5")
     assert short.returncode == 1
     assert short.stderr == (

@@ -19,7 +19,7 @@ from ledger.append import appending
 from ledger.database import LedgerNotReached, open_ledger
 from ledger.models import Transfer
 from ledger.upkeep.verification import verify
-from tests.conftest import LedgerHome, new_postgresql_database, refusal
+from tests.conftest import LedgerHome, answer, new_postgresql_database, refusal
 
 
 @pytest.fixture
@@ -119,8 +119,7 @@ def test_the_command_that_was_cut_off_works_again_and_adds_one(server, postgresq
 
     server.come_back()
     for _ in range(2):
-        again = points(*wanted, home=postgresql_home.home, **postgresql_home.environment)
-        assert again.returncode == 0, again.stderr
+        answer(points(*wanted, home=postgresql_home.home, **postgresql_home.environment))
     ledger = postgresql_home.open()
     assert Transfer.objects.filter(transfer_id="T1").count() == 1
     assert verify(ledger.settings).entries == 2

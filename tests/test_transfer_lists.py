@@ -25,7 +25,7 @@ from ledger.lists.transfer_search import SORTS
 from ledger.models import Batch, Comment, StatusChange, Transfer
 from orchestration.reports import MonthNotBuilt
 from orchestration.transfer_postings import find_postings
-from tests.conftest import assert_refused, ledger_transfer, postgresql_in_ci
+from tests.conftest import answer, assert_refused, ledger_transfer, postgresql_in_ci
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -397,8 +397,7 @@ def test_the_command_lists_shows_and_says_as_of_which_entry(ledger_home, points)
 def test_a_real_build_answers_for_bucket_and_month(ledger_home, points):
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, *FIRST_ENTRIES, *LATER_ENTRIES)
-    built = points("build", home=ledger_home.home, **ledger_home.environment)
-    assert built.returncode == 0, built.stderr
+    answer(points("build", home=ledger_home.home, **ledger_home.environment))
     filters = {"bucket": "reversal", "posted_month": "2026-03"}
     postings = find_postings(ledger.settings.home, filters)
     assert ids(ledger, filters, postings=postings) == ["R1"]

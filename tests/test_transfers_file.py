@@ -15,7 +15,7 @@ from ledger.files.transfer_rows import write_transfer_rows
 from ledger.files.transfers_file import TransfersFileRefused, check_transfers, list_files
 from orchestration.build import NoMonths
 from simulator.transfer_files import write_transfers
-from tests.conftest import NEEDED, assert_refused, read_rows, refusal, transfer
+from tests.conftest import NEEDED, answer, assert_refused, read_rows, refusal, transfer
 
 HEADER = ",".join(NEEDED)
 ROW = "T-1,C-1,give,100,rule_credit,2026-03-10T12:00:00Z"
@@ -292,8 +292,7 @@ def test_files_of_every_kind_are_read_together(points, tmp_path):
         " timestamptz '2026-03-31 23:30:00-02:00' as occurred_at, cast(i as integer) as entry_id"
         " from range(3) as numbers (i)"
     ).write_parquet(str(folder / "typed.parquet"))
-    result = points("build", home=tmp_path / "home", transfers=folder)
-    assert result.returncode == 0, result.stderr
+    answer(points("build", home=tmp_path / "home", transfers=folder))
     for month, total in (("2026-03", "201"), ("2026-04", "502.5")):
         report = read_rows(tmp_path / "home/provisional" / month / "provisional_outstanding_points.csv")
         assert [row["Total Outstanding Points"] for row in report] == [total]
