@@ -21,7 +21,8 @@ def tracked() -> dict[str, str]:
         ["git", "ls-files", "-z"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
     ).stdout.split("\0")
     files = {name: PROJECT_ROOT / name for name in names if (PROJECT_ROOT / name).is_file()}
-    return {name: in_one_line(file.read_text(encoding="utf-8")) for name, file in files.items()}
+    texts = {name: file for name, file in files.items() if file.suffix != ".png"}
+    return {name: in_one_line(file.read_text(encoding="utf-8")) for name, file in texts.items()}
 
 
 def in_one_line(text: str) -> str:
