@@ -259,8 +259,11 @@ def assert_closed(home: Home, undisturbed: Mapping[str, bytes]) -> None:
     assert_sound(home, NEW_REVISIONS)
 
 
-def assert_sound(home: Home, closes: Mapping[str, int]) -> None:
-    """``closes`` are in the ledger, each month and revision once; verify finds all whole; nothing is left."""
+def assert_sound(home: Home, closes: Mapping[str, int] = OLD_REVISIONS) -> None:
+    """``closes`` are in the ledger, each month and revision once; verify finds all whole; nothing is left.
+
+    Without ``closes`` they are those of before the next close.
+    """
     recorded = sorted(closed.name for closed in home.history().closes)
     assert recorded == sorted(
         f"{month}/r{revision}" for month, last in closes.items() for revision in range(1, last + 1)

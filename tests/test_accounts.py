@@ -203,18 +203,8 @@ def test_what_the_ledger_does_not_know_cannot_be_closed(ledger):
 def test_an_imported_closure_closes_too_and_opening_undoes_it(ledger):
     """The file's clock may be ahead of ours."""
     with appending(ledger) as appender:
-        appender.append(
-            Transfer(
-                transfer_id="T-1",
-                relation_reference="C-1",
-                currency="POINTS",
-                style="deduct",
-                points=Decimal(5),
-                reason="account_closure",
-                status="approved",
-                occurred_at=NOW + timedelta(hours=1),
-            )
-        )
+        closing = {"style": "deduct", "reason": "account_closure", "occurred_at": NOW + timedelta(hours=1)}
+        appender.append(ledger_transfer("T-1", "5", **closing))
     assert is_closed("C-1")
     with pytest.raises(AccountClosed):
         give(ledger, "C-1", "5")

@@ -190,6 +190,13 @@ def by_email(home: Path, port: int, **environment: str) -> Settings:
     )
 
 
+SIGNED_IN = {
+    "POINTS_ALERT_SMTP_SECURITY": "starttls",
+    "POINTS_ALERT_SMTP_USER": "ada",
+    "POINTS_ALERT_SMTP_PASSWORD": SECRET,
+}
+
+
 # By webhook.
 
 
@@ -300,13 +307,7 @@ def test_a_mail_server_that_cannot_be_reached_is_an_error(tmp_path):
 
 
 def test_no_password_and_no_mail_is_sent_in_the_clear_where_encryption_is_asked_for(tmp_path, mail):
-    settings = by_email(
-        tmp_path,
-        mail.port,
-        POINTS_ALERT_SMTP_SECURITY="starttls",
-        POINTS_ALERT_SMTP_USER="ada",
-        POINTS_ALERT_SMTP_PASSWORD=SECRET,
-    )
+    settings = by_email(tmp_path, mail.port, **SIGNED_IN)
     with pytest.raises(AlertNotDelivered) as caught:
         send_by_email(settings, ALERT)
     assert (mail.sign_ins, mail.mails) == ([], [])
@@ -327,13 +328,7 @@ def test_mail_is_encrypted_and_signed_in_where_the_settings_ask_for_it(tmp_path,
     )
     both.write_text(both.read_text() + (tmp_path / "certificate.pem").read_text())
     mail.certificate = both
-    settings = by_email(
-        tmp_path,
-        mail.port,
-        POINTS_ALERT_SMTP_SECURITY="starttls",
-        POINTS_ALERT_SMTP_USER="ada",
-        POINTS_ALERT_SMTP_PASSWORD=SECRET,
-    )
+    settings = by_email(tmp_path, mail.port, **SIGNED_IN)
     with pytest.raises(AlertNotDelivered) as caught:
         send_by_email(settings, ALERT)
     assert caught.value.problem == "the server's certificate is not to be trusted"

@@ -19,7 +19,6 @@ from tests.closed_programme import (
     CLOSED,
     NEXT,
     OLD,
-    OLD_REVISIONS,
     Home,
     assert_as_it_was,
     assert_closed,
@@ -63,7 +62,7 @@ def test_on_a_full_disk_a_close_has_not_happened_and_says_why(home_on_disk, disk
     close_on_full_disk(home_on_disk, disk, step)
     assert_as_it_was(home_on_disk, programme)
     answer(home_on_disk.points("transfers"))
-    assert_sound(home_on_disk, OLD_REVISIONS)
+    assert_sound(home_on_disk)
 
 
 @pytest.mark.parametrize("room", [pytest.param(0, marks=pytest.mark.slow), 300_000])
@@ -163,7 +162,7 @@ def test_a_required_test_that_is_gone_or_only_warns_stops_a_close_by_name(copied
     ):
         assert problem in reported
     assert_as_it_was(copied, programme)
-    assert_sound(copied, OLD_REVISIONS)
+    assert_sound(copied)
 
 
 def test_a_test_that_fails_stops_a_close_by_name(copied, programme, tmp_path):
@@ -185,7 +184,7 @@ def test_a_test_that_fails_stops_a_close_by_name(copied, programme, tmp_path):
     assert "row" in shown.stdout
     assert "Got 1 result, configured to fail if != 0" in Path(log).read_text(encoding="utf-8")
     assert_as_it_was(copied, programme)
-    assert_sound(copied, OLD_REVISIONS)
+    assert_sound(copied)
 
 
 def close_with_server(home: Home, step: str, happens: Callable[[], None]) -> subprocess.CompletedProcess:

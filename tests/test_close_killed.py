@@ -15,7 +15,6 @@ from tests.closed_programme import (
     CLOSED,
     COMMANDS,
     NEXT,
-    OLD_REVISIONS,
     Home,
     assert_as_it_was,
     assert_closed,
@@ -75,7 +74,7 @@ def test_dbt_ends_with_the_close_that_started_it(often_killed, programme):
     assert not (newest / "target" / "run_results.json").exists()
     assert_as_it_was(often_killed, programme)
     answer(often_killed.points("transfers"))
-    assert_sound(often_killed, OLD_REVISIONS)
+    assert_sound(often_killed)
 
 
 def test_a_close_whose_dbt_is_killed_publishes_nothing_and_says_so(often_killed, programme):
@@ -89,7 +88,7 @@ def test_a_close_whose_dbt_is_killed_publishes_nothing_and_says_so(often_killed,
     assert parent.returncode == 1
     assert "dbt was killed by signal 9" in errors
     assert_as_it_was(often_killed, programme)
-    assert_sound(often_killed, OLD_REVISIONS)
+    assert_sound(often_killed)
 
 
 def test_the_close_after_all_that_killing_gives_the_same_bytes(often_killed, undisturbed):

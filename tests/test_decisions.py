@@ -3,7 +3,6 @@ and C11)."""
 
 import json
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 import pytest
 
@@ -19,6 +18,7 @@ from ledger.models import AccountEvent, Batch, StatusChange, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import AccountClosed, closed_references
 from ledger.statuses import current_standings, current_statuses
+from tests.conftest import ledger_transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -115,19 +115,8 @@ def test_the_importer_of_a_file_may_approve_what_waits_in_it(ada):
 
 
 def a_pending_deduct(transfer_id: str, points: str, **values) -> Transfer:
-    return Transfer(
-        **{
-            "transfer_id": transfer_id,
-            "relation_reference": "C-1",
-            "currency": "POINTS",
-            "style": "deduct",
-            "points": Decimal(points),
-            "reason": "redemption",
-            "status": "pending",
-            "occurred_at": NOW,
-            **values,
-        }
-    )
+    pending = {"style": "deduct", "reason": "redemption", "status": "pending"}
+    return ledger_transfer(transfer_id, points, **{**pending, **values})
 
 
 def test_what_a_pending_deduct_reserves_is_its_own_when_it_is_approved(ada, bob):

@@ -45,7 +45,6 @@ from tests.closed_programme import (
     NEW,
     NEXT,
     OLD,
-    OLD_REVISIONS,
     Home,
     assert_as_it_was,
     assert_closed,
@@ -226,7 +225,7 @@ def test_what_stands_where_a_link_belongs_is_named_and_kept(copied, name, put):
     link.rename(copied.path.parent / "away")
     answer(copied.points("months"))
     assert readers_see(copied) == OLD
-    assert_sound(copied, OLD_REVISIONS)
+    assert_sound(copied)
 
 
 @pytest.mark.parametrize("put", [put_file, put_folder])
@@ -273,7 +272,7 @@ def test_a_damaged_database_is_named_and_made_again_once_it_is_deleted(copied):
     file.unlink()
     answer(copied.points("months"))
     assert readers_see(copied) == OLD
-    assert_sound(copied, OLD_REVISIONS)
+    assert_sound(copied)
 
 
 def test_every_command_says_that_the_database_is_not_what_was_published(copied):
@@ -289,7 +288,7 @@ def test_every_command_says_that_the_database_is_not_what_was_published(copied):
     database_file(copied.path).unlink()
     done = copied.points("transfers", "E1-1")
     assert (answer(done).count("E1-1"), done.stderr) == (1, "")
-    assert_sound(copied, OLD_REVISIONS)
+    assert_sound(copied)
 
 
 def test_a_log_beside_the_database_is_named_and_not_played_back_into_the_next_one(copied):
@@ -301,7 +300,7 @@ def test_a_log_beside_the_database_is_named_and_not_played_back_into_the_next_on
     database_file(copied.path).unlink()
     answer(copied.points("transfers"))
     assert database_file(copied.path).resolve() == file
-    assert_sound(copied, OLD_REVISIONS)
+    assert_sound(copied)
 
 
 def put_hollow_database(home: Home, digits: int) -> None:
@@ -334,7 +333,7 @@ def test_a_database_that_was_not_read_back_is_made_again_by_any_command(copied, 
         f"../.current/{month}" for month in CLOSED
     }
     assert_as_it_was(copied, programme)
-    assert_sound(copied, OLD_REVISIONS)
+    assert_sound(copied)
 
 
 def test_a_database_without_its_tables_is_named_even_with_the_right_hash(copied):
@@ -413,7 +412,7 @@ def test_readers_database_and_links_are_made_again_by_any_command(copied, progra
         link.unlink()
     answer(copied.points(*command))
     assert_as_it_was(copied, programme)
-    assert_sound(copied, OLD_REVISIONS)
+    assert_sound(copied)
 
 
 def test_a_link_that_is_lost_alone_is_made_again(copied):
@@ -562,7 +561,7 @@ def test_a_home_that_was_moved_has_its_database_mended_and_nothing_else(copied, 
     assert f"'{moved.path}/published/{CLOSED[0]}/r1/" in views
     assert str(copied.path) not in views
     assert all_bytes(moved) == before
-    assert_sound(moved, OLD_REVISIONS)
+    assert_sound(moved)
 
 
 def all_bytes(home: Home) -> dict[str, bytes | str]:

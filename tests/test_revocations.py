@@ -27,6 +27,7 @@ from ledger.lists.transfer_details import read_transfer
 from ledger.lists.transfer_lists import list_transfers
 from ledger.models import Transfer
 from ledger.refusals import SeveralRefused
+from tests.conftest import ledger_transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -42,20 +43,8 @@ def left(transfer_id: str) -> Decimal:
 
 def from_elsewhere(transfer_id: str, points: str, reverses: str, **values) -> Transfer:
     """A revocation as a file may bring it."""
-    return Transfer(
-        **{
-            "transfer_id": transfer_id,
-            "relation_reference": "C-1",
-            "currency": "POINTS",
-            "style": "deduct",
-            "points": Decimal(points),
-            "reason": "revocation",
-            "status": "approved",
-            "occurred_at": NOW,
-            "reverses_transfer_id": reverses,
-            **values,
-        }
-    )
+    revocation = {"style": "deduct", "reason": "revocation", "reverses_transfer_id": reverses}
+    return ledger_transfer(transfer_id, points, **{**revocation, **values})
 
 
 def test_a_revocation_is_the_opposite_transfer(ledger):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
-from decimal import Decimal
 
 import psycopg
 import pytest
@@ -19,7 +18,7 @@ from ledger.append import appending
 from ledger.database import LedgerNotReached, open_ledger
 from ledger.models import Transfer
 from ledger.upkeep.verification import verify
-from tests.conftest import LedgerHome, answer, new_postgresql_database, refusal
+from tests.conftest import LedgerHome, answer, ledger_transfer, new_postgresql_database, refusal
 
 
 @pytest.fixture
@@ -52,9 +51,9 @@ def test_a_server_that_dies_in_a_transaction_takes_all_of_it_along(server, postg
 
     def append_two(between) -> None:
         with appending(ledger) as appender:
-            appender.append(_transfer("T2"))
+            appender.append(ledger_transfer("T2"))
             between()
-            appender.append(_transfer("T3"))
+            appender.append(ledger_transfer("T3"))
 
     with pytest.raises(DatabaseError):
         append_two(server.die)
@@ -65,19 +64,6 @@ def test_a_server_that_dies_in_a_transaction_takes_all_of_it_along(server, postg
     assert list(Transfer.objects.values_list("transfer_id", flat=True)) == ["T1"]
     append_two(lambda: None)
     assert verify(ledger.settings).entries == 3
-
-
-def _transfer(transfer_id: str) -> Transfer:
-    return Transfer(
-        transfer_id=transfer_id,
-        relation_reference="C-1",
-        currency="POINTS",
-        style="give",
-        points=Decimal(1),
-        reason="manual_credit",
-        status="approved",
-        occurred_at=Transfer.objects.first().occurred_at,
-    )
 
 
 def test_the_command_that_was_cut_off_works_again_and_adds_one(server, postgresql_home, points):
