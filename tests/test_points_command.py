@@ -17,7 +17,7 @@ from console.points import app
 from ledger.settings import SettingInvalid, Settings
 from orchestration.run_lock import RunInProgress, run_lock
 from simulator.transfer_files import write_transfers
-from tests.conftest import answer, assert_refused, transfer
+from tests.conftest import answer, assert_refused, refusal, transfer
 
 
 def every_command(group, *names: str) -> list[str]:
@@ -109,6 +109,38 @@ def test_the_demo_never_goes_where_other_things_are(points, tmp_path, name):
     (home / name).touch()
     assert_refused(points("demo", home=tmp_path / "home"), DemoHomeTaken(home, name))
     assert not (home / "transfers.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (
+            "give C-1 5",
+            "There is no ledger in {home}/ledger.sqlite3 yet; begin one with `points import FILE`,"
+            " `points give … --new` or `points demo`.",
+        ),
+        (
+            "build",
+            "There are no transfers to build from: the ledger of {home} holds none yet, and POINTS_TRANSFERS"
+            " names no file; run `points import FILE` or `points give … --new`, set POINTS_TRANSFERS to a CSV"
+            " or Parquet file, or try `points demo`.",
+        ),
+        ("report 2026-13", "'2026-13' is no report month; write one as YYYY-MM, like 2026-10."),
+        (
+            "reopen 2026-01",
+            '2026-01 is not reopened without a reason; say why: `points reopen 2026-01 --reason "…"`.',
+        ),
+        ("import absent.csv", "NOT_FOUND: absent.csv is not there; check its name."),
+        (
+            "export-database x.duckdb",
+            "No month of {home} has been closed yet; close one with `points close`.",
+        ),
+    ],
+)
+def test_people_read_one_sentence_that_names_the_way_out(points, tmp_path, command, sentence):
+    """Other tests compare with the error itself, by its class and facts."""
+    home = tmp_path / "home"
+    assert refusal(points(*command.split(), home=home)) == f"{sentence.format(home=home)}\n"
 
 
 def test_a_second_run_in_a_home_says_who_holds_it(points, tmp_path):

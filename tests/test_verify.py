@@ -12,8 +12,9 @@ from django.db import connection
 
 from ledger.anchors import AnchorUnreadable, LedgerReplaced, write_anchor
 from ledger.append import appending, ledger_head
-from ledger.database import LedgerEmpty, LedgerMissing, LedgerNotReached
+from ledger.database import Ledger, LedgerEmpty, LedgerMissing, LedgerNotReached
 from ledger.digests import digest_columns, entry_digest, link_digest
+from ledger.errors import PointsError
 from ledger.guards import LedgerUnguarded
 from ledger.models import AccountEvent, Comment, StatusChange, Transfer
 from ledger.upkeep.verification import (
@@ -45,6 +46,13 @@ def ledger(ledger_home):
     with appending(ledger) as appender:
         appender.append(AccountEvent(event_id="E7", relation_reference="C-1", event="open", occurred_at=NOON))
     return ledger
+
+
+def failure(ledger: Ledger, error: type[PointsError]) -> PointsError:
+    """What verify ends with, which must be an ``error``."""
+    with pytest.raises(error) as raised:
+        verify(ledger.settings)
+    return raised.value
 
 
 @pytest.fixture
@@ -101,9 +109,8 @@ def stored(model, entry_id: int) -> list:
 def test_an_altered_entry_is_named(ledger, tamper, statement, entry_id, kind, transfer_id):
     """docs/cases.md, X11."""
     tamper(statement)
-    with pytest.raises(EntryAltered) as raised:
-        verify(ledger.settings)
-    assert (raised.value.first_entry_id, raised.value.kind, raised.value.transfer_id) == (
+    found = failure(ledger, EntryAltered)
+    assert (found.first_entry_id, found.kind, found.transfer_id) == (
         entry_id,
         kind,
         transfer_id,
@@ -121,9 +128,8 @@ def test_an_altered_entry_is_named(ledger, tamper, statement, entry_id, kind, tr
 def test_a_removed_entry_is_named(ledger, tamper, statement, first, last):
     """docs/cases.md, X11."""
     tamper(statement)
-    with pytest.raises(EntryRemoved) as raised:
-        verify(ledger.settings)
-    assert (raised.value.first_entry_id, raised.value.last_entry_id) == (first, last)
+    found = failure(ledger, EntryRemoved)
+    assert (found.first_entry_id, found.last_entry_id) == (first, last)
 
 
 def forge(tamper, entry_id: int, comment_on: str = "T1") -> None:
@@ -142,18 +148,15 @@ def forge(tamper, entry_id: int, comment_on: str = "T1") -> None:
 def test_an_entry_slipped_in_beyond_the_chain_is_named(ledger, tamper, entry_id):
     """docs/cases.md, X11."""
     forge(tamper, entry_id)
-    with pytest.raises(EntrySlippedIn) as raised:
-        verify(ledger.settings)
-    assert raised.value.first_entry_id == entry_id
-    assert raised.value.kind == "comment"
+    found = failure(ledger, EntrySlippedIn)
+    assert found.first_entry_id == entry_id
+    assert found.kind == "comment"
 
 
 def test_an_entry_slipped_in_under_a_number_that_is_taken_is_named(ledger, tamper):
     """docs/cases.md, X11."""
     forge(tamper, 2)
-    with pytest.raises(EntrySlippedIn) as raised:
-        verify(ledger.settings)
-    assert raised.value.first_entry_id == 2
+    assert failure(ledger, EntrySlippedIn).first_entry_id == 2
 
 
 def test_of_two_entries_with_one_number_the_one_with_a_false_digest_is_named(ledger, tamper):
@@ -162,9 +165,8 @@ def test_of_two_entries_with_one_number_the_one_with_a_false_digest_is_named(led
         " select entry_id, digest, recorded_at, recorded_by, transfer_id, 'Forged' from transfers"
         " where entry_id = 2"
     )
-    with pytest.raises(EntrySlippedIn) as raised:
-        verify(ledger.settings)
-    assert (raised.value.first_entry_id, raised.value.kind) == (2, "comment")
+    found = failure(ledger, EntrySlippedIn)
+    assert (found.first_entry_id, found.kind) == (2, "comment")
 
 
 def test_two_entries_that_changed_places_are_named(ledger, tamper):
@@ -172,9 +174,8 @@ def test_two_entries_that_changed_places_are_named(ledger, tamper):
     tamper("update transfers set entry_id = 1000 where entry_id = 1")
     tamper("update transfers set entry_id = 1 where entry_id = 2")
     tamper("update transfers set entry_id = 2 where entry_id = 1000")
-    with pytest.raises(EntryAltered) as raised:
-        verify(ledger.settings)
-    assert (raised.value.first_entry_id, raised.value.transfer_id) == (1, "T2")
+    found = failure(ledger, EntryAltered)
+    assert (found.first_entry_id, found.transfer_id) == (1, "T2")
 
 
 def alter_points_and_digest(tamper, entry_id: int) -> None:
@@ -190,9 +191,8 @@ def alter_points_and_digest(tamper, entry_id: int) -> None:
 def test_an_alteration_whose_digest_was_computed_again_shows_at_its_link(ledger, tamper):
     """docs/cases.md, X11."""
     alter_points_and_digest(tamper, 2)
-    with pytest.raises(LinkBroken) as raised:
-        verify(ledger.settings)
-    assert (raised.value.first_entry_id, raised.value.last_entry_id) == (1, 3)
+    found = failure(ledger, LinkBroken)
+    assert (found.first_entry_id, found.last_entry_id) == (1, 3)
 
 
 def test_in_a_commit_of_one_entry_the_link_names_that_entry(ledger, tamper):
@@ -200,18 +200,16 @@ def test_in_a_commit_of_one_entry_the_link_names_that_entry(ledger, tamper):
     values = stored(AccountEvent, 7)
     values[digest_columns(AccountEvent).index("event")] = "close"
     tamper("update account_events set event = 'close', digest = ?", entry_digest("account_event", 7, values))
-    with pytest.raises(LinkBroken) as raised:
-        verify(ledger.settings)
-    assert (raised.value.first_entry_id, raised.value.kind) == (7, "account_event")
+    found = failure(ledger, LinkBroken)
+    assert (found.first_entry_id, found.kind) == (7, "account_event")
 
 
 def test_an_alteration_whose_link_was_computed_again_shows_at_the_next_link(ledger, tamper):
     """docs/cases.md, X11."""
     alter_points_and_digest(tamper, 2)
     rewrite_link(tamper, 1, 3, bytes(32))
-    with pytest.raises(LinkBroken) as raised:
-        verify(ledger.settings)
-    assert (raised.value.first_entry_id, raised.value.last_entry_id) == (4, 6)
+    found = failure(ledger, LinkBroken)
+    assert (found.first_entry_id, found.last_entry_id) == (4, 6)
 
 
 def rewrite_link(tamper, first: int, last: int, previous: bytes) -> bytes:
@@ -236,9 +234,8 @@ def test_a_chain_computed_again_to_its_end_is_not_the_one_that_the_home_remember
     digest = rewrite_link(tamper, 1, 3, bytes(32))
     digest = rewrite_link(tamper, 4, 6, digest)
     rewrite_link(tamper, 7, 7, digest)
-    with pytest.raises(LedgerReplaced) as raised:
-        verify(ledger.settings)
-    assert (raised.value.entry_id, raised.value.head_entry_id) == (7, 7)
+    found = failure(ledger, LedgerReplaced)
+    assert (found.entry_id, found.head_entry_id) == (7, 7)
 
 
 def remember_head(ledger) -> None:
@@ -253,9 +250,7 @@ def test_a_tail_removed_with_its_link_is_missed_by_what_the_home_remembers(ledge
     assert verify(ledger.settings).anchors == (ledger.settings.home / "cut", ledger.settings.home)
     tamper("delete from account_events")
     tamper("delete from chain_links where last_entry_id = 7")
-    with pytest.raises(LedgerReplaced) as raised:
-        verify(ledger.settings)
-    assert raised.value.head_entry_id == 6
+    assert failure(ledger, LedgerReplaced).head_entry_id == 6
 
 
 @pytest.mark.parametrize(
@@ -271,20 +266,15 @@ def test_a_tail_removed_with_its_link_is_missed_by_what_the_home_remembers(ledge
 )
 def test_links_that_do_not_tile_the_entries_are_named(ledger, tamper, statement, first, last):
     tamper(statement)
-    with pytest.raises(LinkBroken) as raised:
-        verify(ledger.settings)
-    assert (raised.value.first_entry_id, raised.value.last_entry_id) == (first, last)
+    found = failure(ledger, LinkBroken)
+    assert (found.first_entry_id, found.last_entry_id) == (first, last)
 
 
 def test_entries_without_their_newest_link_stand_after_the_end_of_the_chain(ledger, tamper):
     tamper("delete from chain_links where last_entry_id = 7")
-    with pytest.raises(EntrySlippedIn) as raised:
-        verify(ledger.settings)
-    assert raised.value.first_entry_id == 7
+    assert failure(ledger, EntrySlippedIn).first_entry_id == 7
     tamper("delete from chain_links")
-    with pytest.raises(EntrySlippedIn) as raised:
-        verify(ledger.settings)
-    assert raised.value.first_entry_id == 1
+    assert failure(ledger, EntrySlippedIn).first_entry_id == 1
 
 
 @pytest.mark.parametrize(
@@ -305,10 +295,9 @@ def test_a_value_of_another_type_is_named(ledger, tamper, assignment, finding):
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL's columns are typed.")
     tamper(f"update transfers set {assignment} where entry_id = 2")
-    with pytest.raises(EntryAltered) as raised:
-        verify(ledger.settings)
-    assert raised.value.first_entry_id == 2
-    assert finding in str(raised.value)
+    found = failure(ledger, EntryAltered)
+    assert found.first_entry_id == 2
+    assert finding in str(found)
 
 
 @pytest.mark.parametrize("entry_id", ["'seven'", "x'07'", "6.5"])
@@ -324,9 +313,8 @@ def test_a_text_that_was_moved_to_another_column_is_named(ledger, tamper):
     values = dict(zip(digest_columns(Transfer), stored(Transfer, 2), strict=True))
     assert values["external_reference"] == values["comment"] == ""
     tamper("update transfers set batch_id = ? where entry_id = 2", "\x1f")
-    with pytest.raises(EntryAltered) as raised:
-        verify(ledger.settings)
-    assert (raised.value.first_entry_id, raised.value.kind) == (2, "transfer")
+    found = failure(ledger, EntryAltered)
+    assert (found.first_entry_id, found.kind) == (2, "transfer")
 
 
 def test_a_guard_that_is_gone_changed_or_unknown_is_named(ledger, tamper, ledger_home):
@@ -353,9 +341,8 @@ def test_a_guard_that_is_gone_changed_or_unknown_is_named(ledger, tamper, ledger
     with closing(connected):
         for statement in statements.values():
             connected.execute(statement)
-    with pytest.raises(LedgerUnguarded) as raised:
-        verify(ledger.settings)
-    assert {str(finding) for finding in raised.value.unguarded} == set(statements)
+    found = failure(ledger, LedgerUnguarded)
+    assert {str(finding) for finding in found.unguarded} == set(statements)
 
 
 def test_what_is_appended_meanwhile_is_no_finding(ledger):
@@ -376,9 +363,7 @@ def test_reading_in_parts_finds_the_same(ledger, tamper, monkeypatch):
     assert verify(ledger.settings, lambda *counts: done.append(counts)).links == 3
     assert done == [(2, 7), (4, 7), (6, 7), (7, 7)]
     tamper("delete from comments")
-    with pytest.raises(EntryRemoved) as raised:
-        verify(ledger.settings)
-    assert raised.value.first_entry_id == 5
+    assert failure(ledger, EntryRemoved).first_entry_id == 5
 
 
 def test_many_entries_of_one_commit_are_in_links_of_a_thousand(ledger):
@@ -403,16 +388,12 @@ def test_a_ledger_emptied_behind_what_was_built_on_it_is_missing(ledger, tamper)
     remember_head(ledger)
     for table in ("transfers", "status_changes", "comments", "account_events", "chain_links"):
         tamper(f"delete from {table}")
-    with pytest.raises(LedgerMissing) as raised:
-        verify(ledger.settings)
-    assert raised.value.trace == ledger.settings.home / "cut"
+    assert failure(ledger, LedgerMissing).trace == ledger.settings.home / "cut"
 
 
 def test_a_table_that_is_gone_is_named(ledger, tamper):
     tamper("drop table sign_offs")
-    with pytest.raises(LedgerDamaged) as raised:
-        verify(ledger.settings)
-    assert raised.value.finding == "the table sign_offs is not there"
+    assert failure(ledger, LedgerDamaged).finding == "the table sign_offs is not there"
 
 
 def test_a_file_that_is_no_ledger_or_is_damaged_is_a_sentence(ledger):
@@ -425,11 +406,9 @@ def test_a_file_that_is_no_ledger_or_is_damaged_is_a_sentence(ledger):
         query = "select rootpage from sqlite_master where name = 'transfers'"
         start = (connected.execute(query).fetchone()[0] - 1) * 4096
     file.write_bytes(whole[:start] + b"x" * 100 + whole[start + 100 :])
-    with pytest.raises(LedgerUnreadable):
-        verify(ledger.settings)
+    failure(ledger, LedgerUnreadable)
     file.write_bytes(b"Not a database, but a letter. " * 200)
-    with pytest.raises(LedgerNotReached):
-        verify(ledger.settings)
+    failure(ledger, LedgerNotReached)
     file.write_bytes(whole)
     assert verify(ledger.settings).entries == 7
 
@@ -437,9 +416,7 @@ def test_a_file_that_is_no_ledger_or_is_damaged_is_a_sentence(ledger):
 def test_an_anchor_that_cannot_be_read_is_named(ledger):
     remember_head(ledger)
     (ledger.settings.home / "cut" / "ledger_head.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(AnchorUnreadable) as raised:
-        verify(ledger.settings)
-    assert raised.value.file == ledger.settings.home / "cut" / "ledger_head.json"
+    assert failure(ledger, AnchorUnreadable).file == ledger.settings.home / "cut" / "ledger_head.json"
 
 
 def test_the_command_says_what_it_looked_at_and_names_what_is_wrong(points, ledger, tamper, ledger_home):
@@ -452,9 +429,7 @@ def test_the_command_says_what_it_looked_at_and_names_what_is_wrong(points, ledg
     assert found["chain_digest"] == ledger_head().chain_digest.hex()
     tamper("update transfers set points = points * 10 where entry_id = 2")
     result = points("verify", **where)
-    with pytest.raises(EntryAltered) as raised:
-        verify(ledger.settings)
-    assert_refused(result, raised.value)
+    assert_refused(result, failure(ledger, EntryAltered))
     result = points("verify", "--json", **where)
     assert result.returncode == 1
     found = json.loads(result.stdout)
