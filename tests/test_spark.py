@@ -106,6 +106,7 @@ def test_parquet_and_a_chain_of_110_revocations_give_the_same_rows_on_spark(tmp_
     assert history["FOLD"]["occurred_at"] == "2026-10-25 00:30:00"
 
 
+@pytest.mark.long
 def test_a_file_whose_folder_says_a_column_that_it_lacks_is_refused_by_spark_too(tmp_path: Path) -> None:
     """docs/cases.md, F18."""
     settings = write_relations(tmp_path, revocations=1)
