@@ -10,7 +10,7 @@ from rich.text import Text
 from console.tables import Screen
 from ledger.files.imports import ImportProgress, ImportRefused, ImportResult
 from ledger.files.quarantine import OpenRow
-from ledger.shown_text import shown
+from ledger.shown_text import counted, shown
 
 _BAD_ROWS_SHOWN = 20
 _VALUE_LENGTH = 40
@@ -56,8 +56,8 @@ def show_import(result: ImportResult) -> None:
     table.add_row(*(f"{count:,}" for count in counts))
     console.print(table)
     if result.closed_accounts:
-        accounts = "account was" if result.closed_accounts == 1 else "accounts were"
-        console.print(f"{result.closed_accounts:,} {accounts} closed by a transfer of the file.")
+        accounts = counted(result.closed_accounts, "account was", "accounts were")
+        console.print(f"{accounts} closed by a transfer of the file.")
     for warning in result.warnings:
         console.print(warning, style="yellow")
     if result.dry_run:
@@ -67,9 +67,9 @@ def show_import(result: ImportResult) -> None:
     else:
         console.print(f"Batch: {result.batch_id}")
     if result.quarantined:
-        rows = "row is" if result.quarantined == 1 else "rows are"
         console.print(
-            f"{result.quarantined:,} {rows} set aside and in no balance; `points quarantine` lists them.",
+            f"{counted(result.quarantined, 'row is', 'rows are')} set aside and in no balance;"
+            " `points quarantine` lists them.",
             style="yellow",
         )
 

@@ -12,8 +12,16 @@ from ledger.lists.list_exports import FREE_TEXTS, harmless_text
 # Besides the columns of lists: those of answers, and of rows that were quarantined as they came.
 _FREE_TEXTS = {*FREE_TEXTS, "text", "reason", "value", "row", "transfer_id", "file"}
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, points as exact text.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+
+def _only_one(context: typer.Context, is_asked: bool) -> bool:
+    """Refuse --json and --csv together, in whichever order they stand."""
+    if is_asked and (context.params.get("as_json") or context.params.get("as_csv")):
+        raise typer.BadParameter("JSON or CSV, not both")
+    return is_asked
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, points as exact text.", callback=_only_one)]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_only_one)]
 
 
 def print_json(value: object) -> None:

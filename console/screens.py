@@ -13,6 +13,7 @@ from rich.table import Table
 from console.tables import Screen, error_console, print_whole
 from ledger.amounts import points_text
 from ledger.settings import Settings
+from ledger.shown_text import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,8 +105,8 @@ def show_report(settings: Settings, report: Report, limit: int = 10) -> None:
         print_whole(console, _customers(report, limit))
     below_zero = summary.negative_relation_count
     console.print(
-        f"{summary.relation_count:,} relation references, {below_zero:,} of them below zero;"
-        f" {summary.posted_transfer_count:,} transfers posted in the month."
+        f"{counted(summary.relation_count, 'relation reference')}, {below_zero:,} of them below zero;"
+        f" {counted(summary.posted_transfer_count, 'transfer')} posted in the month."
     )
     console.print(f"File: {report.csv_file}", soft_wrap=True, highlight=False, markup=False)
 
@@ -183,7 +184,9 @@ def show_closing(settings: Settings, closing: Closing) -> None:
     """Which months were closed and where their files are, or why there was nothing to do."""
     console = Screen(soft_wrap=True, highlight=False, markup=False)
     following = (
-        f"Next is {closing.next_month}, which can be closed from"
+        f"Next is {closing.next_month}, which has ended; `points close` closes it."
+        if closing.next_has_ended
+        else f"Next is {closing.next_month}, which can be closed from"
         f" {closing.next_ends_at:%Y-%m-%d %H:%M} UTC on."
     )
     if closing.already:
@@ -196,7 +199,7 @@ def show_closing(settings: Settings, closing: Closing) -> None:
         console.print("There is no month to close: all that have ended are closed.")
     else:
         first, last = closing.closed[0], closing.closed[-1]
-        months = "1 month" if len(closing.closed) == 1 else f"{len(closing.closed)} months"
+        months = counted(len(closing.closed), "month")
         span = first.name if first == last else f"{first.name} to {last.name}"
         console.print(f"\nClosed {months}, {span}, from the ledger up to entry {last.cutoff_entry_id:,}.")
         console.print(f"Files: {settings.home}/published")
@@ -230,14 +233,15 @@ def show_build(build: Build) -> None:
     """What a build did, and where its files stand."""
     console = Screen(soft_wrap=True, highlight=False)
     first, last = build.months[0].report_month, build.months[-1].report_month
+    span = first if first == last else f"{first} to {last}"
     console.print(
-        f"\nBuilt {len(build.months)} months, {first} to {last}; {build.test_count} tests passed.",
+        f"\nBuilt {counted(len(build.months), 'month')}, {span}; {build.test_count} tests passed.",
     )
     console.print(f"Files: {build.folder}", markup=False)
     if build.quarantined:
         console.print(
-            f"{build.quarantined:,} rows were set aside and are in no balance; each with its reason in"
-            f" {build.quarantine}.",
+            f"{counted(build.quarantined, 'row was', 'rows were')} set aside and in no balance;"
+            f" {build.quarantine} gives the reason of each.",
             style="yellow",
             markup=False,
         )
@@ -248,8 +252,8 @@ def _show_quarantine(console: Screen, rows: int) -> None:
     """That rows of imported files wait, where some do."""
     if rows:
         console.print(
-            f"{rows:,} rows of imported files are quarantined and in no balance; `points quarantine` lists"
-            " them.",
+            f"{counted(rows, 'row of an imported file is', 'rows of imported files are')} quarantined and in"
+            " no balance; `points quarantine` lists them.",
             style="yellow",
             markup=False,
         )

@@ -10,7 +10,7 @@ from rich.text import Text
 from console.tables import Screen, print_whole
 from ledger.amounts import points_text
 from ledger.clocks import Setbacks
-from ledger.shown_text import shown
+from ledger.shown_text import counted, shown
 from ledger.upkeep.backup import Backup
 from orchestration.close.comparison import FileDifference
 from orchestration.close.recomputation import Recomputation
@@ -40,15 +40,17 @@ def show_soundness(found: Soundness) -> None:
     """How much was looked at, and what vouches for the end of it."""
     console = Screen(soft_wrap=True, highlight=False, markup=False)
     ledger = found.ledger
-    console.print(f"The ledger in {ledger.place} holds what was recorded: {ledger.entries:,} entries,")
-    console.print(f"{ledger.links:,} links, head {ledger.head.chain_digest.hex()}.")
+    entries = counted(ledger.entries, "entry", "entries")
+    console.print(f"The ledger in {ledger.place} holds what was recorded: {entries},")
+    console.print(f"{counted(ledger.links, 'link')}, head {ledger.head.chain_digest.hex()}.")
     for folder in ledger.anchors:
         console.print(f"{folder} was made from it.")
     if ledger.setbacks.count:
         console.print(_setbacks(ledger.setbacks))
     if found.revisions:
         console.print(
-            f"Closed months are what was published: {found.revisions:,} revisions, {found.files:,} files."
+            f"Closed months are what was published: {counted(found.revisions, 'revision')},"
+            f" {counted(found.files, 'file')}."
         )
     for note in found.notes:
         console.print(note, style="yellow")

@@ -12,6 +12,7 @@ from django.db import connection
 
 from ledger.errors import PointsError
 from ledger.models import LEDGER_TABLES
+from ledger.shown_text import counted
 
 _APPEND_ONLY = import_module("ledger.migrations.0002_append_only")
 _LINKED_AT_COMMIT = import_module("ledger.migrations.0003_linked_at_commit")
@@ -40,7 +41,7 @@ class LedgerUnguarded(PointsError):
 
     def __init__(self, place: str, unguarded: Sequence[GuardFinding], is_sound: bool = False) -> None:
         shown = ", ".join(map(str, unguarded[:3])) + (", …" if len(unguarded) > 3 else "")
-        count = "one trigger" if len(unguarded) == 1 else f"{len(unguarded)} triggers"
+        count = counted(len(unguarded), "trigger")
         finding = f"{count} that guard it are not as they were made ({shown})"
         owner = "let their owner make them again with the statements that `points doctor --json` gives."
         super().__init__(

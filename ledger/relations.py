@@ -16,10 +16,10 @@ class UnknownRelation(PointsError):
 
     code = "UNKNOWN_RELATION"
 
-    def __init__(self, relation_reference: str) -> None:
+    def __init__(self, relation_reference: str, may_be_new: bool = False) -> None:
+        way_out = ", or say --new where it is a new one" if may_be_new else ""
         super().__init__(
-            f"The ledger does not know the relation reference {relation_reference}; check it, or say --new"
-            " where it is a new one."
+            f"The ledger does not know the relation reference {relation_reference}; check it{way_out}."
         )
         self.relation_reference = relation_reference
 

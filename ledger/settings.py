@@ -151,6 +151,8 @@ def _home(path: str) -> Path:
     home = Path(path).absolute()
     if any(character in str(home) for character in "?\\"):
         raise _Unfit("with ? or \\ in its path DuckDB keeps no database there; name another")
+    if home.exists() and not home.is_dir():
+        raise _Unfit("it is a file; name a folder")
     if str(home).splitlines() != [str(home)]:
         raise _Unfit("dbt cannot work where a line break is in the path; name another")
     return home

@@ -29,3 +29,8 @@ def shown_in_cell(text: str) -> str:
     """``text`` as a cell of a table may hold it, with its tabs and line breaks; only what acts on a terminal
     is written out."""
     return text if text.isprintable() else _CONTROLS.sub(lambda found: shown(found[0]), text)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number with its noun: ``1 month``, ``2,500 months``; ``many`` where it is not ``one`` and an s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"

@@ -21,9 +21,9 @@ class MonthNotBuilt(PointsError):
 
     def __init__(self, month: str, home: Path, months: list[str]) -> None:
         there = f"there are {months[0]} to {months[-1]}" if months else "nothing has been built yet"
-        super().__init__(
-            f"There is no report of {month} in {home}: {there}; run `points build --through {month}`."
-        )
+        is_before_all = bool(months) and month < months[0]
+        advice = "name one of these" if is_before_all else f"run `points build --through {month}`"
+        super().__init__(f"There is no report of {month} in {home}: {there}; {advice}.")
         self.month = month
 
 

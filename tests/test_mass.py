@@ -212,7 +212,9 @@ def test_the_command_records_a_mass(points, ledger_home, tmp_path):
 
     arguments = ("give", "--points", "2.5", "C-1", "C-2", "--id", "M-1", "--new")
     assert run(*arguments).stdout == "2 transfers of mass M-1, 5 POINTS.\n"
-    assert run(*arguments).stdout == ("0 transfers of mass M-1, 5 POINTS; 2 were recorded before.\n")
+    assert run(*arguments).stdout == (
+        "Nothing was added: 2 transfers of mass M-1, 5 POINTS, were recorded before.\n"
+    )
     path = written(tmp_path, "relation_reference,points\nC-1,1\nC-9,-1\nC-9,1\n")
     refused = run(str(path), "--style", "deduct")
     assert (refused.returncode, refused.stdout) == (1, "")

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from console.demo_home import DemoHomeTaken
 from console.points import app
 from ledger.settings import SettingInvalid, Settings
+from orchestration.reports import MonthNotBuilt
 from orchestration.run_lock import RunInProgress, run_lock
 from simulator.transfer_files import write_transfers
 from tests.conftest import answer, assert_refused, refusal, transfer
@@ -60,6 +61,7 @@ def test_nothing_built_yet_is_nothing_to_show_and_no_failure(points, tmp_path):
         ("POINTS_DEFAULT_CURRENCY", "pts"),
         ("POINTS_DEFAULT_CURRENCY", "POINT"),
         ("POINTS_FIRST_MONTH", "2026-13"),
+        ("POINTS_HOME", __file__),
         ("POINTS_HOME", "home?"),
         ("POINTS_HOME", "back\\slash"),
         ("POINTS_HOME", "two\nlines"),
@@ -224,3 +226,29 @@ def test_csv_of_an_act_carries_no_formula(points, tmp_path):
     """docs/cases.md, R23."""
     result = points("give", "C-1", "1", "--new", "--comment", "=1+1", "--csv", home=tmp_path / "home")
     assert "'=1+1" in result.stdout
+
+
+@pytest.mark.parametrize("formats", [("--json", "--csv"), ("--csv", "--json")])
+def test_json_and_csv_are_not_printed_together(points, tmp_path, formats):
+    refused = points("months", *formats, home=tmp_path / "home")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "JSON or CSV, not both" in refused.stderr
+
+
+def test_points_with_a_sign_are_refused_for_what_they_are(points, tmp_path):
+    home = tmp_path / "home"
+    refused = points("give", "C-1", "-5", "--new", home=home)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "-5 has a sign; `points give` adds points, `points deduct` takes them away" in refused.stderr
+    assert points("give", "C-1", "5", "--new", "--comment", "-5", home=home).returncode == 0
+
+
+def test_a_month_before_all_that_were_built_is_not_to_be_built(points, tmp_path):
+    home, transfers = tmp_path / "home", tmp_path / "transfers.csv"
+    write_transfers(transfers, [transfer("T-1", occurred_at="2026-03-01T10:00:00Z")])
+    built = points("build", home=home, transfers=transfers)
+    assert "Built 1 month, 2026-03; " in built.stdout, built.stderr
+    assert_refused(
+        points("report", "2026-01", home=home, transfers=transfers),
+        MonthNotBuilt("2026-01", home, ["2026-03"]),
+    )

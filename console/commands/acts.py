@@ -1,12 +1,14 @@
 """``points give``, ``deduct``, ``mass``, ``approve``, ``hold``, ``cancel``, ``revoke``, ``comment`` and
 ``account``: the acts of an operator's day. Every rule stands in the ledger."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from console.output import AsCsv, AsJson, print_csv, print_json
 from console.tables import error_console
@@ -27,6 +29,7 @@ from ledger.database import Ledger, open_ledger
 from ledger.models import STYLES
 from ledger.refusals import SeveralRefused
 from ledger.settings import Settings
+from ledger.shown_text import counted
 
 app = typer.Typer()
 account = typer.Typer(
@@ -35,6 +38,22 @@ account = typer.Typer(
     epilog="Example: points account close C-1042",
 )
 app.add_typer(account, name="account")
+
+
+class WithoutSign(TyperCommand):
+    """A command whose points have no sign: ``-5`` would be taken for an option."""
+
+    def parse_args(self, context: typer.Context, arguments: list[str]) -> list[str]:
+        """As Typer parses them, but a negative number is refused for what it is."""
+        for before, argument in zip(["", *arguments], arguments, strict=False):
+            if re.fullmatch(r"-[0-9][0-9.]*", argument) and not before.startswith("-"):
+                raise typer.BadParameter(
+                    f"{argument} has a sign; `points give` adds points, `points deduct` takes them away",
+                    context,
+                    param_hint="POINTS",
+                )
+        return super().parse_args(context, arguments)
+
 
 Relation = Annotated[str, typer.Argument(metavar="RELATION", help="The customer's relation reference.")]
 Points = Annotated[str, typer.Argument(metavar="POINTS", help="More than zero, at most four decimal places.")]
@@ -64,7 +83,10 @@ CancelPending = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Try everything and record nothing.")]
 
 
-@app.command(epilog="Example: points give C-1042 250 --reason manual_credit --comment 'late flight' --new")
+@app.command(
+    cls=WithoutSign,
+    epilog="Example: points give C-1042 250 --reason manual_credit --comment 'late flight' --new",
+)
 def give(
     relation: Relation,
     points: Points,
@@ -97,7 +119,10 @@ def give(
     _answer(_transfer_row(transfer, dry_run), [_transfer_sentence(transfer)], dry_run, as_json, as_csv)
 
 
-@app.command(epilog="Example: points deduct C-1042 80 --reason redemption --external-reference ORDER-77")
+@app.command(
+    cls=WithoutSign,
+    epilog="Example: points deduct C-1042 80 --reason redemption --external-reference ORDER-77",
+)
 def deduct(
     relation: Relation,
     points: Points,
@@ -191,10 +216,9 @@ def mass(
     totals = ", ".join(
         f"{points_text(points)} {code}" for code, points in sorted(outcome.points_by_currency.items())
     )
-    sentences = [
-        f"{outcome.added_count:,} transfers of mass {outcome.mass_id}"
-        f"{f', {totals}' if totals else ''}{f'; {repeated:,} were recorded before' if repeated else ''}."
-    ]
+    found = f"{counted(len(outcome.transfers), 'transfer')} of mass {outcome.mass_id}"
+    found += f", {totals}" if totals else ""
+    sentences = [f"Nothing was added: {found}, were recorded before." if repeated else f"{found}."]
     waiting = sum(transfer.is_waiting for transfer in outcome.transfers)
     if waiting:
         sentences.append(f"{waiting:,} of them wait for another person's approval.")

@@ -138,7 +138,7 @@ def judge_transfers(
         if transfer.occurred_at is None:
             transfer.occurred_at = appender.recorded_at
         if transfer.relation_reference not in known:
-            judged.problems.append((position, UnknownRelation(transfer.relation_reference)))
+            judged.problems.append((position, UnknownRelation(transfer.relation_reference, may_be_new=True)))
         elif transfer.relation_reference in closed:
             judged.problems.append((position, AccountClosed(transfer.relation_reference)))
         else:

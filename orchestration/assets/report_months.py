@@ -13,6 +13,7 @@ import dagster as dg
 
 from ledger.errors import PointsError
 from ledger.settings import Settings
+from ledger.shown_text import counted
 from orchestration.assets.dbt_nodes import DbtNodes
 from orchestration.assets.month_files import FILE_KINDS, describe_file, file_specs
 from orchestration.assets.provisional_checks import check_provisional, provisional_check_specs
@@ -113,8 +114,8 @@ def _build_everything(
         yield from filter(None, map(nodes.result, steps))
         build = publish_build(settings, through, run_folder, read_statuses(target_folder(run_folder)), head)
         context.log.info(
-            f"Published {len(build.months)} months in {build.folder}; {build.test_count} tests passed,"
-            f" {build.quarantined + build.quarantined_in_ledger} rows are quarantined."
+            f"Published {counted(len(build.months), 'month')} in {build.folder}; {build.test_count} tests"
+            f" passed, {build.quarantined + build.quarantined_in_ledger} rows are quarantined."
         )
         yield from _describe_files(context, settings, build)
         yield from check_provisional(settings, through, context.selected_asset_check_keys)

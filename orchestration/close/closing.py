@@ -72,16 +72,17 @@ class NothingToClose(PointsError):
 class Closing:
     """What a close came to: the months that it closed, in order, or why there was nothing to do.
 
-    Where ``closed`` is empty, ``already`` is the close of the month that was named, and ``next_month``, which
-    ends at ``next_ends_at``, is the one that is open. ``quarantined_in_ledger`` rows of files wait to be sent
-    correctly or dismissed, and are in no balance. ``zone_notes`` are sentences on zone data that differ: at
-    the programme's first close others from DuckDB's, later DuckDB's since the last close.
+    Where ``closed`` is empty, ``already`` is the close of the month that was named. ``next_month`` is the one
+    that is open; it ends at ``next_ends_at``, or has by now. ``quarantined_in_ledger`` rows of files wait to
+    be sent correctly or dismissed, and are in no balance. ``zone_notes`` are sentences on zone data that
+    differ: at the programme's first close others from DuckDB's, later DuckDB's since the last close.
     """
 
     closed: Sequence[ClosedMonth]
     already: ClosedMonth | None
     next_month: str
     next_ends_at: datetime
+    next_has_ended: bool
     quarantined_in_ledger: int
     zone_notes: Sequence[str]
 
@@ -136,11 +137,13 @@ def close_months(
             finish_closes(ledger, report)
             history = read_history()
         next_month = first_open_month(history, programmes_first)
+        next_ends_at = ends_at(next_month, settings)
         return Closing(
             [history.in_force[month] for month in months],
             history.in_force.get(month or through or "") if not months else None,
             next_month,
-            ends_at(next_month, settings),
+            next_ends_at,
+            next_ends_at <= now,
             open_quarantined_rows().count(),
             zone_notes,
         )
