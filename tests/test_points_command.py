@@ -248,7 +248,7 @@ def test_a_month_before_all_that_were_built_is_not_to_be_built(points, tmp_path)
     write_transfers(transfers, [transfer("T-1", occurred_at="2026-03-01T10:00:00Z")])
     built = points("build", home=home, transfers=transfers)
     assert "Built 1 month, 2026-03; " in built.stdout, built.stderr
-    assert_refused(
-        points("report", "2026-01", home=home, transfers=transfers),
-        MonthNotBuilt("2026-01", home, ["2026-03"]),
-    )
+    refused = points("report", "2026-01", home=home, transfers=transfers)
+    assert_refused(refused, MonthNotBuilt("2026-01", home, ["2026-03"]))
+    assert "points build" not in refused.stderr
+    assert "points build" in MonthNotBuilt("2026-04", home, ["2026-03"]).sentence
