@@ -141,7 +141,7 @@ def _relation_checks(file_name: str) -> list[CsvCheck]:
         CsvCheck(
             file_name,
             "rows_are_those_of_the_mart",
-            f"The rows are {_ROWS[4:]}'s of the currency, one for one.",
+            "The rows are those of outstanding_points_by_month in the month and currency, one for one.",
             _rows(columns),
         ),
     ]

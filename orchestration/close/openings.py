@@ -70,7 +70,7 @@ def read_opening(home: Path, closed: ClosedMonth) -> Opening:
 
 
 def write_opening_related(ledger: Ledger, opening: Opening, upto_entry_id: int, run_folder: Path) -> None:
-    """Write to the run's folder what revocations up to an entry, to which the cut reaches, hang on."""
+    """Write to the run's folder what revocations up to an entry, to which the cut reaches, revoke."""
     write_related(
         ledger,
         cut_folder(ledger.settings.home),
