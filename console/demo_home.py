@@ -5,7 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from ledger.append import ledger_head
-from ledger.database import LedgerEmpty, open_ledger, sqlite_file
+from ledger.database import LedgerEmpty, connected_to, open_ledger
+from ledger.databases import sqlite_file
 from ledger.disk import file_sha256
 from ledger.errors import PointsError
 from ledger.files.imports import import_file
@@ -66,15 +67,16 @@ def make_demo(settings: Settings) -> Demo:
     file = home / "transfers.csv"
     _check_home(home, file)
     own = replace(settings, home=home, transfers=None, database_url=None, database_owner_url=None, user=_USER)
-    batch = _imported_batch(own, file)
-    home.mkdir(parents=True, exist_ok=True)
-    row_count = write_demo_transfers(file)
-    if batch is None:
-        ledger = replace(open_ledger(own, create=True), clock=lambda: RECORDED_AT)
-        import_file(ledger, file, quarantine=True, batch_id=_BATCH)
-    elif batch.file_sha256 != file_sha256(file):
-        raise DemoHomeTaken(home, "the entries of another version")
-    return Demo(home, file, row_count, ledger_head().entry_id)
+    with connected_to(own):
+        batch = _imported_batch(own, file)
+        home.mkdir(parents=True, exist_ok=True)
+        row_count = write_demo_transfers(file)
+        if batch is None:
+            ledger = replace(open_ledger(own, create=True), clock=lambda: RECORDED_AT)
+            import_file(ledger, file, quarantine=True, batch_id=_BATCH)
+        elif batch.file_sha256 != file_sha256(file):
+            raise DemoHomeTaken(home, "the entries of another version")
+        return Demo(home, file, row_count, ledger_head().entry_id)
 
 
 def _check_home(home: Path, file: Path) -> None:

@@ -6,6 +6,7 @@ of the ledger's chain there (docs/cases.md, X12).
 
 import json
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class Head:
 def write_anchor(folder: Path, head: Head) -> None:
     """Remember in ``folder`` that it was made from the ledger up to ``head``; whole or not at all."""
     text = json.dumps({"entry_id": head.entry_id, "chain_digest": head.chain_digest.hex()}) + "\n"
-    unfinished = folder / f".{ANCHOR_NAME}.{os.getpid()}"
+    unfinished = folder / f".{ANCHOR_NAME}.{threading.get_native_id()}"
     with open(unfinished, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

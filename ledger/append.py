@@ -13,6 +13,8 @@ from weakref import WeakSet
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
 
 from ledger.anchors import Head, read_anchor, write_anchor
 from ledger.bulk_insert import insert_rows
@@ -27,8 +29,13 @@ from ledger.writers_queue import writers_queue
 # Any number does, so long as no other program takes advisory locks in the ledger's database.
 _WRITERS_LOCK = 7_043_112_020
 _ROWS_PER_INSERT = 10_000
-# Connections whose database was seen to be guarded: once for each, of which a command has one.
+# Each thread's connection whose database was seen to be guarded since it was made.
 _guarded: WeakSet[BaseDatabaseWrapper] = WeakSet()
+
+
+@receiver(connection_created)
+def _forget_guards(connection: BaseDatabaseWrapper, **_: object) -> None:
+    _guarded.discard(connection)
 
 
 class Appender:

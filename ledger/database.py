@@ -1,4 +1,4 @@
-"""Where the ledger is kept: SQLite in the home, or the PostgreSQL that POINTS_DATABASE_URL names.
+"""Opens the ledger that Django is configured for (`ledger.databases`).
 
 Opening it brings the schema up to date and checks that it is the ledger that the home was built on; a ledger
 that is missing or older than that is refused, never silently begun anew (docs/cases.md, X12).
@@ -11,12 +11,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, ProgrammingError, connection, connections, transaction
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    ProgrammingError,
+    connection,
+    connections,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import MigrationSchemaMissing
 from django.db.migrations.executor import MigrationExecutor
+from django.db.utils import ConnectionDoesNotExist, load_backend
 
 from ledger.anchors import check_anchors, first_trace
+from ledger.databases import OWNER_DB_ALIAS, database_place, databases, ledger_place, sqlite_file
 from ledger.errors import PointsError, first_line
 from ledger.guards import GUARDED_TABLES
 from ledger.locks import open_lock
@@ -24,10 +33,6 @@ from ledger.models import LEDGER_TABLES, ChainLink
 from ledger.seals import check_seals
 from ledger.settings import Settings
 
-# An import of millions of rows holds the only writer's place in SQLite; others wait as long as people would.
-_WAIT_SECONDS = 60
-# The owner's connection has a name of its own, so that no thread ever gets it for the application's.
-_OWNER = "owner"
 # Not the number that `ledger.append` locks writers by.
 _MIGRATIONS_LOCK = 7_043_112_021
 
@@ -83,6 +88,20 @@ class LedgerNotReached(PointsError):
         )
 
 
+class AnotherHome(PointsError):
+    """A process that was started for one ledger is asked for another."""
+
+    code = "ANOTHER_HOME"
+
+    def __init__(self, place: str, own: str) -> None:
+        super().__init__(
+            f"This process was started for {f'the ledger in {own}' if own else 'no ledger'}, so it does not"
+            f" open the one in {place}; start another process, with the POINTS_ settings of that one."
+        )
+        self.place = place
+        self.own = own
+
+
 @dataclass(frozen=True)
 class Ledger:
     """An open ledger: its settings, who acts on it, and the clock that entries are dated by."""
@@ -97,25 +116,13 @@ class Ledger:
         return ledger_place(self.settings)
 
 
-def ledger_place(settings: Settings) -> str:
-    """Where the ledger of these settings is kept, for people; without a password."""
-    if not settings.database_url:
-        return str(sqlite_file(settings))
-    parameters = _postgresql(settings.database_url)
-    return f"PostgreSQL database {parameters['NAME']} on {parameters['HOST'] or 'the local server'}"
-
-
-def sqlite_file(settings: Settings) -> Path:
-    """The file of a ledger in SQLite."""
-    return settings.home / "ledger.sqlite3"
-
-
 def open_ledger(settings: Settings, create: bool = False) -> Ledger:
-    """Connect this process to the ledger of ``settings`` and return it.
+    """Return the ledger of ``settings``, which is that of the process (`connect`).
 
-    ``create`` begins one where there is none yet. Raises `LedgerEmpty` where there is none and none is to be
-    begun; `LedgerMissing` and `LedgerReplaced` where the home was built on another; `SealBroken` where a
-    setting is not what the first close sealed; `LedgerSchemaOutdated` and `LedgerNotReached`.
+    ``create`` begins one where there is none yet. Raises `AnotherHome` where it is not; `LedgerEmpty` where
+    there is none and none is to be begun; `LedgerMissing` and `LedgerReplaced` where the home was built on
+    another; `SealBroken` where a setting is not what the first close sealed; `LedgerSchemaOutdated` and
+    `LedgerNotReached`.
     """
     place = ledger_place(settings)
     try:
@@ -123,7 +130,7 @@ def open_ledger(settings: Settings, create: bool = False) -> Ledger:
         try:
             _begin(settings, create)
         except ProgrammingError:
-            if not settings.database_owner_url:
+            if OWNER_DB_ALIAS not in databases(settings):
                 raise
             # The owner has made the tables, but the application may not read them yet: another first command
             # is about to say so, or was cut off.
@@ -139,53 +146,69 @@ def open_ledger(settings: Settings, create: bool = False) -> Ledger:
 def _begin(settings: Settings, create: bool) -> None:
     """Refuse where there is no ledger, or make its tables, and bring those that are there up to date."""
     if not _is_begun(settings):
-        place = ledger_place(settings)
-        trace = first_trace(settings.home)
-        if trace:
-            raise LedgerMissing(place, trace)
+        _refuse_missing(settings)
         if not create:
-            raise LedgerEmpty(place)
+            raise LedgerEmpty(ledger_place(settings))
         settings.home.mkdir(parents=True, exist_ok=True)
     if _lacks_migrations():
         _migrate(settings)
 
 
 def connect(settings: Settings) -> None:
-    """Point Django's default connection of this process at the ledger, making and checking nothing."""
-    configurations = {"default": _configuration(settings, settings.database_url)}
-    if settings.database_owner_url:
-        configurations[_OWNER] = _configuration(settings, settings.database_owner_url)
-    for opened in connections.all(initialized_only=True):
-        opened.close()
-        del connections[opened.alias]
-    connections.databases.pop(_OWNER, None)
-    connections.databases.update(connections.configure_settings(configurations))
+    """Make this thread's connection ready for the ledger of ``settings``; make and check nothing in it.
+
+    One that was left broken, or for longer than CONN_MAX_AGE, is made anew, as Django does before a request.
+    Raises `AnotherHome` where Django was configured for another ledger.
+    """
+    for alias, wanted in databases(settings).items():
+        found = connected.settings_dict if (connected := _connection(alias)) else {}
+        if any(found.get(key) != value for key, value in wanted.items()):
+            raise AnotherHome(ledger_place(settings), database_place(connection.settings_dict))
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
 
 
-def _configuration(settings: Settings, url: str | None) -> dict:
-    if url:
-        return _postgresql(url)
-    return {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": str(sqlite_file(settings)),
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": _WAIT_SECONDS,
-            # The write-ahead log of the SQLite that comes with Python 3.11 can lose commits.
-            "init_command": "pragma journal_mode = delete; pragma synchronous = full;"
-            " pragma cache_size = -65536",
-        },
-    }
+@contextmanager
+def connected_to(settings: Settings) -> Iterator[None]:
+    """Let this thread alone work on the ledger of ``settings`` for the body, and then on its own again.
+
+    For what makes or looks at a ledger beside the process's own: the demo, a backup's copy, and the home of
+    `points doctor`, of whose settings not all need be valid.
+    """
+    own = {alias: own for alias in (DEFAULT_DB_ALIAS, OWNER_DB_ALIAS) if (own := _connection(alias))}
+    for alias in own:
+        del connections[alias]
+    configured = connections.configure_settings(databases(settings))
+    for alias, configuration in configured.items():
+        connections[alias] = load_backend(configuration["ENGINE"]).DatabaseWrapper(configuration, alias)
+    try:
+        yield
+    finally:
+        for alias in configured:
+            connections[alias].close()
+            del connections[alias]
+        for alias, connected in own.items():
+            connections[alias] = connected
 
 
-def _is_begun(settings: Settings) -> bool:
+def _connection(alias: str) -> BaseDatabaseWrapper | None:
+    """This thread's connection of that name; None where there is none."""
+    try:
+        return connections[alias]
+    except ConnectionDoesNotExist:
+        return None
+
+
+def _is_begun(settings: Settings, alias: str = DEFAULT_DB_ALIAS) -> bool:
     if not settings.database_url and not sqlite_file(settings).exists():
         return False  # connecting would make the file
-    return ChainLink._meta.db_table in connection.introspection.table_names() and _head_exists()
+    has_table = ChainLink._meta.db_table in connections[alias].introspection.table_names()
+    return has_table and ChainLink.objects.using(alias).exists()
 
 
-def _head_exists() -> bool:
-    return ChainLink.objects.exists()
+def _refuse_missing(settings: Settings) -> None:
+    if trace := first_trace(settings.home):
+        raise LedgerMissing(ledger_place(settings), trace)
 
 
 def _lacks_migrations() -> bool:
@@ -194,22 +217,37 @@ def _lacks_migrations() -> bool:
 
 
 def _migrate(settings: Settings) -> None:
-    """Bring the tables up to date, as their owner where POINTS_DATABASE_OWNER_URL names one."""
-    owner = connections[_OWNER if settings.database_owner_url else DEFAULT_DB_ALIAS]
+    """Bring the tables up to date."""
+    with migrating(settings) as alias:
+        executor = MigrationExecutor(connections[alias])
+        targets = executor.loader.graph.leaf_nodes()
+        if executor.migration_plan(targets):
+            executor.migrate(targets)
+
+
+@contextmanager
+def migrating(settings: Settings) -> Iterator[str]:
+    """Let the body alone bring the tables up to date through the connection of the name that it gets.
+
+    It is their owner's where POINTS_DATABASE_OWNER_URL names one, who then lets the application read and
+    append. Raises `LedgerMissing` and `LedgerSchemaOutdated`.
+    """
+    alias = OWNER_DB_ALIAS if OWNER_DB_ALIAS in databases(settings) else DEFAULT_DB_ALIAS
+    owner = connections[alias]
     try:
+        if not _is_begun(settings, alias):
+            _refuse_missing(settings)
+            settings.home.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(settings, owner):
-            executor = MigrationExecutor(owner)
-            targets = executor.loader.graph.leaf_nodes()
-            if executor.migration_plan(targets):
-                executor.migrate(targets)
-            if settings.database_owner_url:
+            yield alias
+            if alias == OWNER_DB_ALIAS:
                 _grant_to_application(owner, connection.settings_dict["USER"])
     except (ProgrammingError, MigrationSchemaMissing) as error:
         if "permission denied" not in str(error) and "must be owner" not in str(error):
             raise
         raise LedgerSchemaOutdated(ledger_place(settings)) from error
     finally:
-        if owner.alias == _OWNER:
+        if alias == OWNER_DB_ALIAS:
             owner.close()
 
 
@@ -236,20 +274,3 @@ def _grant_to_application(owner: BaseDatabaseWrapper, user: str) -> None:
         cursor.execute(f"revoke all on {', '.join(GUARDED_TABLES)} from {role}")
         cursor.execute(f"grant select, insert on {', '.join(LEDGER_TABLES)} to {role}")
         cursor.execute(f"grant select on django_migrations to {role}")
-
-
-def _postgresql(url: str) -> dict:
-    from psycopg import IsolationLevel
-    from psycopg.conninfo import conninfo_to_dict
-
-    parameters = conninfo_to_dict(url)
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": parameters.pop("dbname", ""),
-        "USER": parameters.pop("user", ""),
-        "PASSWORD": parameters.pop("password", ""),
-        "HOST": parameters.pop("host", ""),
-        "PORT": parameters.pop("port", ""),
-        # Under a stricter level a writer would see the ledger as of before its turn.
-        "OPTIONS": {**parameters, "isolation_level": IsolationLevel.READ_COMMITTED},
-    }

@@ -388,6 +388,12 @@ class Settings:
         }
 
 
+@cache
+def project_settings() -> Settings:
+    """The settings of this process: its environment, read once. Raises `SettingInvalid`."""
+    return Settings.from_environment()
+
+
 # What only the models read, dbt_project/macros/settings.sql and profiles.yml, which check it too.
 _OF_MODELS = (
     Setting(

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ledger.access import keep_private
-from ledger.settings import Settings
+from ledger.settings import Settings, project_settings
 from orchestration.assets.closed_months import define_close, define_published_checks
 from orchestration.assets.published_files import published_specs
 from orchestration.assets.report_months import define_build
@@ -44,4 +44,4 @@ def define(settings: Settings) -> dg.Definitions:
 
 
 keep_private()
-defs = define(Settings.from_environment())
+defs = define(project_settings())

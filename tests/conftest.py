@@ -27,6 +27,7 @@ from ledger.database import Ledger, open_ledger
 from ledger.errors import PointsError
 from ledger.models import LEDGER_TABLES, Transfer
 from ledger.settings import Settings
+from tests.any_home import allow_any_home
 from tests.ready_command import ForkedDbt, ReadyCommand, fork_dbt
 from tests.small_disks import DISKS, SmallDisk, SmallFiles
 
@@ -65,6 +66,12 @@ def forked_dbt() -> None:
     """
     keep_private()
     fork_dbt(ready_dbt().address)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def any_home() -> None:
+    """Tests that open ledgers in this process do so in many homes, which no other process may."""
+    allow_any_home()
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from ledger.settings import PROJECT_ROOT
+from ledger.settings import PROJECT_ROOT, project_settings
 from orchestration.dbt import invocation
 from orchestration.dbt.manifest import BUILD_DATABASE_NAME
 from orchestration.dbt.parse import hand_on_parse
@@ -160,6 +160,7 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, desc
     os.environ.update(environment)
     time.tzset()
     os.chdir(folder)
+    project_settings.cache_clear()
     for descriptor, stream in zip(descriptors, (0, 1, 2), strict=True):
         os.dup2(descriptor, stream)
     for descriptor in set(descriptors):
@@ -171,8 +172,12 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, desc
 
 def _import_points() -> Callable[[], object]:
     # Not in the asking process: the tests in this process import no more of the console than they name.
-    from console.points import app, main
+    from console.app import app
+    from console.points import main
+    from tests.any_home import allow_any_home
 
+    # Django was set up for no home before any fork knew its own.
+    allow_any_home()
     # What every command imports once it runs.
     with redirect_stdout(io.StringIO()), suppress(SystemExit):
         app(["months", "--help"])

@@ -13,7 +13,8 @@ import pytest
 
 from ledger.acts.transfers import give
 from ledger.append import ledger_head
-from ledger.database import ledger_place, open_ledger
+from ledger.database import connected_to, open_ledger
+from ledger.databases import ledger_place
 from ledger.models import Transfer
 from orchestration.close.commit import CloseOvertaken
 from orchestration.published.layout import database_file, published_folder
@@ -88,20 +89,22 @@ def test_two_homes_of_one_ledger_close_a_month_once_and_publish_the_same(postgre
 
 def write_on(home: Home, writer: str, stop, written) -> None:
     """Give points without pause until stopped: in months that are closed, open and closing just now."""
-    ledger = open_ledger(home.settings(POINTS_USER=writer))
-    instants = [datetime(2025, month, day, tzinfo=UTC) for day in (3, 17) for month in range(1, 6)]
-    for number, instant in enumerate(itertools.cycle(instants), start=1):
-        give(
-            ledger,
-            f"C-{number % 9}",
-            "1.5",
-            new=True,
-            transfer_id=f"{writer}-{number}",
-            occurred_at=instant + timedelta(minutes=number),
-        )
-        if stop.wait(0.02):
-            written.put(number)
-            return
+    settings = home.settings(POINTS_USER=writer)
+    with connected_to(settings):
+        ledger = open_ledger(settings)
+        instants = [datetime(2025, month, day, tzinfo=UTC) for day in (3, 17) for month in range(1, 6)]
+        for number, instant in enumerate(itertools.cycle(instants), start=1):
+            give(
+                ledger,
+                f"C-{number % 9}",
+                "1.5",
+                new=True,
+                transfer_id=f"{writer}-{number}",
+                occurred_at=instant + timedelta(minutes=number),
+            )
+            if stop.wait(0.02):
+                written.put(number)
+                return
 
 
 @contextmanager

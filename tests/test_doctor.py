@@ -15,7 +15,8 @@ from django.db import connection
 from ledger.acts.transfers import give
 from ledger.anchors import write_anchor
 from ledger.append import appending, ledger_head
-from ledger.database import LedgerMissing, ledger_place
+from ledger.database import LedgerMissing
+from ledger.databases import ledger_place
 from ledger.models import Close, QuarantineDismissal, QuarantinedRow
 from ledger.upkeep.health import examine_ledger
 from orchestration.database_file import new_database

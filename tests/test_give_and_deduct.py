@@ -14,7 +14,8 @@ from ledger.acts.transfer_requests import ReasonNotByHand
 from ledger.acts.transfers import deduct, give
 from ledger.append import appending, ledger_head
 from ledger.balances import balances_of
-from ledger.database import LedgerEmpty, ledger_place
+from ledger.database import LedgerEmpty
+from ledger.databases import ledger_place
 from ledger.identifiers import IdConflict
 from ledger.models import Comment, Transfer
 from ledger.relations import UnknownRelation

@@ -15,7 +15,7 @@ import pytest
 from ledger.acts.transfers import give
 from ledger.anchors import ANCHOR_NAME, LedgerReplaced
 from ledger.append import ledger_head
-from ledger.database import sqlite_file
+from ledger.databases import sqlite_file
 from ledger.digests import digest_columns, entry_digest
 from ledger.guards import GuardFinding, LedgerUnguarded, check_guards
 from ledger.models import Transfer

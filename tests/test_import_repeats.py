@@ -13,7 +13,7 @@ from django.db import connections
 
 from ledger.append import appending
 from ledger.balances import balances_of
-from ledger.database import sqlite_file
+from ledger.databases import sqlite_file
 from ledger.files.imports import ImportRefused, import_file
 from ledger.files.quarantine import QuarantinedRowSettled, dismiss, open_quarantined_rows
 from ledger.files.row_rules import ID_CONFLICT

@@ -17,7 +17,8 @@ from django.db import connections
 from ledger.anchors import LedgerReplaced, read_anchor, write_anchor
 from ledger.append import ledger_head
 from ledger.cut import freeze
-from ledger.database import LedgerMissing, open_ledger, sqlite_file
+from ledger.database import LedgerMissing, open_ledger
+from ledger.databases import sqlite_file
 from ledger.files.imports import import_file
 from ledger.models import AccountEvent, Close, StatusChange
 from orchestration import build

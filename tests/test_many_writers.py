@@ -11,7 +11,7 @@ from ledger import writers_queue
 from ledger.acts.accounts import close_account
 from ledger.acts.revocations import revoke, unrevoked_points
 from ledger.acts.transfers import give
-from ledger.database import Ledger, open_ledger
+from ledger.database import Ledger, connected_to, open_ledger
 from ledger.errors import PointsError
 from ledger.models import ENTRY_MODELS, AccountEvent, ChainLink, Transfer
 from ledger.settings import Settings
@@ -54,13 +54,14 @@ ACTS: tuple[Callable[[Ledger], bool], ...] = (
 
 def write(settings: Settings, start, answers) -> None:
     """One process: do each act when all the others do it, and return whether it added anything."""
-    ledger = open_ledger(settings)
-    for act in ACTS:
-        start.wait(MOST_SECONDS)
-        try:
-            answers.put((act.__name__, "added" if act(ledger) else "known"))
-        except PointsError as error:
-            answers.put((act.__name__, error.code))
+    with connected_to(settings):
+        ledger = open_ledger(settings)
+        for act in ACTS:
+            start.wait(MOST_SECONDS)
+            try:
+                answers.put((act.__name__, "added" if act(ledger) else "known"))
+            except PointsError as error:
+                answers.put((act.__name__, error.code))
 
 
 def test_of_many_writers_at_once_each_is_answered_rightly(ledger_home):

@@ -12,8 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from console.app import app
 from console.demo_home import DemoHomeTaken
-from console.points import app
 from ledger.settings import SettingInvalid, Settings
 from orchestration.reports import MonthNotBuilt
 from orchestration.run_lock import RunInProgress, run_lock

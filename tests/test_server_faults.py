@@ -12,11 +12,13 @@ import psycopg
 import pytest
 from django.db import DatabaseError, connection
 
-from console import points as command
+from console import app as command
+from console.points import main
 from ledger.acts.transfers import give
 from ledger.append import appending
 from ledger.database import LedgerNotReached, open_ledger
 from ledger.models import Transfer
+from ledger.settings import project_settings
 from ledger.upkeep.verification import verify
 from tests.conftest import LedgerHome, answer, ledger_transfer, new_postgresql_database, refusal
 
@@ -34,10 +36,11 @@ def run_main(monkeypatch, capsys, home: LedgerHome, *arguments: str) -> str:
             monkeypatch.delenv(name)
     for name, value in {"POINTS_HOME": str(home.home), **home.environment}.items():
         monkeypatch.setenv(name, value)
+    project_settings.cache_clear()
     monkeypatch.chdir(home.home.parent)
     monkeypatch.setattr(sys, "argv", ["points", *arguments])
     with pytest.raises(SystemExit) as raised:
-        command.main()
+        main()
     assert raised.value.code == 1
     output = capsys.readouterr().err
     assert len(output.splitlines()) == 1, output

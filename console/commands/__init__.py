@@ -1,1 +1,1 @@
-"""The commands of ``points``, a module for each kind of work; `console.points` joins their apps."""
+"""The commands of ``points``, a module for each kind of work; `console.app` joins their apps."""

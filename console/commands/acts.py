@@ -28,7 +28,7 @@ from ledger.amounts import points_text
 from ledger.database import Ledger, open_ledger
 from ledger.models import STYLES
 from ledger.refusals import SeveralRefused
-from ledger.settings import Settings
+from ledger.settings import project_settings
 from ledger.shown_text import counted
 
 app = typer.Typer()
@@ -377,7 +377,7 @@ def account_close(
 
 
 def _ledger(begin: bool = False) -> Ledger:
-    return open_ledger(Settings.from_environment(), create=begin)
+    return open_ledger(project_settings(), create=begin)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import typer
 
 from console.output import AsCsv, AsJson, print_csv, print_json
 from console.screens import build_progress, show_build, show_cut, show_months, show_report
-from ledger.settings import Settings
+from ledger.settings import project_settings
 
 app = typer.Typer()
 
@@ -29,7 +29,7 @@ def build(
     """
     from orchestration.build import build_months
 
-    settings = Settings.from_environment()
+    settings = project_settings()
     with build_progress(quiet=as_json or as_csv) as report:
         finished = build_months(settings, through, report)
     rows = [
@@ -73,7 +73,7 @@ def cut(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     from orchestration.build import BuildProgress
     from orchestration.run_lock import run_lock
 
-    settings = Settings.from_environment()
+    settings = project_settings()
     ledger = open_ledger(settings)
     with run_lock(settings.home, "points cut"), build_progress(quiet=as_json or as_csv) as report:
         frozen = freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)))
@@ -91,7 +91,7 @@ def months(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the months with their totals, one line a currency: closed ones, and those of the newest build."""
     from orchestration.reports import list_months
 
-    settings = Settings.from_environment()
+    settings = project_settings()
     summaries = list_months(settings)
     if not (as_json or as_csv):
         show_months(settings, summaries)
@@ -128,7 +128,7 @@ def report(
     from ledger.amounts import points_text
     from orchestration.reports import read_report
 
-    settings = Settings.from_environment()
+    settings = project_settings()
     found = read_report(settings.home, month, settings.default_currency, currency, revision)
     if as_csv:
         sys.stdout.buffer.write(found.csv_bytes())
@@ -158,7 +158,7 @@ def demo(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     from console.demo_home import make_demo
     from simulator.months import FIRST_MONTH, LAST_MONTH
 
-    settings = Settings.from_environment()
+    settings = project_settings()
     made = make_demo(settings)
     answer = {
         "home": str(made.home),

@@ -7,7 +7,7 @@ import typer
 
 from console.output import AsCsv, AsJson, print_csv, print_json
 from console.screens import build_progress, show_closing, show_export, show_reopening
-from ledger.settings import Settings
+from ledger.settings import Settings, project_settings
 
 if TYPE_CHECKING:
     from ledger.closes import ClosedMonth
@@ -43,7 +43,7 @@ def close(
 
     if month and through:
         raise typer.BadParameter("name one MONTH or --through, not both", param_hint="--through")
-    settings = Settings.from_environment()
+    settings = project_settings()
     with build_progress(quiet=as_json or as_csv) as report:
         closing = close_months(settings, month, through, first_month, report)
     rows = [_facts(settings, closed) for closed in closing.closed]
@@ -77,7 +77,7 @@ def reopen(
     """
     from orchestration.close.reopening import reopen_months
 
-    settings = Settings.from_environment()
+    settings = project_settings()
     with build_progress(quiet=as_json or as_csv) as report:
         reopened = reopen_months(settings, month, reason, report=report)
     rows = [_facts(settings, closed) for closed in reopened]
@@ -96,7 +96,7 @@ def export_database(
     """Write the published months as one DuckDB database with tables, to carry away."""
     from orchestration.published.database import export_database as export
 
-    tables = export(Settings.from_environment().home, file)
+    tables = export(project_settings().home, file)
     rows = [{"table": name, "rows": count} for name, count in tables]
     if as_json:
         print_json({"file": str(file), "tables": rows})

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from console.output import AsCsv, AsJson, print_csv, print_json
-from ledger.settings import Settings
+from ledger.settings import project_settings
 
 app = typer.Typer()
 quarantine = typer.Typer(
@@ -53,7 +53,7 @@ def import_transfers(
     from ledger.files.imports import ImportRefused, import_file
 
     names, points = _names(renamed or []), _points(expected_points)
-    ledger = open_ledger(Settings.from_environment(), create=True)
+    ledger = open_ledger(project_settings(), create=True)
     is_quiet = as_json or as_csv
     try:
         with import_progress(quiet=is_quiet) as report:
@@ -107,7 +107,7 @@ def list_quarantined(context: typer.Context, as_json: AsJson = False, as_csv: As
     from ledger.database import open_ledger
     from ledger.files.quarantine import list_open_rows
 
-    ledger = open_ledger(Settings.from_environment())
+    ledger = open_ledger(project_settings())
     rows = list(list_open_rows(ledger))
     answer = [
         {
@@ -144,7 +144,7 @@ def dismiss(
     from ledger.database import open_ledger
     from ledger.files.quarantine import dismiss as dismiss_row
 
-    ledger = open_ledger(Settings.from_environment())
+    ledger = open_ledger(project_settings())
     dismissal = dismiss_row(ledger, entry_id, reason)
     answer = {"entry_id": dismissal.entry_id, "quarantined_entry_id": entry_id, "reason": dismissal.reason}
     if as_json:

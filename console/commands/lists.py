@@ -11,7 +11,7 @@ from console.output import AsJson, print_json
 from console.tables import error_console
 from ledger.database import Ledger, open_ledger
 from ledger.lists.list_requests import MAX_PAGE_SIZE, Page
-from ledger.settings import Settings
+from ledger.settings import project_settings
 from ledger.zones import Zone
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def transfers(
         "revoked": "" if revoked is None else str(revoked).lower(),
     }
     _refuse_both(identifiers, filters, after, "IDs")
-    ledger = open_ledger(Settings.from_environment())
+    ledger = open_ledger(project_settings())
     zone = ledger.settings.zone
     if identifiers and len(identifiers) == 1 and not (as_csv or as_xml):
         _show_transfer(read_transfer(ledger, identifiers[0]), zone, as_json)
@@ -177,7 +177,7 @@ def balances(
         "negative": "true" if negative else "",
     }
     _refuse_both(relations, filters, after, "RELATIONs")
-    ledger = open_ledger(Settings.from_environment())
+    ledger = open_ledger(project_settings())
     if as_csv or as_xml:
         rows = (
             selected_balances(ledger, relations)

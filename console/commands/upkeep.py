@@ -9,7 +9,7 @@ import typer
 
 from console.output import AsJson, print_json
 from ledger.amounts import points_text
-from ledger.settings import Settings
+from ledger.settings import project_settings
 
 if TYPE_CHECKING:
     from ledger.anchors import Head
@@ -42,7 +42,7 @@ def verify(
     from ledger.errors import PointsError
     from orchestration.upkeep.verification import RecomputedOtherwise, verify_all
 
-    settings = Settings.from_environment()
+    settings = project_settings()
     try:
         with (
             counting_progress("Entries", quiet=as_json) as report,
@@ -168,7 +168,7 @@ def backup(
     from ledger.database import open_ledger
     from ledger.upkeep.backup import back_up
 
-    ledger = open_ledger(Settings.from_environment())
+    ledger = open_ledger(project_settings())
     with (
         counting_progress("Copied", quiet=as_json) as report,
         counting_progress("Checked", quiet=as_json) as report_check,
@@ -193,7 +193,7 @@ def restore(
         counting_progress("Copied", quiet=as_json) as report,
         counting_progress("Checked", quiet=as_json) as report_check,
     ):
-        made = restore_ledger(Settings.from_environment(), file, report, report_check)
+        made = restore_ledger(project_settings(), file, report, report_check)
     if as_json:
         print_json(_facts(made))
     else:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ledger.anchors import Head, anchored_folders, read_anchor, write_anchor
 from ledger.append import ledger_head
-from ledger.database import Ledger, connect, ledger_place, sqlite_file
+from ledger.database import Ledger, connected_to
+from ledger.databases import ledger_place, sqlite_file
 from ledger.disk import let_appear, why_not_written
 from ledger.errors import PointsError
 from ledger.guards import LedgerUnguarded, check_guards
@@ -212,10 +213,9 @@ def _sqlite_file(settings: Settings, command: str) -> Path:
 
 
 def _verify_copy(settings: Settings, copy: Path, report: Callable[[int, int], None]) -> None:
-    try:
-        verify(replace(settings, home=copy.parent, database_url=None, database_owner_url=None), report)
-    finally:
-        connect(settings)
+    of_copy = replace(settings, home=copy.parent, database_url=None, database_owner_url=None)
+    with connected_to(of_copy):
+        verify(of_copy, report)
 
 
 def _copy(source: Path, copy: Path, report: Callable[[int, int], None]) -> None:

@@ -11,7 +11,8 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 from ledger.anchors import LedgerReplaced, anchored_folders, check_anchors, read_anchor
 from ledger.append import ledger_head
 from ledger.clocks import find_setbacks, newest_recorded_at
-from ledger.database import Ledger, LedgerEmpty, sqlite_file
+from ledger.database import Ledger, LedgerEmpty
+from ledger.databases import sqlite_file
 from ledger.errors import PointsError, first_line
 from ledger.files.quarantine import open_quarantined_rows
 from ledger.guards import find_unguarded

@@ -3,24 +3,17 @@
 from django.db import DatabaseError, connection
 
 from ledger.anchors import first_trace
-from ledger.database import (
-    Ledger,
-    LedgerEmpty,
-    LedgerMissing,
-    LedgerNotReached,
-    connect,
-    ledger_place,
-    sqlite_file,
-)
+from ledger.database import Ledger, LedgerEmpty, LedgerMissing, LedgerNotReached, connect
+from ledger.databases import ledger_place, sqlite_file
 from ledger.errors import first_line
 from ledger.models import LEDGER_TABLES
 from ledger.settings import Settings
 
 
 def open_as_it_stands(settings: Settings) -> tuple[Ledger, frozenset[str]]:
-    """Connect this process to the ledger of ``settings``; return it, and which of its tables are there.
+    """Return the ledger of ``settings``, which is that of the process, and which of its tables are there.
 
-    Raises `LedgerMissing` or `LedgerEmpty` where there is none of them, and `LedgerNotReached`.
+    Raises `AnotherHome`, `LedgerMissing` or `LedgerEmpty` where there is none of them, `LedgerNotReached`.
     """
     place = ledger_place(settings)
     tables: frozenset[str] = frozenset()

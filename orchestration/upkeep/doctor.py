@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from django.db import DatabaseError
 
 from ledger.closes import CloseHistory, read_history
+from ledger.database import connected_to
 from ledger.disk import why_not_written
 from ledger.locks import LockNotOurs
 from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings, declared_settings
@@ -74,12 +75,14 @@ def examine(environment: Mapping[str, str], from_file: Mapping[str, str], file: 
     findings += _zone(settings)
     findings += _home(settings.home)
     findings += find_exposed(settings, file.parent if from_file else None)
-    facts, of_ledger = examine_ledger(settings)
-    findings += of_ledger
-    findings += _runs(settings.home)
-    findings += _inbox(settings.home)
-    if facts and not settings.transfers:
-        findings += _closes(settings)
+    # Django is configured for no ledger where a setting of it or of anything else is invalid.
+    with connected_to(settings):
+        facts, of_ledger = examine_ledger(settings)
+        findings += of_ledger
+        findings += _runs(settings.home)
+        findings += _inbox(settings.home)
+        if facts and not settings.transfers:
+            findings += _closes(settings)
     findings += _alerts(settings)
     return Examination(shown, facts, findings)
 

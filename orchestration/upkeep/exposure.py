@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ledger.access import READERS
-from ledger.database import sqlite_file
+from ledger.databases import sqlite_file
 from ledger.settings import Settings
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding
 from orchestration.inbox import inbox_folder
