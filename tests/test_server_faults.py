@@ -147,7 +147,7 @@ def entries(home: LedgerHome) -> int:
 
 
 def test_a_writer_that_never_ends_is_said_in_a_sentence(sqlite_home, monkeypatch, capsys, points):
-    monkeypatch.setattr("ledger.database._WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("ledger.databases._WAIT_SECONDS", 0.1)
     file = sqlite_home.home / "ledger.sqlite3"
     with closing(sqlite3.connect(file, isolation_level=None)) as writer:
         writer.execute("begin immediate")

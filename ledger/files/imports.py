@@ -427,7 +427,9 @@ def _append_transfers(
     """Append the transfers chunk by chunk, and give how many are there after each."""
     done = 0
     with _larger_cache():
-        chunks = _transfer_chunks(appender, database, folder, row_count, batch_id)
+        # Another thread makes them, whose connection is not this one.
+        as_files = connection.vendor == "postgresql"
+        chunks = _transfer_chunks(appender, database, folder, row_count, batch_id, as_files)
         for digests, rows in _one_ahead(chunks):
             if isinstance(rows, Path):
                 copy_rows(Transfer, rows)
@@ -439,10 +441,15 @@ def _append_transfers(
 
 
 def _transfer_chunks(
-    appender: Appender, database: duckdb.DuckDBPyConnection, folder: Path, row_count: int, batch_id: str
+    appender: Appender,
+    database: duckdb.DuckDBPyConnection,
+    folder: Path,
+    row_count: int,
+    batch_id: str,
+    as_files: bool,
 ) -> Iterator[tuple[list[bytes], list[tuple] | Path]]:
-    """The digests of the transfers to add, and their rows in the order of `insert_columns`: tuples for
-    SQLite, for PostgreSQL a CSV file, which stays until the next chunk but one is asked for."""
+    """The digests of the transfers to add, and their rows in the order of `insert_columns`: tuples, or
+    ``as_files`` a CSV file, which stays until the next chunk but one is asked for."""
     cursor = database.cursor()
     columns = insert_columns(Transfer)
     transfers = f"""
@@ -472,7 +479,7 @@ def _transfer_chunks(
     }
     for first in range(1, row_count + 1, _ROWS_PER_CHUNK):
         values |= {"first": first, "last": first + _ROWS_PER_CHUNK - 1}
-        if connection.vendor == "postgresql":
+        if as_files:
             cursor.execute(f"create or replace temp table chunk as {transfers}", values)
             file = folder / f"chunk_{first // _ROWS_PER_CHUNK % 2}.csv"
             as_text = [r"'\x' || hex(digest)" if name == "digest" else name for name in columns]
