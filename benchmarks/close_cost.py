@@ -21,7 +21,7 @@ from unittest.mock import patch
 import duckdb
 
 from ledger.cut import cut_folder
-from ledger.database import open_ledger
+from ledger.database import connected_to, open_ledger
 from ledger.files.imports import import_file
 from ledger.settings import Settings
 from orchestration.close import closing, prepared_months, publication
@@ -127,10 +127,11 @@ def table(title: str, columns: list[tuple[str, dict[str, float], float]]) -> str
 def measure_fixed_cost(folder: Path) -> str:
     """The close of a month of a hundred transfers, three times in a row; the median of each part."""
     settings = Settings.from_environment({"POINTS_HOME": str(folder / "small")})
-    runs = []
-    for number in range(1, 6):
-        import_month(settings, folder, number, 100, 10)
-        runs.append(time_close(settings, MONTHS[number - 1]))
+    with connected_to(settings):
+        runs = []
+        for number in range(1, 6):
+            import_month(settings, folder, number, 100, 10)
+            runs.append(time_close(settings, MONTHS[number - 1]))
     parts = {part: statistics.median(run[part] for run in runs[2:]) for part in runs[0]}
     return table(
         "100 transfers of 10 relation references",
@@ -143,13 +144,14 @@ def measure_history(folder: Path, transfers: int, relations: int) -> str:
     settings = Settings.from_environment({"POINTS_HOME": str(folder / "large")})
     monthly = transfers // len(MONTHS)
     columns = []
-    for number, month in enumerate(MONTHS, start=1):
-        import_month(settings, folder, number, monthly, relations)
-        if number in (2, 35):
-            close_months(settings, through=month, now=NOW)
-        if number in (3, 36):
-            parts = time_close(settings, month)
-            columns.append((f"month {number}", parts, time_plain_sql(settings.home, month)))
+    with connected_to(settings):
+        for number, month in enumerate(MONTHS, start=1):
+            import_month(settings, folder, number, monthly, relations)
+            if number in (2, 35):
+                close_months(settings, through=month, now=NOW)
+            if number in (3, 36):
+                parts = time_close(settings, month)
+                columns.append((f"month {number}", parts, time_plain_sql(settings.home, month)))
     return table(
         f"{transfers:,} transfers of {relations:,} relation references, {monthly:,} a month", columns
     )

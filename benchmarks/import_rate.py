@@ -20,7 +20,7 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.databases import databases
-from ledger.database import open_ledger
+from ledger.database import connected_to, open_ledger
 from ledger.files.imports import import_file
 from ledger.models import Transfer
 from ledger.settings import Settings, transfer_patterns
@@ -77,10 +77,12 @@ def check_in_plain_sql(path: Path) -> None:
 
 def import_whole(path: Path, environment: dict[str, str], rows: int) -> float:
     """Import the file into a new ledger and give the seconds that it took."""
-    ledger = open_ledger(Settings.from_environment(environment), create=True)
-    result = import_file(ledger, path)
-    assert result.added == rows
-    return result.seconds
+    settings = Settings.from_environment(environment)
+    with connected_to(settings):
+        ledger = open_ledger(settings, create=True)
+        result = import_file(ledger, path)
+        assert result.added == rows
+        return result.seconds
 
 
 def timed(act, *arguments) -> Measured:
@@ -120,8 +122,10 @@ def measure(folder: Path, rows: int, random_ids: bool, check: bool) -> list[str]
             imported = timed(import_whole, path, environment, rows)
             lines.append(_line(what, f"import into {name}", rows, imported, plain))
             if check:
-                verify(Settings.from_environment(environment))
-                assert Transfer.objects.count() == rows
+                imported_into = Settings.from_environment(environment)
+                with connected_to(imported_into):
+                    verify(imported_into)
+                    assert Transfer.objects.count() == rows
     return lines
 
 

@@ -30,7 +30,7 @@ from django.db import connection
 from benchmarks.databases import databases
 from ledger.append import appending
 from ledger.cut import freeze
-from ledger.database import Ledger, open_ledger
+from ledger.database import Ledger, connected_to, open_ledger
 from ledger.lists.balance_lists import list_balances
 from ledger.lists.transfer_lists import list_transfers
 from ledger.models import ChainLink, Transfer
@@ -339,11 +339,14 @@ def main() -> None:
         with databases(folder) as environments:
             for kind in arguments.database or environments:
                 settings = Settings.from_environment(environments[kind])
-                ledger = open_ledger(settings, create=True)
-                load(folder)
-                print(f"| {kind} | median ms | slowest ms | times plain SQL |\n|---|---|---|---|", flush=True)
-                print("\n".join(measure(ledger, arguments.relations, plain)), "\n", flush=True)
-                connection.close()
+                with connected_to(settings):
+                    ledger = open_ledger(settings, create=True)
+                    load(folder)
+                    print(
+                        f"| {kind} | median ms | slowest ms | times plain SQL |\n|---|---|---|---|",
+                        flush=True,
+                    )
+                    print("\n".join(measure(ledger, arguments.relations, plain)), "\n", flush=True)
                 shutil.rmtree(settings.home)
 
 

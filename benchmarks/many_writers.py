@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.databases import databases
 from ledger.acts.transfers import give
-from ledger.database import open_ledger
+from ledger.database import connected_to, open_ledger
 from ledger.models import ENTRY_MODELS, Transfer
 from ledger.settings import Settings
 
@@ -38,54 +38,56 @@ class Answers:
 
 def send(settings: Settings, writer: int, requests: int, start, answers) -> None:
     """One process: send ``requests`` one after the other; its pair sends the same ones."""
-    ledger = open_ledger(settings, create=True)
-    added, seconds = [], []
-    start.wait(MOST_SECONDS)
-    began = time.monotonic()
-    for number in range(requests):
-        transfer_id = f"{writer // 2}-{number}"
-        sent = time.monotonic()
-        if not give(ledger, f"C-{writer // 2}", "1", new=True, transfer_id=transfer_id).was_known:
-            added.append(transfer_id)
-        seconds.append(time.monotonic() - sent)
-    answers.put(Answers(added, seconds, began, time.monotonic()))
+    with connected_to(settings):
+        ledger = open_ledger(settings, create=True)
+        added, seconds = [], []
+        start.wait(MOST_SECONDS)
+        began = time.monotonic()
+        for number in range(requests):
+            transfer_id = f"{writer // 2}-{number}"
+            sent = time.monotonic()
+            if not give(ledger, f"C-{writer // 2}", "1", new=True, transfer_id=transfer_id).was_known:
+                added.append(transfer_id)
+            seconds.append(time.monotonic() - sent)
+        answers.put(Answers(added, seconds, began, time.monotonic()))
 
 
 def measure(settings: Settings, writers: int, requests: int) -> dict[str, object]:
     """Let ``writers`` processes send ``requests`` each, and look at what the ledger then holds."""
-    open_ledger(settings, create=True)
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([__name__])
-    start, queue = processes.Barrier(writers), processes.Queue()
-    started = [
-        processes.Process(
-            target=send,
-            args=(replace(settings, user=f"writer-{writer}"), writer, requests, start, queue),
-        )
-        for writer in range(writers)
-    ]
-    for process in started:
-        process.start()
-    answers = [queue.get(timeout=MOST_SECONDS) for _ in started]
-    for process in started:
-        process.join(MOST_SECONDS)
-    confirmed = Counter(transfer_id for answer in answers for transfer_id in answer.added)
-    there = Counter(Transfer.objects.values_list("transfer_id", flat=True))
-    asked = {f"{pair}-{number}" for pair in range((writers + 1) // 2) for number in range(requests)}
-    highest = Transfer.objects.order_by("-entry_id").values_list("entry_id", flat=True)[0]
-    elapsed = max(answer.ended for answer in answers) - min(answer.began for answer in answers)
-    seconds = sorted(second for answer in answers for second in answer.seconds)
-    return {
-        "requests": writers * requests,
-        "commits": sum(there.values()),
-        "commits a second": f"{sum(there.values()) / elapsed:,.0f}",
-        "requests a second": f"{writers * requests / elapsed:,.0f}",
-        "median request": f"{1_000 * statistics.median(seconds):,.0f} ms",
-        "slowest request": f"{1_000 * seconds[-1]:,.0f} ms",
-        "lost": len(asked - set(there)) + len(set(confirmed) - set(there)),
-        "doubled": sum(number > 1 for number in [*confirmed.values(), *there.values()]),
-        "gaps in entry_id": highest - sum(model.objects.count() for model in ENTRY_MODELS),
-    }
+    with connected_to(settings):
+        open_ledger(settings, create=True)
+        processes = multiprocessing.get_context("forkserver")
+        processes.set_forkserver_preload([__name__])
+        start, queue = processes.Barrier(writers), processes.Queue()
+        started = [
+            processes.Process(
+                target=send,
+                args=(replace(settings, user=f"writer-{writer}"), writer, requests, start, queue),
+            )
+            for writer in range(writers)
+        ]
+        for process in started:
+            process.start()
+        answers = [queue.get(timeout=MOST_SECONDS) for _ in started]
+        for process in started:
+            process.join(MOST_SECONDS)
+        confirmed = Counter(transfer_id for answer in answers for transfer_id in answer.added)
+        there = Counter(Transfer.objects.values_list("transfer_id", flat=True))
+        asked = {f"{pair}-{number}" for pair in range((writers + 1) // 2) for number in range(requests)}
+        highest = Transfer.objects.order_by("-entry_id").values_list("entry_id", flat=True)[0]
+        elapsed = max(answer.ended for answer in answers) - min(answer.began for answer in answers)
+        seconds = sorted(second for answer in answers for second in answer.seconds)
+        return {
+            "requests": writers * requests,
+            "commits": sum(there.values()),
+            "commits a second": f"{sum(there.values()) / elapsed:,.0f}",
+            "requests a second": f"{writers * requests / elapsed:,.0f}",
+            "median request": f"{1_000 * statistics.median(seconds):,.0f} ms",
+            "slowest request": f"{1_000 * seconds[-1]:,.0f} ms",
+            "lost": len(asked - set(there)) + len(set(confirmed) - set(there)),
+            "doubled": sum(number > 1 for number in [*confirmed.values(), *there.values()]),
+            "gaps in entry_id": highest - sum(model.objects.count() for model in ENTRY_MODELS),
+        }
 
 
 def main() -> None:
