@@ -4,13 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import psycopg
 import pytest
 from django.db import connection
 
 from ledger.acts.transfers import give
+from ledger.anchors import ANCHOR_NAME, Head, read_anchor, write_anchor
 from ledger.append import ledger_head
 from ledger.database import LedgerMissing, LedgerSchemaOutdated
 from ledger.databases import databases, ledger_place
@@ -74,6 +78,16 @@ def test_a_ledger_that_many_threads_begin_at_once_is_one(bare_home):
     ask_one(bare_home, "begin_in_threads")
     bare_home.open()
     assert Transfer.objects.count() == THREADS
+
+
+def test_threads_that_remember_a_ledger_at_once_do_not_get_in_each_others_way(tmp_path, monkeypatch):
+    both = Barrier(2)
+    monkeypatch.setattr("ledger.anchors.os.fsync", lambda file: both.wait(MOST_SECONDS))
+    heads = [Head(1, bytes(32)), Head(2, bytes(32))]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(partial(write_anchor, tmp_path), heads))
+    assert read_anchor(tmp_path) in heads
+    assert [path.name for path in tmp_path.iterdir()] == [ANCHOR_NAME]
 
 
 # One home for each process.
