@@ -76,6 +76,15 @@ def known_events(event_ids: Iterable[str]) -> dict[str, AccountEvent]:
     return known
 
 
+def known_batch(batch_id: str, origin: str) -> Batch | None:
+    """The batch of that id and ``origin``; raises `IdConflict` where the id is that of another kind."""
+    known = Batch.objects.filter(batch_id=batch_id).first()
+    kind = f"a batch of {known.origin}" if known else "an account event"
+    if (known and known.origin != origin) or (not known and known_events([batch_id])):
+        raise IdConflict(batch_id, [Difference("kind", kind, f"a {origin}")])
+    return known
+
+
 def check_unused_by_transfers(identifier: str) -> None:
     """Raise `IdConflict` where a transfer or a batch has the id of an account's event to be."""
     for model, column in ((Transfer, "transfer_id"), (Batch, "batch_id")):

@@ -1,5 +1,5 @@
-"""``points give``, ``deduct``, ``mass``, ``approve``, ``hold``, ``cancel``, ``revoke``, ``comment`` and
-``account``: the acts of an operator's day. Every rule stands in the ledger."""
+"""``points give``, ``deduct``, ``move``, ``mass``, ``approve``, ``hold``, ``cancel``, ``revoke``, ``comment``
+and ``account``: the acts of an operator's day. Every rule stands in the ledger."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +20,7 @@ from ledger.acts.decisions import cancel as cancel_waiting
 from ledger.acts.decisions import hold as hold_waiting
 from ledger.acts.decisions import release as release_held
 from ledger.acts.mass import mass_rows, read_mass_file, record_mass
+from ledger.acts.moves import MoveOutcome, move_points
 from ledger.acts.revocations import RevocationAmbiguous
 from ledger.acts.revocations import revoke as revoke_transfers
 from ledger.acts.transfer_requests import DEFAULT_REASON, TransferRequest
@@ -158,6 +159,63 @@ def deduct(
     _answer(_transfer_row(transfer, dry_run), [_transfer_sentence(transfer)], dry_run, as_json, as_csv)
 
 
+@app.command(epilog="Example: points move C-1042 C-2077 --points 120 --comment 'joined accounts'")
+def move(
+    from_relation: Annotated[str, typer.Argument(metavar="FROM", help="Whose points are moved.")],
+    to_relation: Annotated[str, typer.Argument(metavar="TO", help="Who gets them.")],
+    points: Annotated[
+        str | None, typer.Option(metavar="N", help="How many; by default all that FROM may spend.")
+    ] = None,
+    close: Annotated[
+        bool, typer.Option("--close", help="Close the account of FROM, which the move must empty.")
+    ] = False,
+    status: Status = "",
+    currency: Currency = "",
+    comment: Comment = "",
+    request_id: RequestId = "",
+    occurred_at: OccurredAt = "",
+    external_reference: ExternalReference = "",
+    new: Annotated[bool, typer.Option("--new", help="TO may be new to the ledger.")] = False,
+    allow_negative: AllowNegative = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Move points from one customer to another.
+
+    It is a deduct and a give, which are approved, held, cancelled and revoked together, by either id. The
+    programme's earned and reversal points do not grow.
+    """
+    outcome = move_points(
+        _ledger(),
+        from_relation,
+        to_relation,
+        points,
+        new=new,
+        close=close,
+        allow_negative=allow_negative,
+        dry_run=dry_run,
+        currency=currency,
+        status=status,
+        occurred_at=occurred_at,
+        transfer_id=request_id,
+        external_reference=external_reference,
+        comment=comment,
+    )
+    rows = [_transfer_row(transfer, dry_run) for transfer in (outcome.deducted, outcome.given)]
+    content = rows
+    if as_json:
+        content = {
+            "move_id": outcome.move_id,
+            "transfers": rows,
+            "account": _account_row(outcome.account, dry_run) if outcome.account else None,
+        } | _recorded(outcome.was_known, dry_run)
+    sentences = [_move_sentence(outcome)]
+    if outcome.account:
+        sentences += _account_sentences(outcome.account)
+    _answer(content, sentences, dry_run, as_json, as_csv)
+
+
 @app.command(epilog="Example: points mass give --points 50 C-1042 C-1043 --reason manual_credit --id MAY-1")
 def mass(
     what: Annotated[
@@ -186,7 +244,8 @@ def mass(
 
     A FILE (CSV, CSV.gz, Parquet) has the columns relation_reference and points; style, unless --style says
     it; transfer_id, reason, currency, occurred_at, external_reference and comment where wanted. What a row
-    does not say is as the options say.
+    does not say is as the options say. A row with a to_relation_reference moves points between two customers,
+    and has no style.
     """
     request = TransferRequest("", style, points, reason=reason, currency=currency, comment=comment)
     if what in STYLES:
@@ -439,6 +498,19 @@ def _transfer_sentence(transfer: RecordedTransfer) -> str:
     if transfer.is_waiting:
         sentence += " It waits for another person's approval."
     return sentence + (" It was recorded before." if transfer.was_known else "")
+
+
+def _move_sentence(outcome: MoveOutcome) -> str:
+    deducted, given = outcome.deducted, outcome.given
+    act = "To move" if deducted.is_waiting or deducted.status == "cancelled" else "Moved"
+    sentence = (
+        f"{act}: {points_text(deducted.points)} {deducted.currency} from {deducted.relation_reference} to"
+        f" {given.relation_reference}, transfers {deducted.transfer_id} and {given.transfer_id}"
+        f" ({deducted.status})."
+    )
+    if deducted.is_waiting:
+        sentence += " It waits for another person's approval."
+    return sentence + (" It was recorded before." if outcome.was_known else "")
 
 
 def _answer_decisions(decisions: Sequence[Decision], dry_run: bool, as_json: bool, as_csv: bool) -> None:

@@ -6,8 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from ledger.acts.approval import check_approver, exceeds_limit
+from ledger.acts.pairs import other_halves
 from ledger.acts.transfer_requests import checked_note
 from ledger.acts.transfers import RecordedTransfer, recorded
+from ledger.amounts import points_text
 from ledger.append import Appender, appending
 from ledger.balances import Balance, balances_of
 from ledger.database import Ledger
@@ -37,11 +39,13 @@ class AccountInUse(PointsError):
 
     code = "ACCOUNT_IN_USE"
 
-    def __init__(self, relation_reference: str, waiting: list[str], later: list[str]) -> None:
+    def __init__(
+        self, relation_reference: str, waiting: list[str], later: list[str], may_cancel: bool = True
+    ) -> None:
         parts, remedies = [], []
         if waiting:
             parts.append(f"pending or on hold: {_named(waiting)}")
-            remedies.append("decide on what waits, or say --cancel-pending")
+            remedies.append("decide on what waits" + (", or say --cancel-pending" if may_cancel else ""))
         if later:
             parts.append(f"dated in the future: {_named(later)}")
             remedies.append("revoke what is dated in the future")
@@ -57,6 +61,22 @@ class AccountInUse(PointsError):
     def transfer_ids(self) -> tuple[str, ...]:
         """Every transfer that is in the way."""
         return self.waiting_transfer_ids + self.later_transfer_ids
+
+
+class AccountNotEmptied(PointsError):
+    """An account is to be closed with the move that empties it, but something of it is left."""
+
+    code = "NOT_EMPTIED"
+
+    def __init__(self, relation_reference: str, left: dict[str, Decimal]) -> None:
+        named = ", ".join(f"{points_text(points)} {currency}" for currency, points in left.items())
+        super().__init__(
+            f"The account of {relation_reference} would still have {named}, so it cannot be closed with the"
+            " move; move that too, or close the account afterwards with"
+            f" `points account close {relation_reference}`, which lets it expire."
+        )
+        self.relation_reference = relation_reference
+        self.points_by_currency = left
 
 
 class RequestSettled(PointsError):
@@ -170,6 +190,37 @@ def close_account(
             balances,
             request_id=request.event_id if request else "",
         )
+
+
+def close_emptied_account(
+    appender: Appender, relation_reference: str, event_id: str, comment: str
+) -> AccountOutcome:
+    """Close an account from which all points were moved in this transaction.
+
+    What `close_account` would refuse is refused, and that anything is left. Raises `IdConflict`,
+    `AccountInUse` and `AccountNotEmptied`.
+    """
+    check_unused_by_transfers(event_id)
+    waiting = _check_not_in_use(relation_reference, appender.recorded_at)
+    balances = _balances(relation_reference, appender.recorded_at)
+    left = {found.currency: found.approved_points for found in balances if found.approved_points}
+    if left:
+        raise AccountNotEmptied(relation_reference, left)
+    request = _waiting_request(relation_reference, "close_requested")
+    return _carry_out_closing(
+        appender,
+        relation_reference,
+        event_id,
+        comment,
+        waiting,
+        balances,
+        request_id=request.event_id if request else "",
+    )
+
+
+def repeated_closing(event_id: str, relation_reference: str) -> AccountOutcome | None:
+    """The closing that has the id; None where there is none. Raises `IdConflict`."""
+    return _repeated(event_id, relation_reference, "close")
 
 
 def approve_request(
@@ -309,16 +360,24 @@ def _balances(relation_reference: str, now: datetime) -> list[Balance]:
     return [balances[key] for key in sorted(balances)]
 
 
-def _check_not_in_use(relation_reference: str, now: datetime, cancel_pending: bool) -> list[str]:
-    """The waiting transfers, which may be cancelled; raises `AccountInUse` where a transfer prevents the
-    closure."""
+def _check_not_in_use(
+    relation_reference: str, now: datetime, cancel_pending: bool | None = None
+) -> list[str]:
+    """The waiting transfers, which are to be cancelled, and the other halves of those that are of a move.
+
+    Raises `AccountInUse` where a transfer prevents the closure. ``cancel_pending`` is None where it may not
+    be said.
+    """
     candidates = Transfer.objects.filter(relation_reference=relation_reference, status__in=WAITING)
-    statuses = current_statuses(candidates.order_by("entry_id"))
+    by_id = {transfer.transfer_id: transfer for transfer in candidates.order_by("entry_id")}
+    statuses = current_statuses(by_id.values())
     waiting = [transfer_id for transfer_id, status in statuses.items() if status in WAITING]
     later = _unrevoked_ahead(relation_reference, now)
     if later or (waiting and not cancel_pending):
-        raise AccountInUse(relation_reference, [] if cancel_pending else waiting, later)
-    return waiting
+        may_cancel = cancel_pending is not None
+        raise AccountInUse(relation_reference, [] if cancel_pending else waiting, later, may_cancel)
+    halves = other_halves(by_id[transfer_id] for transfer_id in waiting)
+    return list(dict.fromkeys([*waiting, *(half.transfer_id for half in halves.values())]))
 
 
 def _unrevoked_ahead(relation_reference: str, now: datetime) -> list[str]:

@@ -3,12 +3,13 @@ approve it.
 
 The limit applies to the sum of a request in each currency, so that splitting does not evade it. With a limit
 of 1,000, a mass of three transfers of 400 comes to 1,200 and all three become pending; 600 POINTS and 600
-MILES do not exceed it.
+MILES do not exceed it. A move counts once: it is a deduct of 600 and a give of 600, and moves 600.
 """
 
 from collections.abc import Iterable
 from decimal import Decimal
 
+from ledger.acts.pairs import is_give_of_pair
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.models import AccountEvent, Batch, Transfer
@@ -41,7 +42,8 @@ def exceeds_limit(ledger: Ledger, amounts: Iterable[tuple[str, Decimal]]) -> boo
 def hold_back(ledger: Ledger, transfers: Iterable[Transfer]) -> None:
     """Make the new transfers of one request pending where together they exceed the limit."""
     transfers = list(transfers)
-    if exceeds_limit(ledger, ((transfer.currency, transfer.points) for transfer in transfers)):
+    counted = [transfer for transfer in transfers if not is_give_of_pair(transfer)]
+    if exceeds_limit(ledger, ((transfer.currency, transfer.points) for transfer in counted)):
         for transfer in transfers:
             if transfer.status == "approved":
                 transfer.status = "pending"

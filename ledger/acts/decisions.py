@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ledger.acts.accounts import AccountOutcome, approve_request, decline_request
 from ledger.acts.approval import check_approver
+from ledger.acts.pairs import other_halves
 from ledger.acts.revocations import RevocationTrees, UnknownTransfer
 from ledger.acts.spendable import SpendablePoints
 from ledger.acts.transfer_requests import checked_note
@@ -75,7 +76,8 @@ def approve(
     cancel_pending: bool = False,
     dry_run: bool = False,
 ) -> tuple[Decision, ...]:
-    """Approve what another person entered; all or none. Approving an approved transfer changes nothing.
+    """Approve what another person entered; all or none. Approving an approved transfer changes nothing. Of a
+    move, as with every decision, either id stands for both transfers, and both are in the answer.
 
     Gives count before deducts: with 0 spendable points, approving a deduct of 50 and a give of 80 together
     succeeds. ``allow_negative`` lets a deduct exceed the spendable points, ``cancel_pending`` cancels the
@@ -118,10 +120,20 @@ def _decide(
     allow_negative: bool = False,
     cancel_pending: bool = False,
 ) -> tuple[Decision, ...]:
-    identifiers = list(dict.fromkeys(identifiers))
     checked_note("comment", comment)
     with appending(ledger, dry_run) as appender:
         transfers = known_transfers(identifiers)
+        # Both transfers of a move are decided on together, by either id.
+        halves = other_halves(transfers.values())
+        parts: list[list[str]] = []
+        for identifier in dict.fromkeys(identifiers):
+            half = halves.get(identifier)
+            if half is None:
+                parts.append([identifier])
+            elif [half.transfer_id, identifier] not in parts:
+                parts.append([identifier, half.transfer_id])
+                transfers[half.transfer_id] = half
+        identifiers = [identifier for part in parts for identifier in part]
         requests = {
             identifier: event
             for identifier, event in known_events(set(identifiers) - set(transfers)).items()
@@ -148,13 +160,11 @@ def _decide(
         for identifier in identifiers:
             if identifier not in transfers and identifier not in requests:
                 problems[identifier] = UnknownTransfer(identifier)
+        # What is wrong with a move is said once.
+        wrong = [[problems[identifier] for identifier in part if identifier in problems] for part in parts]
         refuse(
-            [
-                Problem(identifier, problems[identifier])
-                for identifier in identifiers
-                if identifier in problems
-            ],
-            len(identifiers),
+            [Problem(part[0], errors[0]) for part, errors in zip(parts, wrong, strict=True) if errors],
+            len(parts),
         )
         return tuple(decisions[identifier] for identifier in identifiers)
 

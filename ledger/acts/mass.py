@@ -5,18 +5,19 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
-from ledger.acts.transfer_requests import TransferRequest, checked_transfer
+from ledger.acts.pairs import MOVE_REASON
+from ledger.acts.transfer_requests import TransferRequest, checked_move, checked_transfer
 from ledger.acts.transfers import (
     JudgedTransfers,
     RecordedTransfer,
     append_transfers,
     judge_transfers,
 )
-from ledger.append import Appender, appending
+from ledger.append import appending
 from ledger.data_files import connect
 from ledger.database import Ledger
 from ledger.errors import PointsError
-from ledger.identifiers import Difference, IdConflict, given_or_new_id, known_events
+from ledger.identifiers import Difference, IdConflict, given_or_new_id, known_batch
 from ledger.models import Batch, Transfer
 from ledger.refusals import Problem, SeveralRefused
 from ledger.rules import check_identifier
@@ -24,7 +25,7 @@ from ledger.rules import check_identifier
 _NEEDED = ("relation_reference", "points")
 _OPTIONAL = (
     *("transfer_id", "style", "reason", "currency", "occurred_at"),
-    *("external_reference", "comment"),
+    *("external_reference", "comment", "to_relation_reference"),
 )
 
 
@@ -75,9 +76,11 @@ class MassOutcome:
 
     @property
     def points_by_currency(self) -> dict[str, Decimal]:
-        """The points of all its transfers, given or deducted, by currency."""
+        """The points of all its transfers, given, deducted or moved, by currency; a move counts once."""
         sums: dict[str, Decimal] = {}
         for transfer in self.transfers:
+            if transfer.reason == MOVE_REASON and transfer.style == "give":
+                continue
             sums[transfer.currency] = sums.get(transfer.currency, Decimal(0)) + transfer.points
         return sums
 
@@ -94,17 +97,24 @@ def read_mass_file(path: Path, defaults: TransferRequest) -> MassFile:
     """The transfers of a CSV, CSV.gz or Parquet file; a value that a row lacks comes from ``defaults``.
 
     Columns: relation_reference and points; style, unless ``defaults`` say it; transfer_id, reason, currency,
-    occurred_at, external_reference and comment where wanted. Raises `TransfersFileRefused` (docs/cases.md, F1
-    to F14).
+    occurred_at, external_reference and comment where wanted. A row that has a to_relation_reference is a
+    move: it has no style, and neither style nor reason of ``defaults`` are for it. Raises
+    `TransfersFileRefused` (docs/cases.md, F1 to F14).
     """
     # A single transfer must not wait for DuckDB to be imported.
     from ledger.files.file_rows import FileShape, load_rows
-    from ledger.files.transfers_file import sent_file
+    from ledger.files.transfers_file import TransfersFileRefused, sent_file
 
-    needed = _NEEDED if defaults.style else (*_NEEDED, "style")
-    shape = FileShape(needed, tuple(name for name in _OPTIONAL if name not in needed))
+    shape = FileShape(_NEEDED, _OPTIONAL)
     with connect() as database:
         loaded = load_rows(database, sent_file(path), shape)
+        if not (defaults.style or {"style", "to_relation_reference"} & set(loaded.columns)):
+            raise TransfersFileRefused(
+                "HEADER",
+                str(path),
+                "has neither a column 'style' nor 'to_relation_reference'",
+                "add style for what is given or deducted, or to_relation_reference for what is moved",
+            )
         columns = ("row_number", "has_wrong_field_count", *shape.columns)
         found = database.execute(f"select {', '.join(columns)} from sent_rows order by row_number").fetchall()
     lines = loaded.lines(range(1, loaded.row_count + 1))
@@ -112,7 +122,10 @@ def read_mass_file(path: Path, defaults: TransferRequest) -> MassFile:
     for number, has_wrong_field_count, *values in found:
         said = {name: value for name, value in zip(shape.columns, values, strict=True) if value}
         # A required value that the row lacks stays empty, and is refused as empty.
-        request = replace(defaults, **{"relation_reference": "", "points": ""} | said)
+        own = {"relation_reference": "", "points": ""} | said
+        if "to_relation_reference" in said:
+            own = {"style": "", "reason": ""} | own
+        request = replace(defaults, **own)
         error = WrongFieldCount() if has_wrong_field_count else None
         rows.append(MassRow(lines[number], f"line {lines[number]:,}", request, error))
     return MassFile(path.name, loaded.sha256, tuple(rows))
@@ -131,9 +144,10 @@ def record_mass(
 ) -> MassOutcome:
     """Record every row as a transfer, or none.
 
-    A row without a ``transfer_id`` of its own gets ``<mass_id>-<line>``; ``mass_id``, made where it is empty,
-    is also the batch's. What the rows give and deduct is held against balances and the approval limit
-    together. Raises `SeveralRefused` with every bad row; `IdConflict` where ``mass_id`` names another mass.
+    A row without a ``transfer_id`` of its own gets ``<mass_id>-<line>``; the ids of a move's two transfers
+    begin with it. ``mass_id``, made where it is empty, is also the batch's. What the rows give and deduct is
+    held against balances and the approval limit together. Raises `SeveralRefused` with every bad row;
+    `IdConflict` where ``mass_id`` names another mass.
     """
     mass_id = given_or_new_id(mass_id, "M")
     transfers, problems = _checked_rows(ledger, rows, mass_id)
@@ -143,29 +157,37 @@ def record_mass(
             appender, [transfer for _, transfer in transfers], new=new, allow_negative=allow_negative
         )
         problems += [(transfers[position][0], error) for position, error in judged.problems]
-        problems.sort(key=lambda problem: problem[0].line)
-        if problems:  # even a single problem is reported with its line
-            raise SeveralRefused((Problem(row.place, error) for row, error in problems), len(rows))
+        # One of each row, which may be a move of two transfers; even a single one is reported with its line.
+        by_line = {row.line: (row, error) for row, error in reversed(problems)}
+        if by_line:
+            found = (Problem(row.place, error) for _, (row, error) in sorted(by_line.items()))
+            raise SeveralRefused(found, len(rows))
         is_known = _check_mass_id(mass_id, judged)
         batch_id = mass_id if is_known or judged.fresh else ""
+        batches = {}
         if judged.fresh:
-            _append_batch(appender, mass_id, judged, file_name, file_sha256)
-        return MassOutcome(mass_id, batch_id, append_transfers(appender, judged))
+            batch = _batch(mass_id, judged, file_name, file_sha256)
+            batches = {judged.fresh[0].transfer_id: batch}
+        return MassOutcome(mass_id, batch_id, append_transfers(appender, judged, batches))
 
 
 def _checked_rows(
     ledger: Ledger, rows: Sequence[MassRow], mass_id: str
 ) -> tuple[list[tuple[MassRow, Transfer]], list[tuple[MassRow, PointsError]]]:
+    """The transfers of good rows, of a move its two, each with its row; and what is wrong with the others."""
     transfers, problems = [], []
     for row in rows:
         try:
             if row.error:
                 raise row.error
-            transfer = checked_transfer(ledger, row.request)
-            transfer.transfer_id = transfer.transfer_id or check_identifier(
-                "TRANSFER_ID", "transfer_id", f"{mass_id}-{row.line}"
-            )
-            transfers.append((row, transfer))
+            request = row.request
+            if not request.transfer_id:
+                row_id = check_identifier("TRANSFER_ID", "transfer_id", f"{mass_id}-{row.line}")
+                request = replace(request, transfer_id=row_id)
+            if request.to_relation_reference:
+                transfers += [(row, half) for half in checked_move(ledger, request)]
+            else:
+                transfers.append((row, checked_transfer(ledger, request)))
         except PointsError as error:
             problems.append((row, error))
     return transfers, problems
@@ -173,33 +195,22 @@ def _checked_rows(
 
 def _check_mass_id(mass_id: str, judged: JudgedTransfers) -> bool:
     """Whether the mass is known; raises `IdConflict` where its id is, and it is not the very same mass."""
-    known = Batch.objects.filter(batch_id=mass_id).first()
+    known = known_batch(mass_id, "mass")
     if known is None:
-        if mass_id in known_events([mass_id]):
-            raise IdConflict(mass_id, [Difference("kind", "an account event", "a mass")])
         return False
-    if known.origin != "mass":
-        raise IdConflict(mass_id, [Difference("kind", f"a batch of {known.origin}", "a mass")])
     if judged.fresh or known.row_count != len(judged.asked):
         added = f"{len(judged.asked):,} rows, {len(judged.fresh):,} of them new"
         raise IdConflict(mass_id, [Difference("the mass", f"{known.row_count:,} rows", added)])
     return True
 
 
-def _append_batch(
-    appender: Appender, mass_id: str, judged: JudgedTransfers, file_name: str, file_sha256: str
-) -> None:
-    appender.append(
-        Batch(
-            batch_id=mass_id,
-            origin="mass",
-            file_name=file_name,
-            file_sha256=file_sha256,
-            last_entry_id=appender.next_entry_id + len(judged.fresh),
-            row_count=len(judged.asked),
-            added_count=len(judged.fresh),
-            duplicate_count=len(judged.asked) - len(judged.fresh),
-        )
+def _batch(mass_id: str, judged: JudgedTransfers, file_name: str, file_sha256: str) -> Batch:
+    return Batch(
+        batch_id=mass_id,
+        origin="mass",
+        file_name=file_name,
+        file_sha256=file_sha256,
+        row_count=len(judged.asked),
+        added_count=len(judged.fresh),
+        duplicate_count=len(judged.asked) - len(judged.fresh),
     )
-    for transfer in judged.fresh:
-        transfer.batch_id = mass_id

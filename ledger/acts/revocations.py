@@ -1,19 +1,21 @@
 """Undoing approved transfers by opposite ones (docs/design.md, section 5; docs/cases.md, C5)."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
+from ledger.acts.pairs import REVOCATION, other_halves, pair_batch, pair_ids
 from ledger.acts.transfer_requests import checked_note, differences_from
 from ledger.acts.transfers import RecordedTransfer, append_transfers, judge_transfers, recorded
 from ledger.amounts import points_text
 from ledger.append import appending
 from ledger.database import Ledger
 from ledger.errors import PointsError
-from ledger.identifiers import IdConflict, given_or_new_id, known_transfers
-from ledger.models import WAITING, Transfer
+from ledger.identifiers import IdConflict, given_or_new_id, known_batch, known_transfers
+from ledger.models import WAITING, Batch, Transfer
 from ledger.refusals import Problem, refuse
 from ledger.rules import check_identifier, parse_points
-from ledger.statuses import current_standings, current_statuses
+from ledger.statuses import Standing, current_standings, current_statuses
 
 _OPPOSITE = {"give": "deduct", "deduct": "give"}
 # Fewer than SQLite's limit on the parameters of a query.
@@ -122,7 +124,8 @@ class RevokedBeyondOriginal(PointsError):
 
 
 class RevocationAmbiguous(PointsError):
-    """One number of points was given for the revocation of several transfers."""
+    """One number of points was given for the revocation of several transfers, other than the two of a
+    move."""
 
     def __init__(self, count: int) -> None:
         super().__init__(
@@ -261,71 +264,148 @@ def revoke(
 ) -> tuple[RecordedTransfer, ...]:
     """Undo approved transfers, all of what is left of each or ``points`` of a single one; all or none.
 
-    Returns the revocations. ``revocation_id`` makes the request repeatable: it is the revocation's id, or,
-    where several transfers are revoked, what their ids begin with. Raises `RevocationAmbiguous`,
-    `ValueRefused`, `UnknownTransfer`, `RevocationOfUnapproved`, `TransferAlreadyRevoked`,
-    `RevocationTooLarge`, `UndoneTwice`, `IdConflict`, `AccountClosed`, `NotEnoughPoints`; or
-    `SeveralRefused`.
+    Returns the revocations. Both transfers of a move are revoked together, by either id and in a batch of
+    their own; so is the revocation of a move. ``revocation_id`` makes the request repeatable: it is the
+    revocation's id, or, where several transfers are revoked, what their ids begin with. Raises
+    `RevocationAmbiguous`, `ValueRefused`, `UnknownTransfer`, `RevocationOfUnapproved`,
+    `TransferAlreadyRevoked`, `RevocationTooLarge`, `UndoneTwice`, `IdConflict`, `AccountClosed`,
+    `NotEnoughPoints`; or `SeveralRefused`.
     """
-    originals = list(dict.fromkeys(transfer_ids))
-    if points is not None and len(originals) > 1:
-        raise RevocationAmbiguous(len(originals))
     asked_points = None
     if points is not None:
         asked_points = parse_points(points_text(points) if isinstance(points, Decimal) else points)
     checked_note("comment", comment)
-    revocation_ids = _revocation_ids(revocation_id, originals)
     with appending(ledger, dry_run) as appender:
-        originals_by_id = known_transfers(originals)
-        standings = current_standings(originals_by_id.values())
-        already = known_transfers(revocation_ids)
-        trees = RevocationTrees(originals_by_id.values(), upwards=True)
-        problems: list[Problem] = []
+        undoings = _undoings(transfer_ids, revocation_id)
+        if points is not None and len(undoings) > 1:
+            raise RevocationAmbiguous(len(undoings))
+        originals = [original for undoing in undoings for original in undoing.originals]
+        standings = current_standings(originals)
+        already = known_transfers(identifier for undoing in undoings for identifier in undoing.revocation_ids)
+        trees = RevocationTrees(originals, upwards=True)
+        problems: dict[str, PointsError] = {}
         answers: dict[str, Transfer] = {}
         fresh: list[Transfer] = []
-        for transfer_id, its_revocation_id in zip(originals, revocation_ids, strict=True):
+        batches: dict[str, Batch] = {}
+        undoing_of: dict[str, str] = {}
+        for undoing in undoings:
             try:
-                original = originals_by_id.get(transfer_id)
-                if original is None:
-                    raise UnknownTransfer(transfer_id)
-                revocation = _revocation_of(original, its_revocation_id, asked_points, comment)
-                if its_revocation_id in already:
-                    _check_repetition(already[its_revocation_id], revocation, asked_points)
-                    answers[its_revocation_id] = already[its_revocation_id]
+                revocations = _revocations_of_one(undoing, asked_points, comment, already, trees, standings)
+                if undoing.is_pair and known_batch(undoing.revocation_id, REVOCATION) is None:
+                    batches[undoing.revocation_ids[0]] = pair_batch(undoing.revocation_id, REVOCATION)
+            except PointsError as error:
+                problems[undoing.transfer_id] = error
+                continue
+            for revocation in revocations:
+                undoing_of[revocation.transfer_id] = undoing.transfer_id
+                if revocation.transfer_id in already:
+                    answers[revocation.transfer_id] = already[revocation.transfer_id]
                     continue
-                standing = standings[transfer_id]
-                revocation.points = _points_to_revoke(
-                    transfer_id, standing.status, trees.unrevoked(transfer_id), asked_points
-                )
-                if standing.effective_at and standing.effective_at > appender.recorded_at:
+                effective_at = standings[revocation.reverses_transfer_id].effective_at
+                if effective_at > appender.recorded_at:
                     # Both take effect together, so that nothing is to be spent in between
                     # (docs/cases.md, R26).
-                    revocation.occurred_at = standing.effective_at
-                for undone_id in trees.undone_again(transfer_id):
-                    unrevoked = trees.unrevoked(undone_id)
-                    if revocation.points > unrevoked:
-                        raise UndoneTwice(transfer_id, undone_id, unrevoked)
+                    revocation.occurred_at = effective_at
                 # Whether it will wait shows when all are known; what is left is as of before the request.
-                trees.add(its_revocation_id, transfer_id, revocation.points, "pending")
+                trees.add(
+                    revocation.transfer_id, revocation.reverses_transfer_id, revocation.points, "pending"
+                )
                 fresh.append(revocation)
-            except PointsError as error:
-                problems.append(Problem(transfer_id, error))
         judged = judge_transfers(appender, fresh, new=True, allow_negative=allow_negative)
-        problems += [
-            Problem(fresh[position].reverses_transfer_id, error) for position, error in judged.problems
-        ]
-        refuse(problems, len(originals))
-        added = {answer.transfer_id: answer for answer in append_transfers(appender, judged)}
+        for position, error in judged.problems:
+            # What is wrong with a move is said once.
+            problems.setdefault(undoing_of[fresh[position].transfer_id], error)
+        refuse(
+            [
+                Problem(undoing.transfer_id, problems[undoing.transfer_id])
+                for undoing in undoings
+                if undoing.transfer_id in problems
+            ],
+            len(undoings),
+        )
+        added = {answer.transfer_id: answer for answer in append_transfers(appender, judged, batches)}
         return tuple(
             added[identifier] if identifier in added else _known(answers[identifier])
-            for identifier in revocation_ids
+            for undoing in undoings
+            for identifier in undoing.revocation_ids
         )
 
 
-def _revocation_ids(given: str, originals: Sequence[str]) -> list[str]:
-    if not given or len(originals) == 1:
-        return [given_or_new_id(given, "T") for _ in originals]
-    return [check_identifier("ID", "id", f"{given}-{position}") for position in range(1, len(originals) + 1)]
+@dataclass(frozen=True)
+class _Undoing:
+    """What one asked ``transfer_id`` is to have undone: a transfer, both transfers of a move with the give
+    first, or nothing where it is unknown. ``revocation_id`` is the new transfer's, or the new batch's."""
+
+    transfer_id: str
+    originals: tuple[Transfer, ...]
+    revocation_id: str
+
+    @property
+    def is_pair(self) -> bool:
+        return len(self.originals) == 2
+
+    @property
+    def revocation_ids(self) -> tuple[str, ...]:
+        """Of a pair the deduct's first, which revokes the give."""
+        return pair_ids(self.revocation_id) if self.is_pair else (self.revocation_id,)
+
+
+def _undoings(transfer_ids: Sequence[str], given_id: str) -> list[_Undoing]:
+    """What is asked to be undone, each transfer once, with the ids that the revocations get."""
+    known = known_transfers(transfer_ids)
+    halves = other_halves(known.values())
+    parts: dict[str, tuple[Transfer, ...]] = {}
+    for transfer_id in dict.fromkeys(transfer_ids):
+        half = halves.get(transfer_id)
+        if half is None:
+            parts[transfer_id] = tuple(filter(None, [known.get(transfer_id)]))
+        elif half.transfer_id not in parts:
+            both = (known[transfer_id], half)
+            parts[transfer_id] = tuple(sorted(both, key=lambda transfer: transfer.style, reverse=True))
+    return [
+        _Undoing(
+            transfer_id,
+            originals,
+            check_identifier("ID", "id", f"{given_id}-{position}")
+            if given_id and len(parts) > 1
+            else given_or_new_id(given_id, "M" if len(originals) == 2 else "T"),
+        )
+        for position, (transfer_id, originals) in enumerate(parts.items(), 1)
+    ]
+
+
+def _revocations_of_one(
+    undoing: _Undoing,
+    asked_points: Decimal | None,
+    comment: str,
+    already: dict[str, Transfer],
+    trees: RevocationTrees,
+    standings: dict[str, Standing],
+) -> list[Transfer]:
+    """The revocation, or the two, that are asked for; of a repetition they are not to be recorded."""
+    if not undoing.originals:
+        raise UnknownTransfer(undoing.transfer_id)
+    revocations = [
+        _revocation_of(original, identifier, asked_points, comment)
+        for original, identifier in zip(undoing.originals, undoing.revocation_ids, strict=True)
+    ]
+    known = [revocation for revocation in revocations if revocation.transfer_id in already]
+    for revocation in known:
+        _check_repetition(already[revocation.transfer_id], revocation, asked_points)
+    if known:
+        return revocations
+    # As many points of both, also where a file has revoked more of one of them.
+    unrevoked, least = min(
+        (trees.unrevoked(original.transfer_id), original.transfer_id) for original in undoing.originals
+    )
+    points = _points_to_revoke(least, standings[least].status, unrevoked, asked_points)
+    for original, revocation in zip(undoing.originals, revocations, strict=True):
+        revocation.points = points
+        revocation.batch_id = undoing.revocation_id if undoing.is_pair else ""
+        for undone_id in trees.undone_again(original.transfer_id):
+            if points > (left := trees.unrevoked(undone_id)):
+                raise UndoneTwice(original.transfer_id, undone_id, left)
+    return revocations
 
 
 def _revocation_of(original: Transfer, revocation_id: str, points: Decimal | None, comment: str) -> Transfer:

@@ -3,11 +3,13 @@
 The command line and the console pass on what was typed; it is validated here, once.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TypedDict
 
+from ledger.acts.pairs import MOVE_REASON, pair_ids
 from ledger.amounts import points_text
 from ledger.database import Ledger
 from ledger.errors import PointsError
@@ -34,13 +36,27 @@ class ReasonNotByHand(PointsError):
     code = "REASON"
 
     def __init__(self, reason: str, style: str, allowed: tuple[str, ...]) -> None:
+        other_way = ", or move them with `points move`" if reason == MOVE_REASON else ""
         super().__init__(
             f"REASON: {reason} is not a reason that people may choose to {style} points; choose one of"
-            f" {', '.join(allowed)}."
+            f" {', '.join(allowed)}{other_way}."
         )
         self.reason = reason
         self.style = style
         self.allowed = allowed
+
+
+class MoveToItself(PointsError):
+    """Points are to be moved from an account to the same one."""
+
+    code = "SAME_ACCOUNT"
+
+    def __init__(self, relation_reference: str) -> None:
+        super().__init__(
+            f"The points of {relation_reference} are to be moved to the same account, which would change"
+            " nothing; name another one."
+        )
+        self.relation_reference = relation_reference
 
 
 class TransferDetails(TypedDict, total=False):
@@ -60,12 +76,14 @@ class TransferRequest:
     """One requested transfer, not validated yet.
 
     Empty text means not given: ``currency`` is then the programme's default, ``transfer_id`` is generated.
-    An ``occurred_at`` without an offset is local time in POINTS_TIME_ZONE; None is now.
+    An ``occurred_at`` without an offset is local time in POINTS_TIME_ZONE; None is now. With a
+    ``to_relation_reference`` it is a move, which has neither style nor reason of its own; its ``transfer_id``
+    is what the ids of the two begin with, and ``points`` may be None for all that there are.
     """
 
     relation_reference: str
     style: str
-    points: Decimal | str
+    points: Decimal | str | None
     reason: str = ""
     currency: str = ""
     status: str = ""
@@ -73,6 +91,7 @@ class TransferRequest:
     transfer_id: str = ""
     external_reference: str = ""
     comment: str = ""
+    to_relation_reference: str = ""
 
 
 def checked_transfer(ledger: Ledger, request: TransferRequest) -> Transfer:
@@ -81,15 +100,41 @@ def checked_transfer(ledger: Ledger, request: TransferRequest) -> Transfer:
     Values that are not given, and are only known when it is recorded, stay open: ``transfer_id`` is empty,
     ``occurred_at`` None. Raises `ValueRefused` or `ReasonNotByHand` for the first value that breaks a rule.
     """
+    return _checked(ledger, request, _checked_style(request), _checked_reason)
+
+
+def checked_move(ledger: Ledger, request: TransferRequest) -> tuple[Transfer, Transfer]:
+    """The deduct and the give of the move that is asked for, not recorded yet.
+
+    The request has a ``transfer_id``; ``points`` stay open where it has none. Raises `ValueRefused` or
+    `MoveToItself`.
+    """
+    if request.style:
+        raise ValueRefused("STYLE", "style", request.style, "empty where points are moved")
+    deduct = _checked(ledger, request, "deduct", _checked_move_reason)
+    to_reference = check_identifier(
+        "RELATION_REFERENCE", "to_relation_reference", request.to_relation_reference
+    )
+    if to_reference == deduct.relation_reference:
+        raise MoveToItself(to_reference)
+    give = _checked(
+        ledger, replace(request, relation_reference=to_reference), "give", _checked_move_reason
+    )
+    for half, its_id in zip((deduct, give), pair_ids(request.transfer_id), strict=True):
+        half.transfer_id = check_identifier("TRANSFER_ID", "transfer_id", its_id)
+    return deduct, give
+
+
+def _checked(
+    ledger: Ledger, request: TransferRequest, style: str, checked_reason: Callable[[str, str], str]
+) -> Transfer:
     if request.transfer_id:
         check_identifier("TRANSFER_ID", "transfer_id", request.transfer_id)
     check_identifier("RELATION_REFERENCE", "relation_reference", request.relation_reference)
     currency = check_currency(request.currency or ledger.settings.default_currency)
-    if request.style not in STYLES:
-        raise ValueRefused("STYLE", "style", request.style, "give or deduct")
-    points = parse_points(
-        points_text(request.points) if isinstance(request.points, Decimal) else request.points
-    )
+    points = request.points
+    if points is not None:
+        points = parse_points(points_text(points) if isinstance(points, Decimal) else points)
     status = request.status or "approved"
     if status not in _FIRST_STATUSES:
         raise ValueRefused("STATUS", "status", status, f"one of {', '.join(_FIRST_STATUSES)}")
@@ -97,9 +142,9 @@ def checked_transfer(ledger: Ledger, request: TransferRequest) -> Transfer:
         transfer_id=request.transfer_id,
         relation_reference=request.relation_reference,
         currency=currency,
-        style=request.style,
+        style=style,
         points=points,
-        reason=_checked_reason(request.reason or DEFAULT_REASON, request.style),
+        reason=checked_reason(request.reason, style),
         status=status,
         occurred_at=_checked_instant(ledger, request.occurred_at),
         external_reference=checked_note("external_reference", request.external_reference),
@@ -135,7 +180,20 @@ def _content(transfer: Transfer, columns: list[str]) -> dict[str, object]:
     return content
 
 
-def _checked_reason(reason: str, style: str) -> str:
+def _checked_style(request: TransferRequest) -> str:
+    if request.style not in STYLES:
+        raise ValueRefused("STYLE", "style", request.style, "give or deduct")
+    return request.style
+
+
+def _checked_move_reason(reason: str, _: str) -> str:
+    if reason not in ("", MOVE_REASON):
+        raise ValueRefused("REASON", "reason", reason, f"empty, or {MOVE_REASON}, where points are moved")
+    return MOVE_REASON
+
+
+def _checked_reason(given: str, style: str) -> str:
+    reason = given or DEFAULT_REASON
     known = reasons()
     allowed = tuple(code for (code, of_style), rule in known.items() if of_style == style and rule.by_hand)
     if reason in allowed:

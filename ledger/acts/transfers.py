@@ -1,6 +1,6 @@
 """Giving and deducting points by hand, one transfer or many in one request (docs/design.md, section 5)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -13,7 +13,7 @@ from ledger.append import Appender, appending
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.identifiers import Difference, IdConflict, known_events, known_transfers, new_id
-from ledger.models import WAITING, Transfer
+from ledger.models import WAITING, Batch, Transfer
 from ledger.refusals import Problem, refuse
 from ledger.relations import AccountClosed, UnknownRelation, closed_references, known_references
 from ledger.statuses import current_statuses
@@ -190,9 +190,22 @@ def _judge_deducts(judged: JudgedTransfers, transfers: Iterable[tuple[int, Trans
             judged.problems.append((position, error))
 
 
-def append_transfers(appender: Appender, judged: JudgedTransfers) -> tuple[RecordedTransfer, ...]:
-    """Append what is new, and answer for everything that was asked, in its order."""
+def append_transfers(
+    appender: Appender, judged: JudgedTransfers, batches: Mapping[str, Batch] | None = None
+) -> tuple[RecordedTransfer, ...]:
+    """Append what is new, and answer for everything that was asked, in its order.
+
+    Each of ``batches`` goes before the transfer whose id it stands under, and spans the ``added_count``
+    transfers from there on, which get its ``batch_id``.
+    """
+    batch_id, batch_end = "", 0
     for transfer in judged.fresh:
+        if batch := (batches or {}).get(transfer.transfer_id):
+            batch.last_entry_id = batch_end = appender.next_entry_id + batch.added_count
+            batch_id = batch.batch_id
+            appender.append(batch)
+        if appender.next_entry_id <= batch_end:
+            transfer.batch_id = batch_id
         appender.append(transfer)
     return recorded(judged.asked, judged.known)
 

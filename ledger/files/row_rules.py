@@ -43,6 +43,25 @@ OLDER_STATUS = Rule(
 STATUS_TRANSITION = Rule(
     "STATUS_TRANSITION", "status", "", "no other status after approved or cancelled, which are final"
 )
+# Of the transfers of a move: one that is new, and a status that it does not have.
+MOVE_IN_FILE = Rule(
+    "REASON",
+    "reason",
+    "",
+    "another reason, since points are moved between accounts by `points move` or `points mass` alone",
+)
+MOVE_STATUS = Rule(
+    "STATUS_TRANSITION",
+    "status",
+    "",
+    "the status that the move has, which `points approve`, `hold` and `cancel` change for both its transfers",
+)
+REVOKES_MOVE = Rule(
+    "REVERSES",
+    "reverses_transfer_id",
+    "",
+    "no transfer of a move, both of which `points revoke` undoes together",
+)
 
 
 @cache

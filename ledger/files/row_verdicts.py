@@ -8,10 +8,22 @@ from dataclasses import dataclass
 
 import duckdb
 
+from ledger.acts.pairs import MOVE, MOVE_REASON, half_ids
 from ledger.files.file_rows import LoadedFile
 from ledger.files.known_transfers import CONTENT_COLUMNS
-from ledger.files.row_rules import ID_CONFLICT, OLDER_STATUS, STATUS_TRANSITION, Rule, row_rules, rule_number
-from ledger.models import WAITING
+from ledger.files.row_rules import (
+    ID_CONFLICT,
+    MOVE_IN_FILE,
+    MOVE_STATUS,
+    OLDER_STATUS,
+    REVOKES_MOVE,
+    STATUS_TRANSITION,
+    Rule,
+    row_rules,
+    rule_number,
+)
+from ledger.identifiers import known_transfers
+from ledger.models import WAITING, Batch
 from ledger.sql_text import literal
 
 _WAITING = f"({', '.join(repr(status) for status in WAITING)})"
@@ -22,6 +34,13 @@ DATED = (
     " and judged_rows.status_changed_at is not null"
     " and (judged_rows.status <> 'approved' or judged_rows.status_changed_at <> judged_rows.occurred_at)"
 )
+# The verdicts on bad rows that keep the row rules, but for conflicts.
+REJECTED = {
+    "rejected": STATUS_TRANSITION,
+    "new_move": MOVE_IN_FILE,
+    "move_status": MOVE_STATUS,
+    "revokes_move": REVOKES_MOVE,
+}
 _EARLIEST, _LATEST = -(2**62), 2**62
 
 
@@ -64,13 +83,14 @@ def decide_rows(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Coun
 
     Makes the tables ``verdicts`` (``row_number``, ``verdict``) of the good rows that do not stand for
     themselves: ``transfer``, ``duplicate``, ``status_change`` with its ``change_number`` in the order in
-    which changes are recorded, ``history``, ``rejected`` or ``conflict``. Every other good row is a transfer.
-    And ``kept_rows``, the bad ones and those of history: ``row_number``, ``code``, ``column_name``, ``value``
+    which changes are recorded, ``history``, ``conflict`` or one of `REJECTED`. Every other good row is a
+    transfer. And ``kept_rows``, the bad ones and those of history: ``row_number``, ``code``, ``column_name``, ``value``
     and ``expected``.
     """
     _accept_known_links(database)
     _find_conflicts(database, loaded)
     _decide_statuses(database, "status" in loaded.columns)
+    _reject_moves(database)
     _list_kept_rows(database)
     verdicts = dict(database.execute("select verdict, count(*) from verdicts group by verdict").fetchall())
     good, broken = database.execute(
@@ -87,7 +107,7 @@ def decide_rows(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Coun
         status_changes=verdicts.get("status_change", 0),
         history=verdicts.get("history", 0),
         conflicts=verdicts.get("conflict", 0),
-        rejected=verdicts.get("rejected", 0),
+        rejected=sum(verdicts.get(verdict, 0) for verdict in REJECTED),
         broken=broken,
     )
 
@@ -284,6 +304,52 @@ def _decide_statuses(database: duckdb.DuckDBPyConnection, says_status: bool) -> 
     )
 
 
+def _reject_moves(database: duckdb.DuckDBPyConnection) -> None:
+    """Take no part of a move from a file: not a new transfer of one, not a status or a revocation of one of
+    the two (docs/design.md, section 5). What the ledger holds just so is a repetition."""
+    database.execute(
+        """
+        update verdicts set verdict = case verdict when 'status_change' then 'move_status' else 'new_move' end
+        where
+            verdict in ('transfer', 'status_change')
+            and row_number in (select row_number from judged_rows where reason = $move)
+        """,
+        {"move": MOVE_REASON},
+    )
+    _add_verdicts(database, "new_move", "reason = $move", {"move": MOVE_REASON})
+    # A move is in a batch, and a ledger without such a batch has none.
+    if not Batch.objects.filter(origin__in=(MOVE, "mass")).exists():
+        return
+    revoked = database.execute(
+        "select distinct reverses_transfer_id from judged_rows where broken_rule is null"
+        " and reason = 'revocation' and reverses_transfer_id <> ''"
+    )
+    moved = half_ids(known_transfers(transfer_id for (transfer_id,) in revoked.fetchall()).values())
+    if moved:
+        is_of_move = "reason = 'revocation' and list_contains($moved, reverses_transfer_id)"
+        database.execute(
+            "update verdicts set verdict = 'revokes_move' where verdict = 'transfer' and row_number in"
+            f" (select row_number from judged_rows where {is_of_move})",
+            {"moved": sorted(moved)},
+        )
+        _add_verdicts(database, "revokes_move", is_of_move, {"moved": sorted(moved)})
+
+
+def _add_verdicts(
+    database: duckdb.DuckDBPyConnection, verdict: str, condition: str, values: dict[str, object]
+) -> None:
+    """Give the verdict to the good rows without one, which are new transfers, where a condition holds."""
+    database.execute(
+        f"""
+        insert into verdicts
+        select row_number, $verdict, null
+        from judged_rows
+        where broken_rule is null and {condition} and row_number not in (select row_number from verdicts)
+        """,
+        {"verdict": verdict, **values},
+    )
+
+
 def _list_kept_rows(database: duckdb.DuckDBPyConnection) -> None:
     """Make the table ``kept_rows``: bad rows, each with the first rule that it breaks and what was sent, and
     those of history."""
@@ -307,6 +373,9 @@ def _list_kept_rows(database: duckdb.DuckDBPyConnection) -> None:
             where verdicts.verdict = '{verdict}'
         """
 
+    rejected = " union all ".join(
+        together(rule, verdict, literal(rule.expected)) for verdict, rule in REJECTED.items()
+    )
     in_conflict = f"{literal(ID_CONFLICT.expected + '; other: ')} || conflicts.differing"
     database.execute(
         f"""
@@ -323,7 +392,7 @@ def _list_kept_rows(database: duckdb.DuckDBPyConnection) -> None:
         inner join sent_rows on judged_rows.row_number = sent_rows.row_number
         where judged_rows.broken_rule is not null
         union all
-        {together(STATUS_TRANSITION, "rejected", literal(STATUS_TRANSITION.expected))}
+        {rejected}
         union all
         {together(ID_CONFLICT, "conflict", in_conflict)}
         union all
