@@ -16,7 +16,8 @@ from random import Random
 from ledger.acts.accounts import close_account, open_account
 from ledger.acts.comments import add_comment
 from ledger.acts.decisions import approve, cancel, hold
-from ledger.acts.mass import mass_rows, record_mass
+from ledger.acts.mass import MassRow, mass_rows, record_mass
+from ledger.acts.moves import move_points
 from ledger.acts.revocations import revoke, unrevoked_points
 from ledger.acts.transfer_requests import TransferRequest
 from ledger.acts.transfers import deduct, give
@@ -65,6 +66,8 @@ class HostileWorld:
             clock=lambda: self.now,
         )
         self.numbers = itertools.count(1)
+        # What repeats each move that was recorded.
+        self.moves: list[Callable[[], object]] = []
 
     # Acts. Each draws what it needs.
 
@@ -145,9 +148,91 @@ class HostileWorld:
             broken,
         )
 
+    def move(self, random: Random) -> None:
+        """From one account to another, at times all of it, at times closing the one that it empties."""
+        if self.moves and random.random() < 0.1:
+            self._agree(random.choice(self.moves), set())  # a repetition
+            return
+        move_id, user = f"V{next(self.numbers)}", random.choice(PEOPLE)
+        relations = (random.choice(RELATIONS), random.choice(RELATIONS))
+        currency = random.choice(CURRENCIES)
+        spendable = self.plain.spendable(relations[0], currency, self.now)
+        points = random.choice([None, None, Decimal(random.choice(POINTS)), spendable, spendable + SMALLEST])
+        points = points if points is None or points > 0 else None
+        days = random.choice([0, 0, 0, -40, 5])
+        occurred_at = self.now + timedelta(days=days)
+        status = random.choice(["approved", "approved", "approved", "pending", "on_hold"])
+        options = {
+            "new": random.random() < 0.8,
+            "allow_negative": random.random() < 0.2,
+            "close": random.random() < 0.3,
+        }
+        broken = self.plain.move_points(
+            move_id, relations, currency, points, occurred_at, status, user, self.now, **options
+        )
+
+        def act() -> object:
+            return move_points(
+                replace(self.ledger, user=user),
+                *relations,
+                points,
+                currency=currency,
+                occurred_at=occurred_at,
+                status=status,
+                transfer_id=move_id,
+                **options,
+            )
+
+        self._agree(act, broken)
+        if not broken:
+            self.moves.append(act)
+
+    def mass_with_moves(self, random: Random) -> None:
+        """Gives, deducts and moves in one request, all or nothing."""
+        mass_id, user = f"M{next(self.numbers)}", random.choice(PEOPLE)
+        rows, transfers = [], []
+        for line in range(1, random.randint(2, 5)):
+            relation, to_relation = random.sample(RELATIONS, 2)
+            points, style = Decimal(random.choice(POINTS)), random.choice(["give", "deduct", "", ""])
+            row_id = f"{mass_id}-{line}"
+            request = TransferRequest(
+                relation, style, points, to_relation_reference="" if style else to_relation
+            )
+            rows.append(MassRow(line, f"line {line}", request))
+            if style:
+                transfers.append(
+                    PlainTransfer(
+                        row_id,
+                        relation,
+                        "POINTS",
+                        style,
+                        points,
+                        "admin_adjustment",
+                        self.now,
+                        "approved",
+                        user,
+                    )
+                )
+            else:
+                transfers += self.plain.pair_of(
+                    row_id, (relation, to_relation), "POINTS", points, self.now, "approved", user
+                )
+        total = sum(row.request.points for row in rows)
+        if self.plain.limit is not None and total > self.plain.limit:
+            for transfer in transfers:
+                transfer.status, transfer.held = "pending", {"pending"}
+        broken = self.plain.add_all(transfers, self.now, new=True, allow_negative=False)
+        self._agree(
+            lambda: record_mass(replace(self.ledger, user=user), rows, mass_id=mass_id, new=True), broken
+        )
+
     def revoke(self, random: Random) -> None:
         transfer_id = self._known_id(random)
-        revocations = [found for found in self.plain.transfers.values() if found.reason == "revocation"]
+        revocations = [
+            found
+            for found in self.plain.transfers.values()
+            if found.reason == "revocation" or (found.half and random.random() < 0.3)
+        ]
         if revocations and random.random() < 0.6:
             # Chains grow, up and down: what revokes something, or what that revokes in turn.
             revocation = random.choice(revocations[-3:])
@@ -372,12 +457,14 @@ class HostileWorld:
 # The more often an act stands here, the more often it is drawn.
 DRAWN = [
     *["give_or_deduct", "revoke", "decide", "import_file"] * 2,
-    *["wait", "mass", "comment", "open_account", "close_account"],
+    *["wait", "mass", "mass_with_moves", "move", "move", "comment", "open_account", "close_account"],
 ]
 ACTS: dict[str, Callable[[HostileWorld, Random], None]] = {
     "wait": HostileWorld.wait,
     "give_or_deduct": HostileWorld.give_or_deduct,
     "mass": HostileWorld.mass,
+    "move": HostileWorld.move,
+    "mass_with_moves": HostileWorld.mass_with_moves,
     "revoke": HostileWorld.revoke,
     "decide": HostileWorld.decide,
     "comment": HostileWorld.comment,

@@ -32,6 +32,8 @@ class PlainTransfer:
     by_file: bool = False
     reverses: str = ""
     external_reference: str = ""
+    # The other transfer of a move, or of the revocation of one.
+    half: str = ""
     waited: bool = False
     approved_at: datetime | None = None
     held: set[str] = field(default_factory=set)
@@ -230,27 +232,122 @@ class PlainLedger:
             return {"UNKNOWN_TRANSFER"}
         if original.status != "approved":
             return {"NOT_APPROVED"}
-        left = self.unrevoked(transfer_id)
+        originals = self.both(original)
+        left = min(self.unrevoked(each.transfer_id) for each in originals)
         if left <= 0 or (points is not None and points > left):
             return {"REVOKED"}
-        revocation = PlainTransfer(
-            revocation_id,
-            original.relation,
-            original.currency,
-            OPPOSITE[original.style],
-            left if points is None else points,
-            "revocation",
-            max(now, original.effective_at),
-            "approved",
-            user,
-            reverses=transfer_id,
-        )
-        self.transfers[revocation_id] = revocation
-        is_too_much = self.takes_too_much(revocation)
-        del self.transfers[revocation_id]
+        revocations = [
+            PlainTransfer(
+                # What is deducted is the first of a pair.
+                f"{revocation_id}-{1 if each.style == 'give' else 2}" if each.half else revocation_id,
+                each.relation,
+                each.currency,
+                OPPOSITE[each.style],
+                left if points is None else points,
+                "revocation",
+                max(now, each.effective_at),
+                "approved",
+                user,
+                reverses=each.transfer_id,
+            )
+            for each in originals
+        ]
+        self._pair(revocations)
+        self.transfers |= {revocation.transfer_id: revocation for revocation in revocations}
+        is_too_much = any(self.takes_too_much(revocation) for revocation in revocations)
+        for revocation in revocations:
+            del self.transfers[revocation.transfer_id]
         if is_too_much:
             return {"REVOKED"}
-        return self.add(revocation, now, new=False, allow_negative=allow_negative)
+        return self.add_all(revocations, now, new=False, allow_negative=allow_negative)
+
+    def add_all(
+        self, transfers: list[PlainTransfer], now: datetime, *, new: bool, allow_negative: bool
+    ) -> set[str]:
+        """All of them or none; what is given counts before what is deducted."""
+        broken: set[str] = set()
+        for transfer in sorted(transfers, key=lambda each: each.style == "deduct"):
+            broken |= self.add(transfer, now, new=new, allow_negative=allow_negative)
+        if broken:
+            for transfer in transfers:
+                self.transfers.pop(transfer.transfer_id, None)
+        return broken
+
+    def both(self, transfer: PlainTransfer) -> list[PlainTransfer]:
+        """A transfer, and the other one of its move."""
+        return [transfer, *([self.transfers[transfer.half]] if transfer.half else [])]
+
+    def _pair(self, transfers: list[PlainTransfer]) -> None:
+        if len(transfers) == 2:
+            transfers[0].half, transfers[1].half = transfers[1].transfer_id, transfers[0].transfer_id
+
+    def pair_of(
+        self,
+        move_id: str,
+        relations: tuple[str, str],
+        currency: str,
+        points: Decimal,
+        occurred_at: datetime,
+        status: str,
+        user: str,
+    ) -> list[PlainTransfer]:
+        """The two transfers of a move."""
+        pair = [
+            PlainTransfer(
+                f"{move_id}-{number}",
+                relation,
+                currency,
+                style,
+                points,
+                "transfer_between_accounts",
+                occurred_at,
+                status,
+                user,
+            )
+            for number, relation, style in zip((1, 2), relations, ("deduct", "give"), strict=True)
+        ]
+        self._pair(pair)
+        return pair
+
+    def move_points(
+        self,
+        move_id: str,
+        relations: tuple[str, str],
+        currency: str,
+        points: Decimal | None,
+        occurred_at: datetime,
+        status: str,
+        user: str,
+        now: datetime,
+        *,
+        new: bool,
+        allow_negative: bool,
+        close: bool,
+    ) -> set[str]:
+        origin, target = relations
+        if origin == target:
+            return {"SAME_ACCOUNT"}
+        if not self.knows(origin):
+            return {"UNKNOWN_RELATION"}
+        points = self.spendable(origin, currency, now) if points is None else points
+        if points <= 0:
+            return {"NOTHING_TO_MOVE"}
+        pair = self.pair_of(move_id, relations, currency, points, occurred_at, status, user)
+        broken = self.add_all(pair, now, new=new, allow_negative=allow_negative)
+        if broken or not close:
+            return broken
+        if self.obstacles_to_closing(origin, now):
+            broken.add("ACCOUNT_IN_USE")
+        elif any(self.balance(*pair, now) for pair in self.pairs() if pair[0] == origin):
+            broken.add("NOT_EMPTIED")
+        if broken:
+            for transfer in pair:
+                del self.transfers[transfer.transfer_id]
+            return broken
+        if request_id := self.waiting_request(origin, "close"):
+            self.settled[request_id] = "approved"
+        self._add_event(origin, "close", user, now)
+        return set()
 
     def decide(
         self, transfer_id: str, status: str, user: str, now: datetime, allow_negative: bool
@@ -263,19 +360,20 @@ class PlainLedger:
         if transfer.status in FINAL:
             return {"STATUS_TRANSITION"}
         broken = set()
-        if status == "approved":
-            if transfer.author == user and not transfer.by_file:
+        for each in self.both(transfer) if status == "approved" else []:
+            if each.author == user and not each.by_file:
                 broken.add("OWN_TRANSFER")
-            if self.is_closed(transfer.relation):
+            if self.is_closed(each.relation):
                 broken.add("ACCOUNT_CLOSED")
-            if self.takes_too_much(transfer):
+            if self.takes_too_much(each):
                 broken.add("REVOKED")
-            if transfer.style == "deduct" and not allow_negative:
-                spendable = self.spendable(transfer.relation, transfer.currency, now) + transfer.points
-                if transfer.points > spendable and self.must_fit(transfer, now):
+            if each.style == "deduct" and not allow_negative:
+                spendable = self.spendable(each.relation, each.currency, now) + each.points
+                if each.points > spendable and self.must_fit(each, now):
                     broken.add("NOT_ENOUGH")
         if not broken:
-            self.move(transfer, status, now)
+            for each in self.both(transfer):
+                self.move(each, status, now)
             if status == "approved" and transfer.reason == "account_closure":
                 # It came in a file and waited; approved, it closes the account too.
                 self.events.append(PlainEvent(transfer.relation, "close", transfer.effective_at, user))
@@ -379,7 +477,8 @@ class PlainLedger:
 
     def _carry_out_closing(self, relation: str, user: str, now: datetime, event_id: str) -> None:
         for transfer in self.obstacles_to_closing(relation, now):
-            self.move(transfer, "cancelled", now)
+            for each in self.both(transfer):
+                self.move(each, "cancelled", now)
         for pair in sorted(self.pairs()):
             balance = self.balance(*pair, now)
             if pair[0] == relation and balance:
@@ -415,7 +514,10 @@ class PlainLedger:
         for row, said_at in zip(rows, changed_at, strict=True):
             known = self.transfers.get(row.transfer_id)
             at = said_at or now
-            if known is None:
+            if known is None and row.reverses in self.transfers and self.transfers[row.reverses].half:
+                if not quarantine:
+                    broken.add("REVERSES")
+            elif known is None:
                 moves.append((row, None, said_at))
             elif _file_content(known) != _file_content(row):
                 broken.add("ID_CONFLICT")
@@ -426,6 +528,9 @@ class PlainLedger:
                 continue
             elif said_at and known.last_change and said_at < known.last_change:
                 continue  # history
+            elif known.half:
+                if not quarantine:
+                    broken.add("STATUS_TRANSITION")
             elif known.status not in FINAL:
                 moves.append((known, row.status, at))
                 if row.status == "approved" and known.author == row.author and not known.by_file:

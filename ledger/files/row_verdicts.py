@@ -84,8 +84,8 @@ def decide_rows(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Coun
     Makes the tables ``verdicts`` (``row_number``, ``verdict``) of the good rows that do not stand for
     themselves: ``transfer``, ``duplicate``, ``status_change`` with its ``change_number`` in the order in
     which changes are recorded, ``history``, ``conflict`` or one of `REJECTED`. Every other good row is a
-    transfer. And ``kept_rows``, the bad ones and those of history: ``row_number``, ``code``, ``column_name``, ``value``
-    and ``expected``.
+    transfer. And ``kept_rows``, the bad ones and those of history: ``row_number``, ``code``, ``column_name``,
+    ``value`` and ``expected``.
     """
     _accept_known_links(database)
     _find_conflicts(database, loaded)
