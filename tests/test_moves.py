@@ -175,9 +175,7 @@ def test_the_reason_of_a_move_is_not_chosen_by_hand(ada, tmp_path):
         with pytest.raises(ReasonNotByHand):
             act(ada, "C-1", "5", reason=MOVE, new=True)
     with pytest.raises(SeveralRefused) as refused:
-        record_rows(
-            ada, tmp_path, f"relation_reference,style,points,reason\nC-1,give,5,{MOVE}\n", new=True
-        )
+        record_rows(ada, tmp_path, f"relation_reference,style,points,reason\nC-1,give,5,{MOVE}\n", new=True)
     assert refused.value.codes == {"REASON"}
 
 

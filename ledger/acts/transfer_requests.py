@@ -117,9 +117,7 @@ def checked_move(ledger: Ledger, request: TransferRequest) -> tuple[Transfer, Tr
     )
     if to_reference == deduct.relation_reference:
         raise MoveToItself(to_reference)
-    give = _checked(
-        ledger, replace(request, relation_reference=to_reference), "give", _checked_move_reason
-    )
+    give = _checked(ledger, replace(request, relation_reference=to_reference), "give", _checked_move_reason)
     for half, its_id in zip((deduct, give), pair_ids(request.transfer_id), strict=True):
         half.transfer_id = check_identifier("TRANSFER_ID", "transfer_id", its_id)
     return deduct, give
