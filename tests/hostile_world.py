@@ -154,7 +154,9 @@ class HostileWorld:
             self._agree(random.choice(self.moves), set())  # a repetition
             return
         move_id, user = f"V{next(self.numbers)}", random.choice(PEOPLE)
-        relations = (random.choice(RELATIONS), random.choice(RELATIONS))
+        relations = tuple(random.sample(RELATIONS, 2))
+        if random.random() < 0.05:
+            relations = relations[:1] * 2
         currency = random.choice(CURRENCIES)
         spendable = self.plain.spendable(relations[0], currency, self.now)
         points = random.choice([None, None, Decimal(random.choice(POINTS)), spendable, spendable + SMALLEST])
@@ -193,7 +195,8 @@ class HostileWorld:
         rows, transfers = [], []
         for line in range(1, random.randint(2, 5)):
             relation, to_relation = random.sample(RELATIONS, 2)
-            points, style = Decimal(random.choice(POINTS)), random.choice(["give", "deduct", "", ""])
+            points = Decimal(random.choice(POINTS[:3]))
+            style = random.choice(["give", "give", "deduct", "", ""])
             row_id = f"{mass_id}-{line}"
             request = TransferRequest(
                 relation, style, points, to_relation_reference="" if style else to_relation

@@ -506,6 +506,23 @@ def test_a_file_that_repeats_a_move_adds_nothing_and_one_that_brings_or_changes_
     assert statuses(*BOTH) == {"pending"}
 
 
+def test_as_many_points_of_both_are_revoked_where_a_file_had_revoked_one_beforehand(ada, tmp_path):
+    """docs/cases.md, R15: a file's revocation may stand before its original, whose id is then a move's."""
+    give(ada, "C-1", "100", new=True)
+    row = transfer(
+        "UNDO", relation_reference="C-1", reason="revocation", points="30", reverses_transfer_id="MV-1"
+    )
+    import_file(ada, write_transfers(tmp_path / "early.csv", [row]))
+    move_points(ada, "C-1", "C-2", "40", new=True, transfer_id="MV")
+    for asked in BOTH:
+        with pytest.raises(RevocationTooLarge) as refused:
+            revoke(ada, [asked], "11")
+        assert refused.value.unrevoked_points == 10
+    assert {found.points for found in revoke(ada, ["MV-2"])} == {10}
+    with pytest.raises(TransferAlreadyRevoked):
+        revoke(ada, ["MV-2"])
+
+
 # The command
 
 

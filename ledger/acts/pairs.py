@@ -6,6 +6,7 @@ own. So each half is found from the other by the entry beside it.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 from ledger.models import Batch, Transfer
 
@@ -15,6 +16,17 @@ MOVE = "move"
 REVOCATION = "revocation"
 # Fewer than SQLite's limit on the parameters of a query.
 _IDS_PER_QUERY = 500
+
+
+class Placed(NamedTuple):
+    """What of a transfer says whether it is half of a pair."""
+
+    transfer_id: str
+    reason: str
+    batch_id: str
+
+
+_Found = TypeVar("_Found", Transfer, Placed)
 
 
 def pair_ids(pair_id: str) -> tuple[str, str]:
@@ -51,12 +63,12 @@ def other_halves(transfers: Iterable[Transfer]) -> dict[str, Transfer]:
     return found
 
 
-def half_ids(transfers: Iterable[Transfer]) -> set[str]:
+def half_ids(transfers: Iterable[Placed]) -> set[str]:
     """The ids of those of the ledger's ``transfers`` that are half of a pair."""
     return {transfer.transfer_id for transfer in _halves(list(transfers))}
 
 
-def _halves(transfers: Sequence[Transfer]) -> list[Transfer]:
+def _halves(transfers: Sequence[_Found]) -> list[_Found]:
     batch_ids = list({transfer.batch_id for transfer in transfers if transfer.reason == "revocation"} - {""})
     revoking: set[str] = set()
     for start in range(0, len(batch_ids), _IDS_PER_QUERY):

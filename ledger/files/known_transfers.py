@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 from django.db import connection
 
+from ledger.acts.pairs import Placed, half_ids
 from ledger.data_files import LONGEST_LINE, read_csv
 from ledger.files.row_rules import rule_number
 from ledger.models import WAITING, StatusChange, Transfer
@@ -64,6 +65,15 @@ def load_known_transfers(database: duckdb.DuckDBPyConnection, folder: Path) -> N
     longest_line = max(LONGEST_LINE, 4 * longest)
     _read(database, "known_transfers", transfers_file, _TRANSFER_COLUMNS, longest_line)
     _read(database, "known_changes", changes_file, _CHANGE_COLUMNS, LONGEST_LINE)
+
+
+def ids_of_moves(transfer_ids: Iterable[str]) -> set[str]:
+    """Those of the ids that are of half of a move, or of the revocation of one, in the ledger."""
+    return {
+        half_id
+        for ids in _groups(transfer_ids)
+        for half_id in half_ids(map(Placed._make, _rows_of(Transfer, Placed._fields, ids)))
+    }
 
 
 def _sent_ids(database: duckdb.DuckDBPyConnection) -> Iterator[str]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import duckdb
 
-from ledger.acts.pairs import MOVE, MOVE_REASON, half_ids
+from ledger.acts.pairs import MOVE, MOVE_REASON
 from ledger.files.file_rows import LoadedFile
-from ledger.files.known_transfers import CONTENT_COLUMNS
+from ledger.files.known_transfers import CONTENT_COLUMNS, ids_of_moves
 from ledger.files.row_rules import (
     ID_CONFLICT,
     MOVE_IN_FILE,
@@ -22,7 +22,6 @@ from ledger.files.row_rules import (
     row_rules,
     rule_number,
 )
-from ledger.identifiers import known_transfers
 from ledger.models import WAITING, Batch
 from ledger.sql_text import literal
 
@@ -324,7 +323,7 @@ def _reject_moves(database: duckdb.DuckDBPyConnection) -> None:
         "select distinct reverses_transfer_id from judged_rows where broken_rule is null"
         " and reason = 'revocation' and reverses_transfer_id <> ''"
     )
-    moved = half_ids(known_transfers(transfer_id for (transfer_id,) in revoked.fetchall()).values())
+    moved = ids_of_moves(transfer_id for (transfer_id,) in revoked.fetchall())
     if moved:
         is_of_move = "reason = 'revocation' and list_contains($moved, reverses_transfer_id)"
         database.execute(
