@@ -322,6 +322,7 @@ def _reject_moves(database: duckdb.DuckDBPyConnection) -> None:
     revoked = database.execute(
         "select distinct reverses_transfer_id from judged_rows where broken_rule is null"
         " and reason = 'revocation' and reverses_transfer_id <> ''"
+        " and row_number not in (select row_number from verdicts where verdict <> 'transfer')"
     )
     moved = ids_of_moves(transfer_id for (transfer_id,) in revoked.fetchall())
     if moved:
