@@ -9,15 +9,17 @@ from rich.text import Text
 
 from console.tables import Screen, print_whole
 from ledger.amounts import points_text
-from ledger.lists.customer_balances import CustomerBalance
+from ledger.lists.paging import Page
 from ledger.lists.transfer_details import TransferDetails
 from ledger.lists.transfer_lists import ListedTransfer
+from ledger.models import KeptBalance
 from ledger.zones import Zone
 
 
-def show_balances(balances: Sequence[CustomerBalance], next_cursor: str | None) -> None:
+def show_balances(page: Page[KeptBalance]) -> None:
     """A page of balances; a column of waiting points is left out where it is empty."""
     console = Screen()
+    balances = page.rows
     if not balances:
         console.print("No balance matches.")
         return
@@ -43,21 +45,21 @@ def show_balances(balances: Sequence[CustomerBalance], next_cursor: str | None) 
             "closed" if balance.is_account_closed else "",
         )
     print_whole(console, table)
-    _show_way_on(console, next_cursor)
+    _show_ways_on(console, page)
 
 
-def show_transfers(
-    transfers: Sequence[ListedTransfer], zone: Zone, next_cursor: str | None, as_of: int | None
-) -> None:
-    """A page of transfers; ``as_of`` is up to which entry a build, if one was asked too, read the ledger."""
+def show_transfers(page: Page[ListedTransfer], zone: Zone, as_of: int | None) -> None:
+    """A page of transfers; ``as_of`` is up to which entry months, if they were asked too, read the ledger."""
     console = Screen(highlight=False)
-    if transfers:
-        print_whole(console, _transfers_table(transfers, zone))
+    if page.rows:
+        print_whole(console, _transfers_table(page.rows, zone))
     else:
         console.print("No transfer matches.")
     if as_of is not None:
-        console.print(f"Buckets and posted months are those of the newest build, up to entry {as_of:,}.")
-    _show_way_on(console, next_cursor)
+        console.print(
+            f"Buckets and posted months are those of closed or built months, up to entry {as_of:,}."
+        )
+    _show_ways_on(console, page)
 
 
 def show_transfer(details: TransferDetails, zone: Zone) -> None:
@@ -164,8 +166,11 @@ def _in_short(transfer: ListedTransfer) -> str:
     )
 
 
-def _show_way_on(console: Screen, next_cursor: str | None) -> None:
-    if next_cursor:
-        console.print(
-            f"More: the same with --after {next_cursor}", soft_wrap=True, markup=False, highlight=False
-        )
+def _show_ways_on(console: Screen, page: Page) -> None:
+    ways = {
+        "More: the same with --after": page.next_cursor,
+        "Back: the same with --before": page.previous_cursor,
+    }
+    for words, cursor in ways.items():
+        if cursor:
+            console.print(f"{words} {cursor}", soft_wrap=True, markup=False, highlight=False)

@@ -20,9 +20,11 @@ from ledger.anchors import Head, read_anchor, write_anchor
 from ledger.bulk_insert import insert_rows
 from ledger.clocks import ClockFarOff, is_far_off, newest_recorded_at, warn_of_setback
 from ledger.database import Ledger
-from ledger.digests import ENTRIES_PER_LINK, NO_LINK, digest_of, entry_digest, link_digest
+from ledger.digests import ENTRIES_PER_LINK, digest_of, entry_digest, link_digest
 from ledger.fields import to_microseconds
 from ledger.guards import check_guards
+from ledger.kept_balances import follow
+from ledger.links import ledger_head
 from ledger.models import ChainLink, Entry
 from ledger.writers_queue import writers_queue
 
@@ -51,6 +53,11 @@ class Appender:
         self._chain_digest = head.chain_digest
         self._link_starts_at = self.next_entry_id
         self._digests: list[bytes] = []
+
+    @property
+    def head(self) -> Head:
+        """The end of the ledger with all that was appended up to the last link."""
+        return Head(self._link_starts_at - 1, self._chain_digest)
 
     def append(self, entry: Entry) -> Entry:
         """Give ``entry`` its id, time, author and digest, and insert it."""
@@ -121,16 +128,17 @@ def appending(ledger: Ledger, dry_run: bool = False, says_when: bool = False) ->
             if (connected := connections[DEFAULT_DB_ALIAS]) not in _guarded:
                 check_guards(ledger.place)
                 _guarded.add(connected)
-            appender = Appender(ledger, ledger_head())
+            before = ledger_head()
+            appender = Appender(ledger, before)
             newest = newest_recorded_at()
             if not says_when and is_far_off(ledger, appender.recorded_at, newest):
                 raise ClockFarOff(appender.recorded_at, newest)
-            first = appender.next_entry_id
             yield appender
             appender.write_link()
+            follow(ledger, before, appender.head, appender.recorded_at)
             if dry_run:
                 transaction.set_rollback(True)
-        if appender.next_entry_id > first and not dry_run:
+        if appender.head != before and not dry_run:
             warn_of_setback(appender.recorded_at, newest)
         _remember_beginning(ledger.settings.home)
 
@@ -140,9 +148,3 @@ def _remember_beginning(home: Path) -> None:
     if read_anchor(home) is None and (head := ledger_head()).entry_id:
         home.mkdir(parents=True, exist_ok=True)
         write_anchor(home, head)
-
-
-def ledger_head() -> Head:
-    """The end of the ledger as this transaction sees it."""
-    newest = ChainLink.objects.order_by("-last_entry_id").first()
-    return Head(newest.last_entry_id, bytes(newest.digest)) if newest else Head(0, NO_LINK)

@@ -6,47 +6,28 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from ledger.fields import from_microseconds, from_units, to_microseconds
-from ledger.models import WAITING
+from ledger.models import Transfer
+from ledger.statuses import with_standing
 from ledger.transfers_ahead import reserved_points, transfers_ahead
 
 # Fewer than SQLite's limit on the parameters of a query.
 _REFERENCES_PER_QUERY = 500
 
-# The newest status change of a transfer says when it stopped waiting; one that began approved or cancelled
-# has no status change. Whole points and ten-thousandths are summed apart (12.3456 as 12 and 3456), so that no
-# sum outgrows 64 bits.
-_SUMS = """
-    select
-        relation_reference, currency, style, status,
-        sum(points / 10000), sum(points %% 10000),
-        min(effective_at), max(effective_at)
-    from (
-        select
-            relation_reference, currency, style, points, effective_at,
-            case
-                when status = 'approved' and effective_at > %s then 'later'
-                else status
-            end as status
-        from (
-            select
-                t.relation_reference, t.currency, t.style, t.points,
-                coalesce(c.status, t.status) as status,
-                case when c.changed_at > t.occurred_at then c.changed_at else t.occurred_at end
-                    as effective_at
-            from transfers as t
-            left join status_changes as c
-                on c.entry_id = case
-                    when t.status in ('pending', 'on_hold') then (
-                        select max(entry_id) from status_changes where transfer_id = t.transfer_id
-                    )
-                end
-            where t.relation_reference in ({references})
-        ) as known
-    ) as dated
-    group by relation_reference, currency, style, status
-"""
+# Of which transfers each amount is the sum, and with which sign; `later` is what is approved and has yet to
+# take effect.
+_SIGN = "case style when 'give' then 1 else -1 end * "
+_SUMMED = {
+    "approved_points": ("status = 'approved'", _SIGN),
+    "pending_given_points": ("status = 'pending' and style = 'give'", ""),
+    "pending_deducted_points": ("status = 'pending' and style = 'deduct'", ""),
+    "on_hold_given_points": ("status = 'on_hold' and style = 'give'", ""),
+    "on_hold_deducted_points": ("status = 'on_hold' and style = 'deduct'", ""),
+    "later_points": ("status = 'later'", _SIGN),
+}
+SUMMED_AMOUNTS = tuple(_SUMMED)
 
 
 @dataclass(frozen=True)
@@ -56,7 +37,8 @@ class Balance:
     ``approved_points`` have taken effect, the newest of them at ``last_effective_at``; ``later_points`` are
     approved and will, the next of them at ``next_effective_at``, and ``reserved_points`` is what the deducts
     among these reserve. The balance holds for instants in [``last_effective_at``, ``next_effective_at``) as
-    long as no entry is added; None is no bound.
+    long as no entry is added; None is no bound. Where it ``hangs_on_others``, an entry of another customer
+    may change it too: what is ahead revokes a transfer of that one's.
     """
 
     relation_reference: str
@@ -70,6 +52,7 @@ class Balance:
     reserved_points: Decimal = Decimal(0)
     last_effective_at: datetime | None = None
     next_effective_at: datetime | None = None
+    hangs_on_others: bool = False
 
     @property
     def spendable_points(self) -> Decimal:
@@ -88,40 +71,72 @@ def balances_of(references: Iterable[str], now: datetime) -> dict[tuple[str, str
     balances: dict[tuple[str, str], Balance] = {}
     for start in range(0, len(references), _REFERENCES_PER_QUERY):
         chunk = references[start : start + _REFERENCES_PER_QUERY]
-        query = _SUMS.format(references=", ".join(["%s"] * len(chunk)))
         with connection.cursor() as cursor:
-            cursor.execute(query, [to_microseconds(now), *chunk])
-            for reference, currency, *part in cursor.fetchall():
-                known = balances.get((reference, currency), Balance(reference, currency))
-                balances[reference, currency] = _with_part(known, *part)
+            cursor.execute(*sums_of(Transfer.objects.filter(relation_reference__in=chunk), now))
+            for reference, currency, last_at, next_at, *sums in cursor.fetchall():
+                parts = zip(sums[::2], sums[1::2], strict=True)
+                balances[reference, currency] = Balance(
+                    reference,
+                    currency,
+                    **dict(zip(_SUMMED, (_points(whole, units) for whole, units in parts), strict=True)),
+                    last_effective_at=None if last_at is None else from_microseconds(last_at),
+                    next_effective_at=None if next_at is None else from_microseconds(next_at),
+                )
     with_later = {key[0] for key, balance in balances.items() if balance.next_effective_at}
-    for key, points in reserved_points(transfers_ahead(list(with_later), now)).items():
+    ahead = transfers_ahead(list(with_later), now)
+    for key, points in reserved_points(ahead).items():
         balances[key] = replace(balances[key], reserved_points=points)
+    for found in ahead:
+        if not found.is_of_one_account:
+            key = (found.transfer.relation_reference, found.transfer.currency)
+            balances[key] = replace(balances[key], hangs_on_others=True)
     return balances
 
 
-def _with_part(
-    balance: Balance, style: str, status: str, whole: int, units: int, first_at: int, last_at: int
-) -> Balance:
-    """``balance`` and what transfers of one style and status add to it, which took effect from ``first_at``
-    to ``last_at``."""
-    if status == "cancelled":
-        return balance
-    points = from_units(int(whole) * 10_000 + int(units))
-    if status in WAITING:
-        name = f"{status}_{'given' if style == 'give' else 'deducted'}_points"
-        return replace(balance, **{name: getattr(balance, name) + points})
-    signed_points = points if style == "give" else -points
-    if status == "later":
-        next_at = from_microseconds(first_at)
-        return replace(
-            balance,
-            later_points=balance.later_points + signed_points,
-            next_effective_at=min(balance.next_effective_at or next_at, next_at),
-        )
-    last = from_microseconds(last_at)
-    return replace(
-        balance,
-        approved_points=balance.approved_points + signed_points,
-        last_effective_at=max(balance.last_effective_at or last, last),
+def _points(whole: int, units: int) -> Decimal:
+    return from_units(int(whole) * 10_000 + int(units))
+
+
+def sums_of(transfers: QuerySet[Transfer], now: datetime) -> tuple[str, tuple]:
+    """A query, with its parameters, that adds ``transfers`` up by relation reference and currency.
+
+    Its columns are those two, ``last_effective_at`` and ``next_effective_at`` in microseconds, and for each
+    of `SUMMED_AMOUNTS` ``<name>_whole`` and ``<name>_units``: whole points and ten-thousandths summed apart
+    (12.3456 as 12 and 3456), so that no sum outgrows 64 bits.
+    """
+    standing, parameters = (
+        with_standing(transfers.order_by())
+        .values("relation_reference", "currency", "style", "points", "current_status", "effective_at")
+        .query.sql_with_params()
     )
+    pivoted = ", ".join(
+        f"sum(case when {condition} then {sign}{unit} else 0 end) as {name}_{unit}"
+        for name, (condition, sign) in _SUMMED.items()
+        for unit in ("whole", "units")
+    )
+    # Summed by style and status first: of twelve sums the outer query makes one a customer, not one a row.
+    query = f"""
+        select
+            relation_reference, currency,
+            max(case when status = 'approved' then last_at end) as last_effective_at,
+            min(case when status = 'later' then first_at end) as next_effective_at,
+            {pivoted}
+        from (
+            select
+                relation_reference, currency, style, status,
+                sum(points / 10000) as whole, sum(points %% 10000) as units,
+                min(effective_at) as first_at, max(effective_at) as last_at
+            from (
+                select
+                    relation_reference, currency, style, points, effective_at,
+                    case
+                        when current_status = 'approved' and effective_at > %s then 'later'
+                        else current_status
+                    end as status
+                from ({standing}) as standing
+            ) as dated
+            group by relation_reference, currency, style, status
+        ) as summed
+        group by relation_reference, currency
+    """
+    return query, (to_microseconds(now), *parameters)

@@ -29,7 +29,7 @@ from ledger.databases import OWNER_DB_ALIAS, database_place, databases, ledger_p
 from ledger.errors import PointsError, first_line
 from ledger.guards import GUARDED_TABLES
 from ledger.locks import open_lock
-from ledger.models import LEDGER_TABLES, ChainLink
+from ledger.models import KEPT_TABLES, LEDGER_TABLES, ChainLink
 from ledger.seals import check_seals
 from ledger.settings import Settings
 
@@ -273,4 +273,5 @@ def _grant_to_application(owner: BaseDatabaseWrapper, user: str) -> None:
     with transaction.atomic(using=owner.alias), owner.cursor() as cursor:
         cursor.execute(f"revoke all on {', '.join(GUARDED_TABLES)} from {role}")
         cursor.execute(f"grant select, insert on {', '.join(LEDGER_TABLES)} to {role}")
+        cursor.execute(f"grant select, insert, update, delete on {', '.join(KEPT_TABLES)} to {role}")
         cursor.execute(f"grant select on django_migrations to {role}")

@@ -69,5 +69,6 @@ class InstantField(models.BigIntegerField):
 class CodeField(models.TextField):
     """Text that is compared and sorted by its bytes in every locale of the database."""
 
-    def db_type(self, connection):
-        return 'text COLLATE "C"' if connection.vendor == "postgresql" else "text"
+    def db_parameters(self, connection):
+        by_bytes = {"collation": "C"} if connection.vendor == "postgresql" else {}
+        return super().db_parameters(connection) | by_bytes

@@ -5,6 +5,7 @@ Text that was not given is empty, never null. `Entry.digest_fields` is what an e
 """
 
 from django.db import models
+from django.db.models.functions import Left
 
 import ledger.django_setup  # noqa: F401 - the models below need it
 from ledger.fields import CodeField, EntryIdField, InstantField, PointsField
@@ -12,6 +13,8 @@ from ledger.fields import CodeField, EntryIdField, InstantField, PointsField
 STYLES = ("give", "deduct")
 STATUSES = ("approved", "pending", "on_hold", "cancelled")
 WAITING = ("pending", "on_hold")
+# By so many of its characters an external reference is found first.
+INDEXED_CHARACTERS = 100
 
 
 class Entry(models.Model):
@@ -65,6 +68,13 @@ class Transfer(Entry):
         db_table = "transfers"
         indexes = [
             models.Index(fields=["relation_reference", "entry_id"], name="transfers_of_relation"),
+            # A reference may be as long as its sender likes, an index of PostgreSQL's may not.
+            models.Index(
+                Left("external_reference", INDEXED_CHARACTERS),
+                "entry_id",
+                name="transfers_of_reference",
+                condition=~models.Q(external_reference=""),
+            ),
             models.Index(
                 fields=["reverses_transfer_id"],
                 name="transfers_revocations",
@@ -293,6 +303,61 @@ class ChainLink(models.Model):
         db_table = "chain_links"
 
 
+class KeptBalance(models.Model):
+    """A customer's points in one currency, kept so that lists need not add them up (`ledger.kept_balances`);
+    the columns are those of the mart customer_point_balances, and ``later_points``, approved but not yet
+    effective.
+
+    It is right from ``last_effective_at`` until ``next_effective_at``, null being no bound, as long as no
+    entry is added. Where it is not ``is_exact``, it is added up again to be shown.
+    """
+
+    pk = models.CompositePrimaryKey("relation_reference", "currency")
+    relation_reference = CodeField()
+    currency = CodeField()
+    approved_points = PointsField()
+    pending_given_points = PointsField()
+    pending_deducted_points = PointsField()
+    on_hold_given_points = PointsField()
+    on_hold_deducted_points = PointsField()
+    spendable_points = PointsField()
+    later_points = PointsField()
+    is_account_closed = models.BooleanField()
+    last_effective_at = InstantField(null=True)
+    next_effective_at = InstantField(null=True)
+    is_exact = models.BooleanField()
+
+    class Meta:
+        db_table = "kept_balances"
+        indexes = [
+            models.Index(
+                fields=["approved_points", "relation_reference", "currency"], name="kept_balances_by_approved"
+            ),
+            models.Index(
+                fields=["spendable_points", "relation_reference", "currency"],
+                name="kept_balances_by_spendable",
+            ),
+            models.Index(
+                fields=["next_effective_at"],
+                name="kept_balances_to_come",
+                condition=models.Q(next_effective_at__isnull=False),
+            ),
+        ]
+
+
+class BalanceHead(models.Model):
+    """The one row that says of which entry `KeptBalance` is, by the digest of the chain there, and for which
+    default currency; no balance took effect after ``newest_effective_at``."""
+
+    entry_id = models.BigIntegerField(default=0)
+    chain_digest = models.BinaryField(max_length=32)
+    default_currency = CodeField(default="", blank=True)
+    newest_effective_at = InstantField(null=True)
+
+    class Meta:
+        db_table = "balance_heads"
+
+
 ENTRY_MODELS: tuple[type[Entry], ...] = (
     Transfer,
     StatusChange,
@@ -304,4 +369,6 @@ ENTRY_MODELS: tuple[type[Entry], ...] = (
     Close,
     SignOff,
 )
+# What can be thrown away: no entry, and nothing that an entry or a link vouches for.
+KEPT_TABLES = tuple(model._meta.db_table for model in (KeptBalance, BalanceHead))
 LEDGER_TABLES = tuple(model._meta.db_table for model in (*ENTRY_MODELS, ChainLink))

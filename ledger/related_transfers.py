@@ -13,7 +13,6 @@ from pathlib import Path
 import duckdb
 from django.db import DatabaseError
 
-from ledger.acts.revocations import revocations_of
 from ledger.cut import PARTS, TRANSFERS, Part, segment_files
 from ledger.data_files import connect, read_parquet
 from ledger.database import Ledger, LedgerNotReached
@@ -22,6 +21,7 @@ from ledger.errors import PointsError, first_line
 from ledger.identifiers import known_transfers
 from ledger.models import WAITING, Entry, StatusChange, Transfer
 from ledger.sql_text import literal
+from ledger.unrevoked import revocations_of
 
 _STATUS_CHANGES = next(part for part in PARTS if part.name == "status_changes")
 # Fewer than SQLite's limit on the parameters of a query.

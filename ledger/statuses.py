@@ -1,12 +1,20 @@
-"""What a transfer's status is now: its first one, or the last that an entry gave it."""
+"""What a transfer's status is now: its first one, or the last that an entry gave it.
+
+The rule stands here once, as columns of a query: lists filter by them, balances add up by them, and acts read
+them for the transfers that they hold (docs/design.md, sections 5 and 6).
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Case, F, OuterRef, QuerySet, Subquery, When
+from django.db.models.functions import Coalesce
+
 from ledger.models import WAITING, StatusChange, Transfer
 
 _IDS_PER_QUERY = 500
+_CHANGES = StatusChange.objects.filter(transfer_id=OuterRef("transfer_id"))
 
 
 @dataclass(frozen=True)
@@ -22,28 +30,54 @@ class Standing:
     effective_at: datetime | None
 
 
+def with_standing(transfers: QuerySet[Transfer]) -> QuerySet[Transfer]:
+    """``transfers`` with ``current_status``, ``status_entry_id``, the entry that gave it, and
+    ``effective_at``, of an approved one when it takes effect.
+
+    Only what began by waiting can have moved on, so that all others cost no look at the changes.
+    """
+    newest = _CHANGES.order_by("-entry_id")
+    # A change before the occurrence, as files may bring it, does not hasten the effect.
+    late = newest.annotate(
+        at=Case(
+            When(changed_at__gt=OuterRef("occurred_at"), then=F("changed_at")),
+            default=OuterRef("occurred_at"),
+        )
+    )
+    return transfers.annotate(
+        current_status=_if_it_waited(newest.values("status"), "status"),
+        status_entry_id=_if_it_waited(newest.values("entry_id"), "entry_id"),
+        effective_at=_if_it_waited(late.values("at"), "occurred_at"),
+    )
+
+
+def _if_it_waited(of_newest_change: QuerySet, otherwise: str) -> Case:
+    return Case(
+        When(status__in=WAITING, then=Coalesce(Subquery(of_newest_change[:1]), F(otherwise))),
+        default=F(otherwise),
+    )
+
+
 def current_standings(transfers: Iterable[Transfer]) -> dict[str, Standing]:
     """How each of ``transfers`` stands now, by ``transfer_id``."""
-    by_id = {transfer.transfer_id: transfer for transfer in transfers}
     standings = {
-        transfer_id: Standing(
-            transfer.status,
-            transfer.entry_id,
-            transfer.occurred_at if transfer.status == "approved" else None,
-        )
-        for transfer_id, transfer in by_id.items()
+        transfer.transfer_id: _standing(transfer.status, transfer.entry_id, transfer.occurred_at)
+        for transfer in transfers
     }
     waiting = [transfer_id for transfer_id, standing in standings.items() if standing.status in WAITING]
     for start in range(0, len(waiting), _IDS_PER_QUERY):
-        changes = StatusChange.objects.filter(transfer_id__in=waiting[start : start + _IDS_PER_QUERY])
-        for change in changes.order_by("entry_id"):
-            occurred_at = by_id[change.transfer_id].occurred_at
-            standings[change.transfer_id] = Standing(
-                change.status,
-                change.entry_id,
-                max(occurred_at, change.changed_at) if change.status == "approved" else None,
-            )
+        found = with_standing(
+            Transfer.objects.filter(transfer_id__in=waiting[start : start + _IDS_PER_QUERY])
+        )
+        for transfer_id, *standing in found.values_list(
+            "transfer_id", "current_status", "status_entry_id", "effective_at"
+        ):
+            standings[transfer_id] = _standing(*standing)
     return standings
+
+
+def _standing(status: str, entry_id: int, effective_at: datetime) -> Standing:
+    return Standing(status, entry_id, effective_at if status == "approved" else None)
 
 
 def current_statuses(transfers: Iterable[Transfer]) -> dict[str, str]:

@@ -28,13 +28,15 @@ class TransferAhead:
 
     ``reserves`` says whether its chain begins with a deduct that reserves its points until then. A deduct of
     the bucket `expired` does not: 50 points that expire on 31 May may be spent until then. In a circle, which
-    only files can make, ``first`` is the transfer itself.
+    only files can make, ``first`` is the transfer itself. ``is_of_one_account`` says that its whole chain is
+    of its own customer and currency, which files need not respect.
     """
 
     transfer: Transfer
     effective_at: datetime
     first: Transfer
     reserves: bool
+    is_of_one_account: bool
 
     @property
     def signed_points(self) -> Decimal:
@@ -88,6 +90,7 @@ def look_ahead(ahead: Iterable[tuple[Transfer, datetime]], now: datetime) -> lis
                 effective_at,
                 transfer if is_circular else first,
                 not is_circular and first.style == "deduct" and not _expires(chain[-1]),
+                len({(found.relation_reference, found.currency) for found in chain}) == 1,
             )
         )
     return answers

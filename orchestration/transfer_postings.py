@@ -1,38 +1,66 @@
-"""To which bucket and month transfers posted, as the newest build has it: models alone classify."""
+"""To which bucket and month transfers posted: closed months have it in their published files, open ones in
+those of the newest build. Models alone classify."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from ledger.anchors import read_anchor
-from ledger.lists.list_requests import parse_month
-from ledger.lists.transfer_lists import BuildNeeded
-from ledger.lists.transfer_search import Postings
+from ledger.closes import read_history
+from ledger.database import Ledger
+from ledger.lists.parquet_search import Postings
+from ledger.lists.transfer_lists import BuildNeeded, TransferFilters
 from orchestration.month_files import PROVISIONAL, named
+from orchestration.published.layout import revision_folder
+from orchestration.published.manifests import check_files, read_manifest
 from orchestration.reports import MonthNotBuilt
 
 FILTERS_OF_A_BUILD = ("bucket", "posted_month")
-_POSTED = named("posted_transfers.parquet", PROVISIONAL)
+_POSTED = "posted_transfers.parquet"
 
 
-def find_postings(home: Path, filters: Mapping[str, str]) -> Postings | None:
-    """What the filters of a list of transfers need of the newest build; None where they need nothing.
+def find_postings(ledger: Ledger, filters: Mapping[str, str]) -> Postings | None:
+    """What the filters of a list of transfers need of months; None where they need nothing.
 
-    Raises `BuildNeeded` where there is no build of the home's ledger, and `MonthNotBuilt`.
+    Raises `FilterUnknown`, `FilterInvalid`, `PublishedDamaged`, `BuildNeeded` where no month is closed or
+    built of this ledger, and `MonthNotBuilt`.
     """
-    asked = [name for name in FILTERS_OF_A_BUILD if filters.get(name)]
+    wanted = TransferFilters(filters, ledger.settings.zone).asked()
+    asked = [name for name in FILTERS_OF_A_BUILD if name in wanted]
     if not asked:
         return None
+    home = ledger.settings.home
+    published, cutoff = _published(home)
+    built, built_upto = _built(home)
+    files = built | published
+    if not files:
+        was_of_files = "the newest was made of files instead of the ledger"
+        raise BuildNeeded(asked, was_of_files if built_upto is None else "there is none yet")
+    if month := wanted.get("posted_month"):
+        if month not in files:
+            raise MonthNotBuilt(month, home, sorted(files))
+        files = {month: files[month]}
+    of_build = [entry_id for entry_id in (built_upto,) if entry_id and files.keys() - published.keys()]
+    return Postings(tuple(files[month] for month in sorted(files)), max([cutoff, *of_build]))
+
+
+def _published(home: Path) -> tuple[dict[str, Path], int]:
+    """The files of closed months by month, and up to which entry they read the ledger."""
+    files, cutoff = {}, 0
+    for month, closed in read_history().in_force.items():
+        folder = revision_folder(home, month, closed.revision)
+        check_files(folder, read_manifest(folder, closed.manifest_sha256), hashed=False)
+        files[month] = folder / _POSTED
+        cutoff = max(cutoff, closed.cutoff_entry_id)
+    return files, cutoff
+
+
+def _built(home: Path) -> tuple[dict[str, Path], int | None]:
+    """The files of the newest build by month, and up to which entry it read the ledger: None where it read
+    none, 0 where there is no build."""
     # The folder of the run, so that a build that ends meanwhile changes nothing.
     folder = (home / "provisional").resolve()
-    months = sorted(path.parent.name for path in folder.glob(f"*/{_POSTED}"))
-    if not months:
-        raise BuildNeeded(asked, "there is none yet")
+    files = {path.parent.name: path for path in folder.glob(f"*/{named(_POSTED, PROVISIONAL)}")}
+    if not files:
+        return {}, 0
     anchor = read_anchor(folder)
-    if anchor is None:
-        raise BuildNeeded(asked, "the newest was made of files instead of the ledger")
-    if filters.get("posted_month"):
-        month = parse_month("posted_month", filters["posted_month"])
-        if month not in months:
-            raise MonthNotBuilt(month, home, months)
-        months = [month]
-    return Postings(tuple(folder / month / _POSTED for month in months), anchor.entry_id)
+    return (files, anchor.entry_id) if anchor else ({}, None)

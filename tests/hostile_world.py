@@ -13,22 +13,27 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 
+from ledger import kept_balances
 from ledger.acts.accounts import close_account, open_account
 from ledger.acts.comments import add_comment
 from ledger.acts.decisions import approve, cancel, hold
 from ledger.acts.mass import MassRow, mass_rows, record_mass
 from ledger.acts.moves import move_points
-from ledger.acts.revocations import revoke, unrevoked_points
+from ledger.acts.revocations import revoke
 from ledger.acts.transfer_requests import TransferRequest
 from ledger.acts.transfers import deduct, give
+from ledger.append import ledger_head
 from ledger.balances import balances_of
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.files.imports import import_file
+from ledger.kept_balances import check_kept_balances, throw_away
+from ledger.lists.balance_lists import every_listed_balance
 from ledger.models import ENTRY_MODELS, StatusChange, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import closed_references
 from ledger.statuses import current_standings
+from ledger.unrevoked import unrevoked_points
 from simulator.transfer_files import write_transfers
 from tests.conftest import transfer as file_row
 from tests.plain_ledger import PlainLedger, PlainTransfer
@@ -327,6 +332,26 @@ class HostileWorld:
         )
         self._agree(lambda: import_file(self.ledger, path, quarantine=quarantine), broken)
 
+    def list_balances(self, random: Random) -> None:
+        """Balances as lists have them, and that what is kept of them is what they add up to."""
+        rows = {
+            (row.relation_reference, row.currency): row for row in every_listed_balance(self.ledger, {})
+        }
+        assert set(rows) >= self.plain.pairs()
+        for pair, row in rows.items():
+            assert row.approved_points == self.plain.balance(*pair, self.now), pair
+            assert row.spendable_points == self.plain.spendable(*pair, self.now), pair
+            assert row.is_account_closed == self.plain.is_closed(pair[0]), pair
+        assert check_kept_balances(self.ledger) == ledger_head().entry_id
+
+    def throw_balances_away(self, random: Random) -> None:
+        throw_away(self.ledger)
+
+    def let_balances_fall_behind(self, random: Random) -> None:
+        """From now on, until the next time, acts leave the kept balances alone, as a large import does; or
+        bring them along."""
+        kept_balances.MOST_ENTRIES_AT_ONCE = random.choice([0, 1, 1_000])
+
     # What must hold after each
 
     def check(self) -> None:
@@ -461,6 +486,7 @@ class HostileWorld:
 DRAWN = [
     *["give_or_deduct", "revoke", "decide", "import_file"] * 2,
     *["wait", "mass", "mass_with_moves", "move", "move", "comment", "open_account", "close_account"],
+    *["list_balances", "throw_balances_away", "let_balances_fall_behind"],
 ]
 ACTS: dict[str, Callable[[HostileWorld, Random], None]] = {
     "wait": HostileWorld.wait,
@@ -474,4 +500,7 @@ ACTS: dict[str, Callable[[HostileWorld, Random], None]] = {
     "open_account": HostileWorld.open_account,
     "close_account": HostileWorld.close_account,
     "import_file": HostileWorld.import_file,
+    "list_balances": HostileWorld.list_balances,
+    "throw_balances_away": HostileWorld.throw_balances_away,
+    "let_balances_fall_behind": HostileWorld.let_balances_fall_behind,
 }

@@ -1,7 +1,6 @@
 """Lists of balances: right at every moment, in every order, with every filter, on both databases."""
 
 import json
-import os
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,12 +8,21 @@ from itertools import product
 
 import pytest
 
-from ledger.append import appending, ledger_head
+from ledger import kept_balances
+from ledger.append import appending
 from ledger.balances import balances_of
-from ledger.cut import freeze
-from ledger.lists import balance_snapshots
-from ledger.lists.balance_lists import AMOUNTS, SORTS, every_listed_balance, list_balances, selected_balances
-from ledger.lists.list_requests import CursorInvalid, FilterInvalid, FilterUnknown, SortUnknown
+from ledger.kept_balances import AMOUNTS
+from ledger.lists import balance_lists
+from ledger.lists.balance_lists import (
+    BALANCE_COLUMNS,
+    SORTS,
+    count_balances,
+    every_listed_balance,
+    list_balances,
+    selected_balances,
+)
+from ledger.lists.filters import FilterInvalid, FilterUnknown
+from ledger.lists.paging import CursorInvalid, SortUnknown
 from ledger.models import AccountEvent, StatusChange, Transfer
 from ledger.relations import UnknownRelation
 from ledger.transfers_ahead import transfers_ahead
@@ -51,19 +59,28 @@ def clock_at(*instants: datetime):
     return shown, lambda: shown[-1]
 
 
-@pytest.fixture(params=["recounted", "kept", "from the cut"])
+@pytest.fixture(params=["brought along", "left behind", "thrown away"])
 def way(request, monkeypatch) -> str:
-    """The three ways in which a list by amounts knows every balance, which must not differ."""
-    if request.param != "recounted":
-        monkeypatch.setattr(balance_snapshots, "_KEEP_FROM", 0)
-    if request.param == "from the cut":
-        monkeypatch.setattr(balance_snapshots, "_FROM_CUT_FROM", 0)
+    """The three ways in which balances are kept, which must not differ."""
+    if request.param == "left behind":
+        monkeypatch.setattr(kept_balances, "MOST_ENTRIES_AT_ONCE", 0)
+    if request.param == "thrown away":
+
+        def made_anew(ledger) -> int:
+            kept_balances.throw_away(ledger)
+            return kept_balances.bring_up_to_date(ledger)
+
+        monkeypatch.setattr(balance_lists, "bring_up_to_date", made_anew)
     return request.param
+
+
+def content(rows) -> list[tuple]:
+    return [tuple(getattr(row, column) for column in BALANCE_COLUMNS) for row in rows]
 
 
 def amounts(ledger, sort: str, filters=None, **options) -> list[tuple[str, str, Decimal]]:
     field = sort.removeprefix("-")
-    page = list_balances(ledger, filters or {}, sort, freeze=freeze, **options)
+    page = list_balances(ledger, filters or {}, sort, **options)
     return [(row.relation_reference, row.currency, getattr(row, field)) for row in page.rows]
 
 
@@ -149,7 +166,7 @@ def test_every_page_in_every_order_and_with_every_filter_is_what_adding_up_says(
         if chance.random() < 0.1:
             entries.append(an_event(relation, chance.choice(["open", "close"]), NOON + timedelta(number)))
     record(ledger, *entries[:100])
-    list_balances(ledger, {}, "-approved_points", freeze=freeze)
+    list_balances(ledger, {}, "-approved_points")
     record(ledger, *entries[100:])
     everything = list(every_listed_balance(ledger, {}))
     expected_keys = set(balances_of({row.relation_reference for row in everything}, NOON))
@@ -158,6 +175,7 @@ def test_every_page_in_every_order_and_with_every_filter_is_what_adding_up_says(
     kinds = {(row.reserves, row.first is row.transfer) for row in found}
     assert kinds == set(product([True, False], repeat=2))
     filters = {
+        "relation": lambda row, value: row.relation_reference == value,
         "relation_prefix": lambda row, value: row.relation_reference.startswith(value),
         "currency": lambda row, value: row.currency == value,
         "min": lambda row, value: row.approved_points >= Decimal(value),
@@ -171,6 +189,8 @@ def test_every_page_in_every_order_and_with_every_filter_is_what_adding_up_says(
         {"min": "-10.25", "max": "200"},
         {"closed": "true"},
         {"closed": "false", "negative": "true", "relation_prefix": "C-1"},
+        {"relation": "C-07"},
+        {"relation": "C-08", "currency": "POINTS", "min": "0"},
     ]
     for position, sort in enumerate([sign + field for field in SORTS for sign in ("", "-")]):
         for wanted in ({}, asked[position % len(asked)]):
@@ -180,20 +200,28 @@ def test_every_page_in_every_order_and_with_every_filter_is_what_adding_up_says(
                 key=lambda row: (getattr(row, field), row.relation_reference, row.currency),
                 reverse=sort.startswith("-"),
             )
-            assert pages(ledger, wanted, sort, 29) == expected, (way, seed, sort, wanted)
-            assert list(every_listed_balance(ledger, wanted, sort, freeze)) == expected
+            assert content(pages(ledger, wanted, sort, 29)) == content(expected), (way, seed, sort, wanted)
+            assert content(pages(ledger, wanted, sort, 29, back=True)) == content(expected)
+            assert content(every_listed_balance(ledger, wanted, sort)) == content(expected)
+            assert count_balances(ledger, wanted) == len(expected)
 
 
-def pages(ledger, filters: dict[str, str], sort: str, size: int) -> list:
-    """The rows of all pages, each asked for by the cursor of the one before."""
-    rows, cursor = [], None
+def pages(ledger, filters: dict[str, str], sort: str, size: int, back: bool = False) -> list:
+    """The rows of all pages, each asked for by the cursor of the one before; or, from the last one ``back``,
+    by that of the one after."""
+    found, page = [], list_balances(ledger, filters, sort, size)
     while True:
-        page = list_balances(ledger, filters, sort, size, cursor, freeze)
-        rows += page.rows
-        cursor = page.next_cursor
-        if cursor is None:
-            return rows
+        found.append(page.rows)
+        if page.next_cursor is None:
+            break
         assert len(page.rows) == size
+        page = list_balances(ledger, filters, sort, size, after=page.next_cursor)
+    if back:
+        found = [page.rows]
+        while page.previous_cursor is not None:
+            page = list_balances(ledger, filters, sort, size, before=page.previous_cursor)
+            found.insert(0, page.rows)
+    return [row for rows in found for row in rows]
 
 
 def test_a_list_is_right_the_moment_after_each_entry(ledger_home, way):
@@ -245,57 +273,6 @@ def test_sums_of_many_largest_transfers_stay_exact(ledger_home, way):
     ]
     assert amounts(ledger, "-approved_points", {"min": f"{exact}"}) == [("C-1", "POINTS", exact)]
     assert amounts(ledger, "-approved_points", {"min": "1999999999999999.9981"}) == []
-
-
-def test_a_snapshot_that_is_damaged_deleted_or_of_another_ledger_changes_nothing(ledger_home, monkeypatch):
-    monkeypatch.setattr(balance_snapshots, "_KEEP_FROM", 0)
-    ledger = ledger_home.open(clock=lambda: NOON)
-    record(ledger, a_transfer("T1", "C-1", "10"))
-    expected = [("C-1", "POINTS", 10)]
-    assert amounts(ledger, "approved_points") == expected
-    (kept,) = (ledger_home.home / "cut" / "balances").glob("*.parquet")
-    whole = kept.read_bytes()
-    kept.write_bytes(whole[: len(whole) // 2])
-    assert amounts(ledger, "approved_points") == expected
-    kept.unlink()
-    assert amounts(ledger, "approved_points") == expected
-    kept.write_bytes(whole.replace(ledger_head().chain_digest.hex().encode(), b"0" * 64))
-    assert amounts(ledger, "approved_points") == expected
-
-
-def test_without_a_cut_and_without_a_freeze_the_ledger_answers(ledger_home, monkeypatch):
-    monkeypatch.setattr(balance_snapshots, "_FROM_CUT_FROM", 0)
-    ledger = ledger_home.open(clock=lambda: NOON)
-    record(ledger, a_transfer("T1", "C-1", "10"), a_transfer("T2", "C-2", "20"))
-    page = list_balances(ledger, {}, "-approved_points")
-    assert [row.relation_reference for row in page.rows] == ["C-2", "C-1"]
-
-
-def test_old_snapshots_and_unfinished_ones_are_removed(ledger_home, monkeypatch):
-    monkeypatch.setattr(balance_snapshots, "_KEEP_FROM", 0)
-    ledger = ledger_home.open(clock=lambda: NOON)
-    folder = ledger_home.home / "cut" / "balances"
-    folder.mkdir(parents=True)
-    (folder / ".000000000001.7.unfinished").write_bytes(b"PAR1")
-    os.utime(folder / ".000000000001.7.unfinished", (0, 0))
-    (folder / ".000000000002.8.unfinished").write_bytes(b"PAR1")
-    for number in range(5):
-        record(ledger, a_transfer(f"T{number}", f"C-{number}", "10"))
-        assert len(amounts(ledger, "approved_points")) == number + 1
-    assert sorted(path.name for path in folder.iterdir()) == [
-        ".000000000002.8.unfinished",
-        "000000000003.parquet",
-        "000000000004.parquet",
-        "000000000005.parquet",
-    ]
-
-
-def test_what_cannot_be_kept_is_answered_all_the_same(ledger_home, monkeypatch):
-    monkeypatch.setattr(balance_snapshots, "_KEEP_FROM", 0)
-    ledger = ledger_home.open(clock=lambda: NOON)
-    record(ledger, a_transfer("T1", "C-1", "10"))
-    (ledger_home.home / "cut").write_text("no folder")
-    assert amounts(ledger, "approved_points") == [("C-1", "POINTS", 10)]
 
 
 @pytest.mark.parametrize("prefix", ["D_", "%", "C-1'", "C;drop table transfers", "_", "\U0010ffff", "\ud7ff"])

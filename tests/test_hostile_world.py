@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from ledger import kept_balances
 from ledger.append import appending, ledger_head
 from ledger.database import open_ledger
 from ledger.models import Close, Transfer
@@ -40,6 +41,12 @@ def new_home(request, tmp_path_factory):
         )
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def balances_are_brought_along(monkeypatch):
+    """Whether they are, an act of the world changes."""
+    monkeypatch.setattr(kept_balances, "MOST_ENTRIES_AT_ONCE", 1_000)
 
 
 def test_random_acts_agree_with_the_rules_in_plain_python(new_home):

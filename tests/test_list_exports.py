@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from ledger.append import appending
-from ledger.lists.balance_lists import every_listed_balance
-from ledger.lists.customer_balances import BALANCE_COLUMNS
+from ledger.lists.balance_lists import BALANCE_COLUMNS, every_listed_balance
 from ledger.lists.list_exports import value_text, write_csv, write_xml
 from ledger.lists.transfer_lists import TRANSFER_COLUMNS, every_listed_transfer, selected_transfers
 from ledger.models import Transfer

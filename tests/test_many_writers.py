@@ -9,12 +9,13 @@ import pytest
 
 from ledger import writers_queue
 from ledger.acts.accounts import close_account
-from ledger.acts.revocations import revoke, unrevoked_points
+from ledger.acts.revocations import revoke
 from ledger.acts.transfers import give
 from ledger.database import Ledger, connected_to, open_ledger
 from ledger.errors import PointsError
 from ledger.models import ENTRY_MODELS, AccountEvent, ChainLink, Transfer
 from ledger.settings import Settings
+from ledger.unrevoked import unrevoked_points
 
 WRITERS = 32
 OWN_TRANSFERS = 3

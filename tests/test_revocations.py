@@ -11,12 +11,10 @@ from ledger.acts.revocations import (
     RevocationAmbiguous,
     RevocationOfUnapproved,
     RevocationTooLarge,
-    RevokedBeyondOriginal,
     TransferAlreadyRevoked,
     UndoneTwice,
     UnknownTransfer,
     revoke,
-    unrevoked_points,
 )
 from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfers import deduct, give
@@ -27,6 +25,7 @@ from ledger.lists.transfer_details import read_transfer
 from ledger.lists.transfer_lists import list_transfers
 from ledger.models import Transfer
 from ledger.refusals import SeveralRefused
+from ledger.unrevoked import RevokedBeyondOriginal, unrevoked_points
 from tests.conftest import ledger_transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -10,13 +10,13 @@ import typer
 from console.output import AsJson, print_json
 from console.tables import error_console
 from ledger.database import Ledger, open_ledger
-from ledger.lists.list_requests import MAX_PAGE_SIZE, Page
+from ledger.lists.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page
 from ledger.settings import project_settings
 from ledger.zones import Zone
 
 if TYPE_CHECKING:
+    from ledger.lists.parquet_search import Postings
     from ledger.lists.transfer_details import TransferDetails
-    from ledger.lists.transfer_search import Postings
 
 app = typer.Typer()
 
@@ -28,7 +28,8 @@ RelationPrefix = Annotated[
 ]
 Currency = Annotated[str, typer.Option(metavar="CODE", help="In one currency.")]
 Limit = Annotated[int, typer.Option(min=1, max=MAX_PAGE_SIZE, help="The rows of a page.")]
-After = Annotated[str, typer.Option(metavar="CURSOR", help="The page after; the page before gives it.")]
+After = Annotated[str, typer.Option(metavar="CURSOR", help="The page after; the page before it says how.")]
+Before = Annotated[str, typer.Option(metavar="CURSOR", help="The page before; the page after it says how.")]
 
 
 @app.command(epilog="Example: points transfers --relation C-1042 --status pending --sort -points")
@@ -39,10 +40,13 @@ def transfers(
     ] = None,
     relation: Relation = "",
     relation_prefix: RelationPrefix = "",
+    external_reference: Annotated[
+        str, typer.Option(metavar="TEXT", help="Of one order, voucher or ticket: exactly this text.")
+    ] = "",
     status: Annotated[str, typer.Option(help="By what they are now: approved, pending, …")] = "",
     reason: Annotated[str, typer.Option(metavar="CODE", help="For one reason.")] = "",
     style: Annotated[str, typer.Option(metavar="give|deduct", help="Of one style.")] = "",
-    bucket: Annotated[str, typer.Option(help="Of a bucket, as the newest build has it.")] = "",
+    bucket: Annotated[str, typer.Option(help="Of a bucket, in closed or built months.")] = "",
     currency: Currency = "",
     batch: Annotated[str, typer.Option(metavar="ID", help="Of one import or mass transfer.")] = "",
     since: Annotated[
@@ -57,7 +61,7 @@ def transfers(
     min_points: Annotated[str, typer.Option(metavar="N", help="Of at least so many points.")] = "",
     max_points: Annotated[str, typer.Option(metavar="N", help="Of at most so many points.")] = "",
     posted_month: Annotated[
-        str, typer.Option(metavar="YYYY-MM", help="Posted to a month, as the newest build has it.")
+        str, typer.Option(metavar="YYYY-MM", help="Posted to a month, closed or built.")
     ] = "",
     revoked: Annotated[
         bool | None,
@@ -71,8 +75,9 @@ def transfers(
             " first. By default the newest first.",
         ),
     ] = "-entry_id",
-    limit: Limit = 50,
+    limit: Limit = DEFAULT_PAGE_SIZE,
     after: After = "",
+    before: Before = "",
     as_json: AsJson = False,
     as_csv: AllAsCsv = False,
     as_xml: AsXml = False,
@@ -89,6 +94,7 @@ def transfers(
     filters = {
         "relation": relation,
         "relation_prefix": relation_prefix,
+        "external_reference": external_reference,
         "status": status,
         "reason": reason,
         "style": style,
@@ -102,7 +108,7 @@ def transfers(
         "posted_month": posted_month,
         "revoked": "" if revoked is None else str(revoked).lower(),
     }
-    _refuse_both(identifiers, filters, after, "IDs")
+    _refuse_both(identifiers, filters, after, before, "IDs")
     ledger = open_ledger(project_settings())
     zone = ledger.settings.zone
     if identifiers and len(identifiers) == 1 and not (as_csv or as_xml):
@@ -114,21 +120,21 @@ def transfers(
         rows = (
             selected_transfers(identifiers)
             if identifiers
-            else every_listed_transfer(ledger, filters, sort, postings, _freeze)
+            else every_listed_transfer(ledger, filters, sort, postings)
         )
         _export(rows, TRANSFER_COLUMNS, "transfer", as_csv)
         return
     if identifiers:
         page = Page(selected_transfers(identifiers), None)
     else:
-        page = list_transfers(ledger, filters, sort, limit, after or None, postings, _freeze)
+        page = list_transfers(ledger, filters, sort, limit, after, before, postings, _freeze)
     if as_json:
-        answer = {"rows": [_as_values(row, TRANSFER_COLUMNS) for row in page.rows], "next": page.next_cursor}
+        answer = _page(page, TRANSFER_COLUMNS)
         print_json(answer if as_of is None else answer | {"build_entry_id": as_of})
         return
     from console.list_screens import show_transfers
 
-    show_transfers(page.rows, zone, page.next_cursor, as_of)
+    show_transfers(page, zone, as_of)
 
 
 @app.command(epilog="Example: points balances --relation-prefix C-10 --sort -spendable_points --limit 20")
@@ -157,15 +163,20 @@ def balances(
             " largest first.",
         ),
     ] = "relation_reference",
-    limit: Limit = 50,
+    limit: Limit = DEFAULT_PAGE_SIZE,
     after: After = "",
+    before: Before = "",
     as_json: AsJson = False,
     as_csv: AllAsCsv = False,
     as_xml: AsXml = False,
 ) -> None:
     """List what customers have and may spend, as of this moment."""
-    from ledger.lists.balance_lists import every_listed_balance, list_balances, selected_balances
-    from ledger.lists.customer_balances import BALANCE_COLUMNS
+    from ledger.lists.balance_lists import (
+        BALANCE_COLUMNS,
+        every_listed_balance,
+        list_balances,
+        selected_balances,
+    )
 
     filters = {
         "relation": relation,
@@ -176,34 +187,35 @@ def balances(
         "closed": "" if closed is None else str(closed).lower(),
         "negative": "true" if negative else "",
     }
-    _refuse_both(relations, filters, after, "RELATIONs")
+    _refuse_both(relations, filters, after, before, "RELATIONs")
     ledger = open_ledger(project_settings())
     if as_csv or as_xml:
         rows = (
-            selected_balances(ledger, relations)
-            if relations
-            else every_listed_balance(ledger, filters, sort, _freeze)
+            selected_balances(ledger, relations) if relations else every_listed_balance(ledger, filters, sort)
         )
         _export(rows, BALANCE_COLUMNS, "balance", as_csv)
         return
     if relations:
         page = Page(selected_balances(ledger, relations), None)
     else:
-        page = list_balances(ledger, filters, sort, limit, after or None, _freeze)
+        page = list_balances(ledger, filters, sort, limit, after, before)
     if as_json:
-        print_json(
-            {"rows": [_as_values(row, BALANCE_COLUMNS) for row in page.rows], "next": page.next_cursor}
-        )
+        print_json(_page(page, BALANCE_COLUMNS))
         return
     from console.list_screens import show_balances
 
-    show_balances(page.rows, page.next_cursor)
+    show_balances(page)
 
 
-def _refuse_both(identifiers: list[str] | None, filters: dict[str, str], after: str, what: str) -> None:
-    """A selection is what it is: a filter beside it would be lost without a word."""
-    if identifiers and (after or any(filters.values())):
+def _refuse_both(
+    identifiers: list[str] | None, filters: dict[str, str], after: str, before: str, what: str
+) -> None:
+    """A selection is what it is: a filter beside it would be lost without a word. So would one of two ways
+    on."""
+    if identifiers and (after or before or any(filters.values())):
         raise typer.BadParameter(f"name {what}, or filter; not both")
+    if after and before:
+        raise typer.BadParameter("--after or --before, not both")
 
 
 def _postings(ledger: Ledger, filters: dict[str, str]) -> "Postings | None":
@@ -211,7 +223,7 @@ def _postings(ledger: Ledger, filters: dict[str, str]) -> "Postings | None":
         return None
     from orchestration.transfer_postings import find_postings
 
-    return find_postings(ledger.settings.home, filters)
+    return find_postings(ledger, filters)
 
 
 def _freeze(ledger: Ledger) -> None:
@@ -226,6 +238,12 @@ def _freeze(ledger: Ledger) -> None:
         run_lock(ledger.settings.home, "freezing the ledger for a list"),
     ):
         freeze(ledger)
+
+
+def _page(page: Page, columns: Sequence[str]) -> dict:
+    """A page for JSON."""
+    rows = [_as_values(row, columns) for row in page.rows]
+    return {"rows": rows, "next": page.next_cursor, "previous": page.previous_cursor}
 
 
 def _export(rows: Iterable, columns: Sequence[str], element: str, as_csv: bool) -> None:

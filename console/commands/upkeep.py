@@ -34,6 +34,10 @@ def verify(
             help="Also ask whether the ledger goes on from this head, which `points verify` showed once.",
         ),
     ] = "",
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="First throw the kept balances away and add them up anew."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Look at every entry of the ledger and every byte that was published: name what is not as it was."""
@@ -43,6 +47,13 @@ def verify(
     from orchestration.upkeep.verification import RecomputedOtherwise, verify_all
 
     settings = project_settings()
+    if rebuild:
+        from ledger.database import open_ledger
+        from ledger.kept_balances import bring_up_to_date, throw_away
+
+        ledger = open_ledger(settings)
+        throw_away(ledger)
+        bring_up_to_date(ledger)
     try:
         with (
             counting_progress("Entries", quiet=as_json) as report,

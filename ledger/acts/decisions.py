@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ledger.acts.accounts import AccountOutcome, approve_request, decline_request
 from ledger.acts.approval import check_approver
 from ledger.acts.pairs import other_halves
-from ledger.acts.revocations import RevocationTrees, UnknownTransfer
+from ledger.acts.revocations import UnknownTransfer
 from ledger.acts.spendable import SpendablePoints
 from ledger.acts.transfer_requests import checked_note
 from ledger.append import Appender, appending
@@ -21,6 +21,7 @@ from ledger.models import WAITING, AccountEvent, StatusChange, Transfer
 from ledger.refusals import Problem, refuse
 from ledger.relations import AccountClosed, closed_references
 from ledger.statuses import current_statuses
+from ledger.unrevoked import RevocationTrees
 
 
 class StatusTransitionRefused(PointsError):

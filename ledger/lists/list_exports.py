@@ -13,6 +13,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import BinaryIO
 
+from django.utils.xmlutils import SimplerXMLGenerator
+
 from ledger.amounts import points_text
 from ledger.shown_text import shown_in_cell
 
@@ -22,7 +24,6 @@ FREE_TEXTS = ("comment", "external_reference", "recorded_by", "batch_id")
 _FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
 _ROWS_PER_WRITE = 1_000
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_XML_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 
 
 def value_text(value: object) -> str:
@@ -61,21 +62,37 @@ def _csv_text(column: str, value: object) -> str:
 
 def write_xml(rows: Iterable[object], columns: Sequence[str], element: str, file: BinaryIO) -> None:
     """Write ``rows`` as elements named ``element`` within one of its plural; what is empty is left out."""
-    file.write(f'<?xml version="1.0" encoding="UTF-8"?>\n<{element}s>\n'.encode())
+    written = io.StringIO()
+    xml = _ListXml(written, "UTF-8")
+    xml.startDocument()
+    xml.startElement(f"{element}s", {})
     for batch in _batches(rows):
-        file.write("".join(_xml_row(row, columns, element) for row in batch).encode("utf-8"))
-    file.write(f"</{element}s>\n".encode())
+        for row in batch:
+            xml.ignorableWhitespace("\n  ")
+            xml.startElement(element, {})
+            for column in columns:
+                if text := value_text(getattr(row, column)):
+                    xml.ignorableWhitespace("\n    ")
+                    xml.addQuickElement(column, _NOT_IN_XML.sub("\ufffd", text))
+            xml.ignorableWhitespace("\n  ")
+            xml.endElement(element)
+        file.write(written.getvalue().encode("utf-8"))
+        written.seek(0)
+        written.truncate()
+    xml.ignorableWhitespace("\n")
+    xml.endElement(f"{element}s")
+    file.write(f"{written.getvalue()}\n".encode())
 
 
-def _xml_row(row: object, columns: Sequence[str], element: str) -> str:
-    texts = ((column, value_text(getattr(row, column))) for column in columns)
-    values = "".join(f"    <{column}>{xml_text(text)}</{column}>\n" for column, text in texts if text)
-    return f"  <{element}>\n{values}  </{element}>\n"
+class _ListXml(SimplerXMLGenerator):
+    """Writes text from which a parser reads the same text again."""
 
-
-def xml_text(text: str) -> str:
-    """``text`` as the content of an XML element, from which a parser reads the same text again."""
-    return _NOT_IN_XML.sub("\ufffd", text).translate(_XML_ESCAPES)
+    def characters(self, content: str) -> None:
+        # A parser makes a line feed of a carriage return that is not written as a reference.
+        for position, part in enumerate(content.split("\r")):
+            if position:
+                self.ignorableWhitespace("&#13;")
+            super().characters(part)
 
 
 def _batches(rows: Iterable[object]) -> Iterator[list[object]]:

@@ -92,7 +92,7 @@ def read_transfer(ledger: Ledger, transfer_id: str) -> TransferDetails:
     originals, missing, is_circular = _originals(transfer_id)
     revocations = _revocations(transfer_id)
     related = [*originals, *(revocation for _, revocation in revocations)]
-    found = {other.transfer_id: other for other in read_transfers("transfer_id", dict.fromkeys(related))}
+    found = {other.transfer_id: other for other in read_transfers(dict.fromkeys(related))}
     return TransferDetails(
         transfer=transfer,
         statuses=_statuses(transfer),

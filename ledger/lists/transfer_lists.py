@@ -1,81 +1,52 @@
 """Lists of transfers: filtered, ordered, page by page, each row as the ledger has it when it is asked for."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
 
 from django.db import connection
+from django.db.models import BooleanField, Q, QuerySet
+from django.db.models.expressions import RawSQL
 
-from ledger.acts.revocations import UnknownTransfer, unrevoked_points
+from ledger.acts.revocations import UnknownTransfer
 from ledger.database import Ledger
 from ledger.errors import PointsError
-from ledger.fields import from_microseconds, from_units
-from ledger.lists.cut_files import Freeze
-from ledger.lists.list_requests import (
+from ledger.links import ledger_head
+from ledger.lists.filters import (
+    POINTS_DIGITS,
+    ChoiceFilter,
     Condition,
-    Page,
-    Sort,
-    check_filters,
-    check_page_size,
-    decode_cursor,
-    encode_cursor,
-    is_code,
-    is_stored_number,
-    one_of,
-    parse_amount,
-    parse_end,
-    parse_month,
-    parse_sort,
-    parse_start,
-    prefix_conditions,
-    yes_or_no,
+    ListForm,
+    MomentFilter,
+    MonthFilter,
+    PointsFilter,
+    TextFilter,
+    YesNoFilter,
+    all_of,
+    beginning_with,
 )
-from ledger.lists.transfer_search import SORTS, Key, Postings, Question, find_keys
-from ledger.models import STATUSES, STYLES, Batch
+from ledger.lists.paging import DEFAULT_PAGE_SIZE, Order, Page, Read, parse_order, read_page, reading
+from ledger.lists.parquet_search import FileSearch, Postings, cut_files
+from ledger.lists.streaming import ROWS_PER_READ, streamed
+from ledger.models import INDEXED_CHARACTERS, STATUSES, STYLES, Batch, Transfer
 from ledger.rules import currencies, is_identifier, reasons
+from ledger.statuses import with_standing
+from ledger.unrevoked import unrevoked_points
+from ledger.zones import Zone
 
-FILTERS = (
-    "relation",
-    "relation_prefix",
-    "status",
-    "reason",
-    "style",
-    "bucket",
-    "currency",
-    "batch",
-    "from",
-    "to",
-    "min_points",
-    "max_points",
-    "posted_month",
-    "revoked",
-)
-BUCKETS = ("earned", "reversal", "redeemed", "expired")
+# Brings the cut up to the ledger's end, where it can: a build holds the lock that this needs.
+Freeze = Callable[[Ledger], object]
+
+# So many entries the database looks through as fast as DuckDB is ready to begin.
+ENTRIES_IN_LEDGER = 200_000
+# So many may have come since the ledger was last frozen.
+ENTRIES_BESIDE_CUT = 100_000
+SORTS = ("entry_id", "occurred_at", "points", "relation_reference", "transfer_id")
 DEFAULT_SORT = "-entry_id"
-DEFAULT_PAGE_SIZE = 50
-
-_POINTS_DIGITS = 14
-_ROWS_PER_READ = 500
-
-_ROWS = """
-    select
-        t.entry_id, t.transfer_id, t.relation_reference, t.currency, t.style, t.points, t.reason,
-        coalesce(
-            (
-                select c.status from status_changes as c
-                where c.transfer_id = t.transfer_id
-                order by c.entry_id desc
-                limit 1
-            ),
-            t.status
-        ),
-        t.status, t.occurred_at, t.recorded_at, t.recorded_by, t.reverses_transfer_id, t.batch_id,
-        t.external_reference, t.comment
-    from transfers as t
-    where t.{column} in ({values})
-"""
+BUCKETS = ("earned", "reversal", "redeemed", "expired")
+_IDS_PER_QUERY = 500
 
 
 class BuildNeeded(PointsError):
@@ -125,6 +96,102 @@ class ListedTransfer:
 
 
 TRANSFER_COLUMNS = tuple(field.name for field in fields(ListedTransfer))
+# What of them the query of a list gives.
+_QUERIED = {"status": "current_status", "first_status": "status"}
+_COLUMNS = tuple(_QUERIED.get(name, name) for name in TRANSFER_COLUMNS if name != "revoked_points")
+_REVOKED_POINTS = TRANSFER_COLUMNS.index("revoked_points")
+_ID, _POINTS = _COLUMNS.index("transfer_id"), _COLUMNS.index("points")
+
+
+class TransferFilters(ListForm):
+    """What transfers are wanted; dates are those of ``zone``."""
+
+    def __init__(self, filters: Mapping[str, str], zone: Zone) -> None:
+        super().__init__(filters)
+        self.fields |= {
+            "relation": TextFilter(),
+            "relation_prefix": TextFilter(),
+            "external_reference": TextFilter(),
+            "status": ChoiceFilter(STATUSES),
+            "reason": ChoiceFilter(sorted({reason for reason, _ in reasons()})),
+            "style": ChoiceFilter(STYLES),
+            "bucket": ChoiceFilter(BUCKETS),
+            "currency": ChoiceFilter(currencies()),
+            "batch": TextFilter(),
+            "from": MomentFilter(zone),
+            "to": MomentFilter(zone, is_end=True),
+            "min_points": PointsFilter(POINTS_DIGITS),
+            "max_points": PointsFilter(POINTS_DIGITS),
+            "posted_month": MonthFilter(),
+            "revoked": YesNoFilter(),
+        }
+
+    def conditions(self) -> list[Condition]:
+        """What is asked of the columns that never change; raises `FilterUnknown` and `FilterInvalid`."""
+        conditions: list[Condition] = []
+        for name, value in self.asked().items():
+            if name == "relation_prefix":
+                conditions += beginning_with("relation_reference", value)
+            elif name in _COMPARED:
+                conditions.append(Condition(*_COMPARED[name], value))
+        return conditions
+
+    def is_indexed(self, order: Order) -> bool:
+        """Whether the ledger's indexes lead to the rows in ``order`` without a look at all of them."""
+        asked = set(self.asked())
+        if asked & {"relation", "batch", "external_reference"} or self.asked().get("status") in _FEW:
+            return True
+        if order.field == "relation_reference":
+            return asked <= {"relation_prefix"}
+        return not asked and order.field in ("entry_id", "transfer_id")
+
+    def queryset(self) -> QuerySet[Transfer]:
+        """The transfers that are asked for, with how they stand; of those that are (not) revoked all that may
+        be. Raises `FilterUnknown` and `FilterInvalid`."""
+        rows = with_standing(Transfer.objects.filter(all_of(self.conditions())))
+        asked = self.asked()
+        if batch_id := asked.get("batch"):
+            rows = rows.filter(_of_batch(batch_id))
+        if reference := asked.get("external_reference"):
+            rows = rows.filter(_beginning_of_reference(reference), external_reference=reference)
+        if status := asked.get("status"):
+            rows = rows.filter(current_status=status)
+            if status != "approved":
+                # Approved is final, so that only few need a look.
+                rows = rows.filter(_literal("not (transfers.status = 'approved')"))
+        if asked.get("revoked"):
+            rows = rows.filter(_literal(_HAS_REVOCATIONS))
+        return rows
+
+    def takes(self, transfer: ListedTransfer) -> bool:
+        """Whether ``transfer`` is as it is wanted where only the row itself says: a revocation may itself be
+        revoked or cancelled."""
+        is_revoked = self.asked().get("revoked")
+        return is_revoked is None or transfer.is_revoked == is_revoked
+
+
+# Only what began by waiting can be any of these.
+_FEW = ("pending", "on_hold", "cancelled")
+_COMPARED = {
+    "relation": ("relation_reference", "="),
+    "reason": ("reason", "="),
+    "style": ("style", "="),
+    "currency": ("currency", "="),
+    "from": ("occurred_at", ">="),
+    "to": ("occurred_at", "<"),
+    "min_points": ("points", ">="),
+    "max_points": ("points", "<="),
+}
+# Written like the conditions of the partial indexes, or SQLite would not use those.
+_HAS_REVOCATIONS = """
+    exists (
+        select 1 from transfers as r
+        where
+            r.reverses_transfer_id = transfers.transfer_id
+            and not (r.reverses_transfer_id = '')
+            and r.reason = 'revocation'
+    )
+"""
 
 
 def list_transfers(
@@ -132,177 +199,195 @@ def list_transfers(
     filters: Mapping[str, str],
     sort: str = DEFAULT_SORT,
     limit: int = DEFAULT_PAGE_SIZE,
-    after: str | None = None,
+    after: str = "",
+    before: str = "",
     postings: Postings | None = None,
     freeze: Freeze | None = None,
 ) -> Page[ListedTransfer]:
-    """A page of at most ``limit`` transfers after the cursor ``after``.
+    """A page of at most ``limit`` transfers after, or before, a cursor.
 
-    ``filters`` are text by name (`FILTERS`); a date alone in ``from`` and ``to`` is its whole day in the
-    programme's zone, an instant in ``to`` is the first one left out. ``sort`` is one of
-    `transfer_search.SORTS`, with a ``-`` before it for the largest first. ``postings`` are a build's,
-    needed by ``bucket`` and ``posted_month``. ``freeze`` brings the cut of a large ledger up to date; without
-    it, what the cut lacks is looked for in the ledger. Raises `FilterUnknown`, `FilterInvalid`,
-    `SortUnknown`, `CursorInvalid` and `BuildNeeded`.
+    ``filters`` are text by name (`TransferFilters`); a date alone in ``from`` and ``to`` is its whole day in
+    the programme's zone, an instant in ``to`` is the first one left out. ``sort`` is one of `SORTS`, with a
+    ``-`` before it for the largest first. ``postings``, of closed months or a build, are needed by ``bucket``
+    and ``posted_month``. ``freeze`` brings the cut of a large ledger up to date where it lags far behind.
+    Raises `FilterUnknown`, `FilterInvalid`, `SortUnknown`, `CursorInvalid` and `BuildNeeded`.
     """
-    request = _parse(ledger, filters, sort, postings)
-    check_page_size(limit)
-    key = _decode_key(after, request.order, sort) if after else None
-    found = list(islice(_transfers(ledger, request, key, limit + 1, postings, freeze), limit + 1))
-    rows = [transfer for _, transfer in found[:limit]]
-    return Page(rows, encode_cursor(sort, found[limit - 1][0]) if len(found) > limit else None)
+    form, order = _asked(ledger, filters, sort, postings)
+    if postings:
+        read = _reading_files(ledger, form, _in_months(form, order, postings))
+    elif search := _in_cut(ledger, form, order, freeze):
+        newest = form.queryset().filter(entry_id__gt=search.entry_id)
+        read = _merged(_reading_files(ledger, form, search), reading(newest, order, _listed), order)
+    else:
+        read = reading(form.queryset(), order, _listed)
+    return read_page(read, order, limit, after, before, form.takes)
+
+
+def count_transfers(ledger: Ledger, filters: Mapping[str, str], postings: Postings | None = None) -> int:
+    """How many transfers a list has; raises what `list_transfers` does."""
+    form, _ = _asked(ledger, filters, DEFAULT_SORT, postings)
+    if postings or "revoked" in form.asked():
+        return sum(1 for _ in every_listed_transfer(ledger, filters, postings=postings))
+    return form.queryset().count()
 
 
 def every_listed_transfer(
-    ledger: Ledger,
-    filters: Mapping[str, str],
-    sort: str = DEFAULT_SORT,
-    postings: Postings | None = None,
-    freeze: Freeze | None = None,
+    ledger: Ledger, filters: Mapping[str, str], sort: str = DEFAULT_SORT, postings: Postings | None = None
 ) -> Iterator[ListedTransfer]:
     """All transfers of the list, in its order and in bounded memory; what is recorded later is left out.
 
     Arguments and errors are those of `list_transfers`, which are raised before the first row.
     """
-    request = _parse(ledger, filters, sort, postings)
-    return (transfer for _, transfer in _transfers(ledger, request, None, None, postings, freeze))
+    form, order = _asked(ledger, filters, sort, postings)
+    rows = form.queryset()
+    if postings:
+        found = _in_months(form, order, postings).entries(
+            ledger.settings.home, "", backwards=False, size=None
+        )
+        parts = (_of_entries(rows, entries) for entries in found)
+    else:
+        values = streamed(ledger, _values(order.applied(rows)))
+        parts = map(_with_revoked, iter(lambda: list(islice(values, ROWS_PER_READ)), []))
+    return (transfer for part in parts for transfer in part if form.takes(transfer))
 
 
 def selected_transfers(transfer_ids: Sequence[str]) -> list[ListedTransfer]:
     """The transfers of these ids, in their order, each once; raise `UnknownTransfer`."""
     wanted = list(dict.fromkeys(transfer_ids))
-    found = {transfer.transfer_id: transfer for transfer in read_transfers("transfer_id", wanted)}
+    found = {transfer.transfer_id: transfer for transfer in read_transfers(wanted)}
     for transfer_id in wanted:
         if transfer_id not in found:
             raise UnknownTransfer(transfer_id)
     return [found[transfer_id] for transfer_id in wanted]
 
 
-def read_transfers(column: str, values: Iterable[object]) -> list[ListedTransfer]:
-    """The transfers whose ``column``, `entry_id` or `transfer_id`, is one of ``values``, in no order."""
-    wanted = list(filter(is_identifier, values) if column == "transfer_id" else values)
+def read_transfers(transfer_ids: Iterable[str]) -> list[ListedTransfer]:
+    """The transfers of these ids that the ledger has, in no order."""
+    wanted = list(filter(is_identifier, transfer_ids))
     found: list[ListedTransfer] = []
-    for start in range(0, len(wanted), _ROWS_PER_READ):
-        chunk = wanted[start : start + _ROWS_PER_READ]
-        query = _ROWS.format(column=column, values=", ".join(["%s"] * len(chunk)))
-        with connection.cursor() as cursor:
-            cursor.execute(query, chunk)
-            rows = cursor.fetchall()
-        unrevoked = unrevoked_points(row[1] for row in rows)
-        found += (_listed(row, unrevoked[row[1]]) for row in rows)
+    for start in range(0, len(wanted), _IDS_PER_QUERY):
+        chunk = wanted[start : start + _IDS_PER_QUERY]
+        found += _listed(with_standing(Transfer.objects.filter(transfer_id__in=chunk)))
     return found
 
 
-def _listed(row: tuple, unrevoked: Decimal) -> ListedTransfer:
-    points = from_units(row[5])
-    return ListedTransfer(
-        *row[:5],
-        points,
-        *row[6:9],
-        from_microseconds(row[9]),
-        from_microseconds(row[10]),
-        *row[11:13],
-        points - unrevoked,
-        *row[13:],
+def _asked(
+    ledger: Ledger, filters: Mapping[str, str], sort: str, postings: Postings | None
+) -> tuple[TransferFilters, Order]:
+    form = TransferFilters(filters, ledger.settings.zone)
+    by_build = [name for name in ("bucket", "posted_month") if name in form.asked()]
+    order = parse_order(sort, Transfer, SORTS, ("entry_id",))
+    if by_build and postings is None:
+        raise BuildNeeded(by_build, "none was named")
+    return form, order
+
+
+def _of_batch(batch_id: str) -> Q:
+    """Of a batch; and, where it is known, between which entries those are."""
+    batch = Batch.objects.filter(batch_id=batch_id).first()
+    bounds = Q(entry_id__gte=batch.entry_id, entry_id__lte=batch.last_entry_id) if batch else Q()
+    return Q(batch_id=batch_id) & bounds
+
+
+def _beginning_of_reference(reference: str) -> RawSQL:
+    """As the index of external references has it."""
+    function = "left(transfers.external_reference, {})"
+    if connection.vendor == "sqlite":
+        function = "substr(transfers.external_reference, 1, {})"
+    beginning = function.format(INDEXED_CHARACTERS)
+    return RawSQL(
+        f"(not (transfers.external_reference = '') and {beginning} = %s)",
+        [reference[:INDEXED_CHARACTERS]],
+        output_field=BooleanField(),
     )
 
 
-@dataclass(frozen=True)
-class _Request:
-    """What is asked: ``conditions`` lead to the entries, ``checks`` are held against each row then read."""
-
-    conditions: tuple[Condition, ...]
-    checks: tuple[Condition, ...]
-    order: Sort
+def _literal(condition: str) -> RawSQL:
+    return RawSQL(condition, [], output_field=BooleanField())
 
 
-def _parse(ledger: Ledger, filters: Mapping[str, str], sort: str, postings: Postings | None) -> _Request:
-    conditions: list[Condition] = []
-    checks: list[Condition] = []
-    zone = ledger.settings.zone
-    known = check_filters(filters, FILTERS)
-    for name, value in known.items():
-        match name:
-            case "relation":
-                conditions.append(Condition("relation_reference", "=", value))
-            case "relation_prefix":
-                conditions += prefix_conditions("relation_reference", value)
-            case "status":
-                conditions.append(Condition("status", "=", one_of(name, value, STATUSES)))
-                if value != "approved":
-                    # Approved is final, so that only few need a look.
-                    conditions.append(Condition("began_unapproved", "=", True))
-            case "reason":
-                known_reasons = sorted({reason for reason, _ in reasons()})
-                conditions.append(Condition("reason", "=", one_of(name, value, known_reasons)))
-            case "style":
-                conditions.append(Condition("style", "=", one_of(name, value, STYLES)))
-            case "bucket":
-                conditions.append(Condition("bucket", "=", one_of(name, value, BUCKETS)))
-            case "currency":
-                conditions.append(Condition("currency", "=", one_of(name, value, currencies())))
-            case "batch":
-                found = _batch_conditions(value)
-                # A build's files do not name batches, but entries.
-                conditions += found[1:] if postings else found
-                checks += found[:1] if postings else []
-            case "from":
-                conditions.append(Condition("occurred_at", ">=", parse_start(name, value, zone)))
-            case "to":
-                conditions.append(Condition("occurred_at", "<", parse_end(name, value, zone)))
-            case "min_points":
-                conditions.append(Condition("points", ">=", parse_amount(name, value, _POINTS_DIGITS)))
-            case "max_points":
-                conditions.append(Condition("points", "<=", parse_amount(name, value, _POINTS_DIGITS)))
-            case "posted_month":
-                parse_month(name, value)
-            case "revoked":
-                is_revoked = yes_or_no(name, value)
-                # A revocation may itself be revoked or cancelled: what is left, only the row says.
-                checks.append(Condition("is_revoked", "=", is_revoked))
-                if is_revoked:
-                    conditions.append(Condition("has_revocations", "=", True))
-    order = parse_sort(sort, SORTS)
-    by_build = [name for name in ("bucket", "posted_month") if name in known]
-    if by_build and postings is None:
-        raise BuildNeeded(by_build, "none was named")
-    return _Request(tuple(conditions), tuple(checks), order)
+def _in_months(form: TransferFilters, order: Order, postings: Postings) -> FileSearch:
+    bucket = form.asked().get("bucket")
+    conditions = [*form.conditions(), *([Condition("bucket", "=", bucket)] if bucket else [])]
+    return FileSearch(postings.files, postings.entry_id, conditions, order)
 
 
-def _batch_conditions(batch_id: str) -> list[Condition]:
-    """That a transfer is of a batch; and, where it is known, between which entries those are."""
-    conditions = [Condition("batch_id", "=", batch_id)]
-    batch = Batch.objects.filter(batch_id=batch_id).first()
-    if batch:
-        conditions.append(Condition("entry_id", ">=", batch.entry_id))
-        conditions.append(Condition("entry_id", "<=", batch.last_entry_id))
-    return conditions
+def _in_cut(ledger: Ledger, form: TransferFilters, order: Order, freeze: Freeze | None) -> FileSearch | None:
+    """A search in the cut; None where the ledger finds the rows itself: it is small, an index leads to them,
+    or there is no cut."""
+    newest = ledger_head().entry_id
+    if newest <= ENTRIES_IN_LEDGER or form.is_indexed(order):
+        return None
+    files, entry_id = cut_files(ledger.settings.home)
+    if freeze and newest - entry_id > ENTRIES_BESIDE_CUT:
+        freeze(ledger)
+        files, entry_id = cut_files(ledger.settings.home)
+    if not files:
+        return None
+    are_revoked = form.asked().get("revoked", False)
+    since = Transfer.objects.filter(entry_id__gt=entry_id, reason="revocation").order_by()
+    also_revoked = list(since.values_list("reverses_transfer_id", flat=True)) if are_revoked else ()
+    return FileSearch(files, entry_id, form.conditions(), order, are_revoked, also_revoked)
 
 
-def _transfers(
-    ledger: Ledger,
-    request: _Request,
-    after: Key | None,
-    wanted: int | None,
-    postings: Postings | None,
-    freeze: Freeze | None,
-) -> Iterator[tuple[Key, ListedTransfer]]:
-    """The transfers after a key, each with its own; ``wanted`` is how many are needed, None for all."""
-    question = Question(request.conditions, request.order)
-    # Where not all that are found will do, more of them are looked for at once.
-    likely = max(wanted, _ROWS_PER_READ) if wanted and request.checks else wanted
-    keys = find_keys(ledger, question, after, likely, postings, freeze)
-    while chunk := list(islice(keys, wanted or _ROWS_PER_READ)):
-        found = {
-            transfer.entry_id: transfer
-            for transfer in read_transfers("entry_id", [entry_id for _, entry_id in chunk])
-        }
-        for key in chunk:
-            if all(check.matches(found[key[1]]) for check in request.checks):
-                yield key, found[key[1]]
+def _reading_files(ledger: Ledger, form: TransferFilters, search: FileSearch) -> Read:
+    rows = form.queryset()
+
+    def read(cursor: str, backwards: bool, size: int) -> tuple[list[ListedTransfer], str]:
+        found = search.entries(ledger.settings.home, cursor, backwards, size)
+        entries = next(found, [])
+        found.close()
+        is_last = len(entries) < size
+        last = "" if is_last else search.order.cursor(Transfer.objects.get(entry_id=entries[-1]))
+        return _of_entries(rows, entries), last
+
+    return read
 
 
-def _decode_key(text: str, order: Sort, sort: str) -> Key:
-    is_value = is_code if SORTS[order.field] is str else is_stored_number
-    value, entry_id = decode_cursor(text, sort, (is_value, is_stored_number))
-    return value, entry_id
+def _merged(one: Read, other: Read, order: Order) -> Read:
+    """Reads two sets of rows as one."""
+
+    def read(cursor: str, backwards: bool, size: int) -> tuple[list[ListedTransfer], str]:
+        descending = order.descending != backwards
+        found, ways_on = [], []
+        for part, way_on in (one(cursor, backwards, size), other(cursor, backwards, size)):
+            found += part
+            ways_on += [way_on] if way_on else []
+        found.sort(key=order.key_of, reverse=descending)
+        if not ways_on:
+            return found, ""
+        # What lies beyond the nearer of the two ends may lack rows of the other.
+        end = (max if descending else min)(map(order.values, ways_on))
+        kept = [
+            row for row in found if (order.key_of(row) >= end if descending else order.key_of(row) <= end)
+        ]
+        return kept, next(way_on for way_on in ways_on if order.values(way_on) == end)
+
+    return read
+
+
+def _of_entries(rows: QuerySet[Transfer], entries: Sequence[int]) -> list[ListedTransfer]:
+    """Those of ``rows`` whose entries these are, in their order."""
+    found = {transfer.entry_id: transfer for transfer in _listed(rows.filter(entry_id__in=entries))}
+    return [found[entry_id] for entry_id in entries if entry_id in found]
+
+
+def _listed(rows: QuerySet[Transfer]) -> list[ListedTransfer]:
+    return _with_revoked(list(_values(rows)))
+
+
+def _values(rows: QuerySet[Transfer]) -> QuerySet:
+    return rows.annotate(has_revocations=_literal(_HAS_REVOCATIONS)).values_list("has_revocations", *_COLUMNS)
+
+
+def _with_revoked(part: Sequence[tuple]) -> list[ListedTransfer]:
+    """The rows of a list, from the values that `_values` gives."""
+    unrevoked = unrevoked_points(row[_ID] for has_revocations, *row in part if has_revocations)
+    return [
+        ListedTransfer(
+            *row[:_REVOKED_POINTS],
+            row[_POINTS] - unrevoked.get(row[_ID], row[_POINTS]),
+            *row[_REVOKED_POINTS:],
+        )
+        for _, *row in part
+    ]

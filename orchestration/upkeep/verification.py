@@ -5,10 +5,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.db import connection
+
 from ledger.anchors import Head, check_head
+from ledger.append import ledger_head
 from ledger.closes import CloseHistory, read_history
+from ledger.database import Ledger
 from ledger.disk import may_write_into
 from ledger.errors import PointsError
+from ledger.kept_balances import check_kept_balances
+from ledger.models import BalanceHead
 from ledger.seals import check_seals
 from ledger.settings import Settings
 from ledger.upkeep.inspection import open_as_it_stands
@@ -96,7 +102,8 @@ def verify_all(
 
     ``head`` is an earlier end of the ledger that was kept elsewhere. ``report`` takes entries done and in
     all. Nothing is written to the home but with ``full``. Raises what `ledger.upkeep.verification.verify`
-    does, `SealBroken`, `LedgerReplaced`, `PublishedUnsound`, `NothingWritable` and `RecomputedOtherwise`.
+    does, `BalanceDiffers`, `SealBroken`, `LedgerReplaced`, `PublishedUnsound`, `NothingWritable` and
+    `RecomputedOtherwise`.
     """
     is_writable = may_write_into(settings.home)
     if full and not is_writable:
@@ -119,6 +126,7 @@ def verify_all(
             history, damages = _look_at_published(settings.home)
     if damages:
         raise PublishedUnsound(damages)
+    notes += _look_at_kept_balances(ledger)
     recomputation = recompute(ledger, report_build) if full else None
     if recomputation and recomputation.files:
         raise RecomputedOtherwise(recomputation)
@@ -127,6 +135,19 @@ def verify_all(
         for closed in history.closes
     )
     return Soundness(verified, history, len(history.closes), files, recomputation, notes)
+
+
+def _look_at_kept_balances(ledger: Ledger) -> list[str]:
+    """Sentences on what of the kept balances could not be looked at; raises `BalanceDiffers`."""
+    if BalanceHead._meta.db_table not in connection.introspection.table_names():
+        return []  # a ledger of an earlier version, which nobody has written to since
+    entry_id, newest = check_kept_balances(ledger), ledger_head().entry_id
+    if entry_id == newest:
+        return []
+    return [
+        f"The kept balances are those of entry {entry_id:,}, not of {newest:,}; they are brought up to date"
+        " by whoever lists balances next, and were not looked at."
+    ]
 
 
 def _look_at_published(home: Path, with_database: bool = True) -> tuple[CloseHistory, list[PublishedDamaged]]:
