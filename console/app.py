@@ -6,6 +6,7 @@ import typer
 from django.db import DatabaseError
 
 from console.commands import acts, builds, closes, files, lists, upkeep
+from console.help_panels import GroupedCommands
 from console.screens import making_again_progress
 from console.tables import error_console
 from ledger.disk import lack_of_room, may_write_into
@@ -21,6 +22,7 @@ from orchestration.run_lock import RunInProgress
 
 app = typer.Typer(
     name="points",
+    cls=GroupedCommands,
     help="A loyalty programme's points, from raw transfers to the monthly report.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -69,31 +71,31 @@ def before_any_command(context: typer.Context) -> None:
         if is_verified and error.code in _NAMED_BY_VERIFY:
             return
         # What was committed is not lost; the command that was asked for may have nothing to do with it.
-        error_console().print(error.sentence, style="yellow", markup=False, highlight=False)
+        error_console().print(error.sentence, style="yellow")
 
 
 def run() -> None:
     """Run the command that was asked for; a refusal is one sentence and exit status 1."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except PointsError as error:
-        error_console().print(error.sentence, style="red", markup=False, highlight=False)
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()
+        error_console().print(error.sentence, style="red")
         sys.exit(1)
     except DatabaseError as error:
-        error_console().print(_ledger_sentence(error), style="red", markup=False)
+        error_console().print(_ledger_sentence(error), style="red")
         sys.exit(1)
     except OSError as error:
-        error_console().print(_operating_system_sentence(error), style="red", markup=False)
+        error_console().print(_operating_system_sentence(error), style="red")
         sys.exit(1)
     except Exception as error:
         # Most commands do without DuckDB, and start the sooner for it.
         duckdb = sys.modules.get("duckdb")
         if duckdb is None or not isinstance(error, duckdb.Error):
             raise
-        error_console().print(_duckdb_sentence(error), style="red", markup=False)
+        error_console().print(_duckdb_sentence(error), style="red")
         sys.exit(1)
 
 

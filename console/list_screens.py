@@ -50,7 +50,7 @@ def show_balances(page: Page[KeptBalance]) -> None:
 
 def show_transfers(page: Page[ListedTransfer], zone: Zone, as_of: int | None) -> None:
     """A page of transfers; ``as_of`` is up to which entry months, if they were asked too, read the ledger."""
-    console = Screen(highlight=False)
+    console = Screen()
     if page.rows:
         print_whole(console, _transfers_table(page.rows, zone))
     else:
@@ -64,7 +64,7 @@ def show_transfers(page: Page[ListedTransfer], zone: Zone, as_of: int | None) ->
 
 def show_transfer(details: TransferDetails, zone: Zone) -> None:
     """One transfer whole."""
-    console = Screen(highlight=False, soft_wrap=True)
+    console = Screen()
     transfer = details.transfer
     sign = "+" if transfer.style == "give" else "−"
     fields = {
@@ -173,4 +173,4 @@ def _show_ways_on(console: Screen, page: Page) -> None:
     }
     for words, cursor in ways.items():
         if cursor:
-            console.print(f"{words} {cursor}", soft_wrap=True, markup=False, highlight=False)
+            console.print(f"{words} {cursor}")

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from console.standard_streams import take_standard_streams
 from ledger.access import keep_private
 from ledger.errors import PointsError
 from ledger.settings_file import take_settings_file
@@ -10,16 +11,14 @@ from ledger.settings_file import take_settings_file
 
 def main() -> None:
     """Run the command; a refusal is one sentence and exit status 1."""
-    for stream in (sys.stdout, sys.stderr):
-        # In every locale: an answer must not be lost after the work is done.
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    take_standard_streams()
     keep_private()
     try:
         take_settings_file(Path.cwd())
     except PointsError as error:
         from console.tables import error_console
 
-        error_console().print(error.sentence, style="red", markup=False, highlight=False)
+        error_console().print(error.sentence, style="red")
         sys.exit(1)
     from console.app import run
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from console.tables import Screen, error_console, print_whole
 from ledger.amounts import points_text
@@ -90,10 +92,8 @@ def show_report(settings: Settings, report: Report, limit: int = 10) -> None:
     """A month's report: the programme's roll-forward, then the first ``limit`` customers."""
     console = Screen()
     summary = report.summary
-    console.print(
-        f"\n[bold]{escape(settings.programme_name)}[/bold], {summary.report_month},"
-        f" {summary.currency} ({_described(summary)})\n"
-    )
+    title = Text("\n").append(settings.programme_name, "bold")
+    console.print(title.append(f", {summary.report_month}, {summary.currency} ({_described(summary)})\n"))
     movement = Table("Opening", "Earned", "Reversal", "Redeemed", "Expired", "Closing")
     for column in movement.columns:
         column.justify = "right"
@@ -108,7 +108,7 @@ def show_report(settings: Settings, report: Report, limit: int = 10) -> None:
         f"{counted(summary.relation_count, 'relation reference')}, {below_zero:,} of them below zero;"
         f" {counted(summary.posted_transfer_count, 'transfer')} posted in the month."
     )
-    console.print(f"File: {report.csv_file}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"File: {report.csv_file}")
 
 
 def _customers(report: Report, limit: int) -> Table:
@@ -117,7 +117,7 @@ def _customers(report: Report, limit: int) -> Table:
         column.justify = "right"
     for row in report.rows(limit):
         relation_reference, *points = vars(row).values()
-        table.add_row(escape(relation_reference), *map(_grouped, points))
+        table.add_row(relation_reference, *map(_grouped, points))
     if report.summary.relation_count > limit:
         table.caption = f"… and {report.summary.relation_count - limit:,} more"
         table.caption_justify = "left"
@@ -127,52 +127,69 @@ def _customers(report: Report, limit: int) -> Table:
 
 
 def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:
-    """The months, one line a currency."""
+    """The months, one line a currency, within 80 columns; --csv has the movement of each."""
     console = Screen()
     if not summaries:
         console.print(
             f"No month has been built or closed in {settings.home}; run `points build`.",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
         )
         return
-    table = Table(
-        "Month",
-        "Status",
-        "Currency",
-        "Customers",
-        "Opening",
-        "Earned",
-        "Reversal",
-        "Redeemed",
-        "Expired",
-        "Closing",
-        "Closed",
-    )
-    for column in table.columns[3:-1]:
-        column.justify = "right"
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for title in ("Month", "Status", "Currency"):
+        table.add_column(title, no_wrap=True)
+    for title in ("Customers", "Outstanding"):
+        table.add_column(title, no_wrap=True, justify="right")
+    table.add_column("Closed", overflow="fold")
     for summary in summaries:
         table.add_row(
             summary.report_month,
             _described(summary),
             summary.currency,
             f"{summary.relation_count:,}",
-            *_movement(summary),
-            escape(_closed(summary)),
+            _grouped(summary.closing_points),
+            _closed(summary),
         )
-    print_whole(console, table)
+    console.print(table)
     for name in sorted({summary.folder.relative_to(settings.home).parts[0] for summary in summaries}):
-        console.print(f"Files: {settings.home}/{name}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"Files: {settings.home}/{name}")
+    reopened = [summary for summary in summaries if summary.status == "reopened"]
+    _show_waiting(
+        console,
+        sorted(
+            {
+                f"{summary.report_month}/r{summary.waiting_revision}"
+                for summary in reopened
+                if summary.waiting_revision
+            }
+        ),
+        sorted({summary.report_month for summary in reopened if not summary.waiting_revision}),
+    )
+
+
+def _show_waiting(console: Screen, closed_again: Sequence[str], open_again: Sequence[str]) -> None:
+    """That readers keep what was issued while ``open_again``, months that were closed, are open."""
+    if not open_again:
+        return
+    verb = "is" if len(open_again) == 1 else "are"
+    later = f"; only then do they get {_span(closed_again)}, closed already" if closed_again else ""
+    console.print(
+        f"Readers keep what was issued until {_span(open_again)} {verb} closed again, with"
+        f" `points close --through {open_again[-1]}`{later}.",
+        style="yellow",
+    )
+
+
+def _span(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
 
 
 def _closed(summary: MonthSummary) -> str:
     """When a month was closed and by whom, and on a line of its own who signed it off."""
     lines = []
     if summary.closed_at:
-        lines.append(f"{summary.closed_at:%Y-%m-%d %H:%M} UTC, {summary.closed_by}")
+        lines.append(f"{summary.closed_at:%Y-%m-%d}, {summary.closed_by}")
     if summary.signed_off_at:
-        lines.append(f"signed off {summary.signed_off_at:%Y-%m-%d %H:%M} UTC, {summary.signed_off_by}")
+        lines.append(f"signed off {summary.signed_off_at:%Y-%m-%d}, {summary.signed_off_by}")
     return "\n".join(lines)
 
 
@@ -182,7 +199,7 @@ def _described(summary: MonthSummary) -> str:
 
 def show_closing(settings: Settings, closing: Closing) -> None:
     """Which months were closed and where their files are, or why there was nothing to do."""
-    console = Screen(soft_wrap=True, highlight=False, markup=False)
+    console = Screen()
     following = (
         f"Next is {closing.next_month}, which has ended; `points close` closes it."
         if closing.next_has_ended
@@ -198,11 +215,12 @@ def show_closing(settings: Settings, closing: Closing) -> None:
     elif not closing.closed:
         console.print("There is no month to close: all that have ended are closed.")
     else:
-        first, last = closing.closed[0], closing.closed[-1]
         months = counted(len(closing.closed), "month")
-        span = first.name if first == last else f"{first.name} to {last.name}"
-        console.print(f"\nClosed {months}, {span}, from the ledger up to entry {last.cutoff_entry_id:,}.")
+        span = _span([closed.name for closed in closing.closed])
+        cutoff = closing.closed[-1].cutoff_entry_id
+        console.print(f"\nClosed {months}, {span}, from the ledger up to entry {cutoff:,}.")
         console.print(f"Files: {settings.home}/published")
+    _show_waiting(console, closing.waiting, closing.waiting_for)
     console.print(following)
     for note in closing.zone_notes:
         console.print(note, style="yellow")
@@ -212,7 +230,7 @@ def show_closing(settings: Settings, closing: Closing) -> None:
 def show_reopening(reopened: Sequence[ClosedMonth]) -> None:
     """Which months are open again, and what readers have meanwhile."""
     names = ", ".join(closed.name for closed in reopened)
-    Screen(soft_wrap=True, highlight=False, markup=False).print(
+    Screen().print(
         f"Reopened {names}. Readers keep what was issued, flagged as reopened, until every month that was"
         " closed is closed again: `points months` shows which, and `points close --through MONTH` does it."
     )
@@ -226,24 +244,22 @@ def show_export(file: Path, tables: list[tuple[str, int]]) -> None:
     for name, rows in tables:
         table.add_row(name, f"{rows:,}")
     print_whole(console, table)
-    console.print(f"File: {file}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"File: {file}")
 
 
 def show_build(build: Build) -> None:
     """What a build did, and where its files stand."""
-    console = Screen(soft_wrap=True, highlight=False)
-    first, last = build.months[0].report_month, build.months[-1].report_month
-    span = first if first == last else f"{first} to {last}"
+    console = Screen()
+    span = _span([month.report_month for month in build.months])
     console.print(
         f"\nBuilt {counted(len(build.months), 'month')}, {span}; {build.test_count} tests passed.",
     )
-    console.print(f"Files: {build.folder}", markup=False)
+    console.print(f"Files: {build.folder}")
     if build.quarantined:
         console.print(
             f"{counted(build.quarantined, 'row was', 'rows were')} set aside and in no balance;"
             f" {build.quarantine} gives the reason of each.",
             style="yellow",
-            markup=False,
         )
     _show_quarantine(console, build.quarantined_in_ledger)
 
@@ -255,7 +271,6 @@ def _show_quarantine(console: Screen, rows: int) -> None:
             f"{counted(rows, 'row of an imported file is', 'rows of imported files are')} quarantined and in"
             " no balance; `points quarantine` lists them.",
             style="yellow",
-            markup=False,
         )
 
 
@@ -267,8 +282,8 @@ def show_cut(cut: Cut, rows: dict[str, int]) -> None:
     for part, count in rows.items():
         table.add_row(part, f"{count:,}")
     print_whole(console, table)
-    console.print(f"The ledger up to entry {cut.head.entry_id:,}.", highlight=False)
-    console.print(f"Files: {cut.folder}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"The ledger up to entry {cut.head.entry_id:,}.")
+    console.print(f"Files: {cut.folder}")
 
 
 def _movement(summary: MonthSummary) -> list[str]:

@@ -11,13 +11,24 @@ from rich.table import Table
 
 from ledger.shown_text import shown
 
+# No table is so wide.
+_UNLIMITED = 100_000
+
 
 class Screen(Console):
-    """Where text for people goes: nothing that came from outside acts on the terminal (docs/cases.md, S33),
-    and no ``:name:`` in an id becomes a picture."""
+    """Where text for people goes.
+
+    Nothing that came from outside acts on the terminal (docs/cases.md, S33): no ``[name]`` or ``:name:`` in
+    an id is markup or a picture. A sentence is one line, which a terminal wraps and a pipe does not; what is
+    no terminal has room for every table.
+    """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(emoji=False, **options)
+        super().__init__(
+            **{"emoji": False, "markup": False, "highlight": False, "soft_wrap": True, **options}
+        )
+        if not self.is_terminal:
+            self.width = _UNLIMITED
         self._is_rendering = False
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -39,8 +50,8 @@ def _shown_lines(text: str) -> str:
 
 
 def error_console() -> Screen:
-    """Where refusals go: standard error, one line each however narrow the screen."""
-    return Screen(stderr=True, soft_wrap=True)
+    """Where refusals go: standard error."""
+    return Screen(stderr=True)
 
 
 def print_whole(console: Screen, table: Table) -> None:

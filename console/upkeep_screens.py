@@ -38,7 +38,7 @@ def counting_progress(title: str, quiet: bool) -> Iterator[Callable[[int, int], 
 
 def show_soundness(found: Soundness) -> None:
     """How much was looked at, and what vouches for the end of it."""
-    console = Screen(soft_wrap=True, highlight=False, markup=False)
+    console = Screen()
     ledger = found.ledger
     entries = counted(ledger.entries, "entry", "entries")
     console.print(f"The ledger in {ledger.place} holds what was recorded: {entries},")
@@ -120,7 +120,7 @@ def show_recomputed_otherwise(recomputation: Recomputation) -> None:
 
 def show_examination(examination: Examination) -> None:
     """Settings with where they come from, then each finding with what to do."""
-    console = Screen(soft_wrap=True, highlight=False)
+    console = Screen()
     widest = max(len(setting.name) for setting in examination.settings)
     for setting in examination.settings:
         if setting.value or setting.source != "default":
@@ -135,7 +135,7 @@ def show_examination(examination: Examination) -> None:
 
 def show_backup(done: str, made: Backup) -> None:
     """Where the copy is, and up to which entry it goes."""
-    Screen(soft_wrap=True, highlight=False, markup=False).print(
+    Screen().print(
         f"{done} {made.file}: the ledger up to entry {made.head.entry_id:,}, {made.size / 1_000_000:,.1f} MB,"
         f" head {made.head.chain_digest.hex()}."
     )

@@ -82,6 +82,11 @@ class CloseHistory:
         """The months that were closed and are open again."""
         return sorted({closed.report_month for closed in self.closes} - set(self.in_force))
 
+    @property
+    def waiting(self) -> dict[str, ClosedMonth]:
+        """The closes in force that readers do not have, because other months are open again."""
+        return {month: closed for month, closed in self.in_force.items() if self.issued.get(month) != closed}
+
     def next_revision(self, report_month: str) -> int:
         """What the next close of a month is."""
         return 1 + max(

@@ -52,12 +52,13 @@ class MonthSummary:
 
     ``status`` is 'provisional', or what published months have: 'issued', 'signed_off' or 'reopened'. Only
     they have a ``revision``, and the names of who closed them and, perhaps, signed them off; instants are in
-    UTC.
+    UTC. ``waiting_revision`` is that of a newer close, which readers get when all months are closed again.
     """
 
     report_month: str
     status: str
     revision: int | None
+    waiting_revision: int | None
     closed_at: datetime | None
     closed_by: str | None
     signed_off_at: datetime | None
@@ -77,7 +78,7 @@ class MonthSummary:
 
 _PROGRAMME = "programme_points_by_month.parquet"
 # Those of its fields that the ledger says of a close.
-_OF_CLOSE = ("revision", "closed_at", "closed_by", "signed_off_at", "signed_off_by")
+_OF_CLOSE = ("revision", "waiting_revision", "closed_at", "closed_by", "signed_off_at", "signed_off_by")
 # Those that the file of the programme's roll-forward has.
 _FIGURES = [
     name
@@ -136,11 +137,17 @@ def list_months(settings: Settings) -> list[MonthSummary]:
     anything is published, and `PublishedDamaged`.
     """
     home = settings.home
-    issued = []
+    issued, waiting = [], {}
     if list_published(home):
         open_ledger(settings)
-        issued = list_issued(read_history())
-    published = [summary for month in issued for summary in _published_summaries(home, month)]
+        history = read_history()
+        issued = list_issued(history)
+        waiting = {month: closed.revision for month, closed in history.waiting.items()}
+    published = [
+        replace(summary, waiting_revision=waiting.get(summary.report_month))
+        for month in issued
+        for summary in _published_summaries(home, month)
+    ]
     closed = {summary.report_month for summary in published}
     return sorted(
         published + [summary for summary in list_provisional(home) if summary.report_month not in closed],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from console.app import app
 from console.demo_home import DemoHomeTaken
+from console.help_panels import ACTING, FILES, LOOKING, MONTHS, UPKEEP
 from ledger.settings import SettingInvalid, Settings
 from orchestration.reports import MonthNotBuilt
 from orchestration.run_lock import RunInProgress, run_lock
@@ -38,6 +40,18 @@ def test_every_command_explains_itself_with_an_example(command):
     assert result.exit_code == 0
     assert "Example: " in result.stdout
     assert f"points {command}" in result.stdout.split("Example: ")[1]
+
+
+def test_help_shows_every_command_in_a_group_with_its_whole_summary():
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    titles = [line.removesuffix(":") for line in shown.splitlines() if line.endswith(":") and line[0] != " "]
+    assert titles == ["Options", LOOKING, ACTING, FILES, MONTHS, UPKEEP]
+    commands = typer.main.get_command(app).commands
+    for name, command in commands.items():
+        assert command.rich_help_panel in titles, name
+        (summary,) = re.findall(rf"^  {name} +((?:.|\n {{9,}})+)", shown, re.MULTILINE)
+        assert " ".join(summary.split()) == command.get_short_help_str(limit=1_000)
 
 
 def test_an_unknown_option_is_a_matter_of_usage(points, tmp_path):

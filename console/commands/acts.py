@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
+from console.help_panels import ACTING
 from console.output import AsCsv, AsJson, print_csv, print_json
 from console.tables import error_console
 from ledger.acts.accounts import AccountOutcome, close_account, open_account
@@ -38,7 +39,7 @@ account = typer.Typer(
     no_args_is_help=True,
     epilog="Example: points account close C-1042",
 )
-app.add_typer(account, name="account")
+app.add_typer(account, name="account", rich_help_panel=ACTING)
 
 
 class WithoutSign(TyperCommand):
@@ -85,6 +86,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Try everything and reco
 
 
 @app.command(
+    rich_help_panel=ACTING,
     cls=WithoutSign,
     epilog="Example: points give C-1042 250 --reason manual_credit --comment 'late flight' --new",
 )
@@ -121,6 +123,7 @@ def give(
 
 
 @app.command(
+    rich_help_panel=ACTING,
     cls=WithoutSign,
     epilog="Example: points deduct C-1042 80 --reason redemption --external-reference ORDER-77",
 )
@@ -159,7 +162,10 @@ def deduct(
     _answer(_transfer_row(transfer, dry_run), [_transfer_sentence(transfer)], dry_run, as_json, as_csv)
 
 
-@app.command(epilog="Example: points move C-1042 C-2077 --points 120 --comment 'joined accounts'")
+@app.command(
+    rich_help_panel=ACTING,
+    epilog="Example: points move C-1042 C-2077 --points 120 --comment 'joined accounts'",
+)
 def move(
     from_relation: Annotated[str, typer.Argument(metavar="FROM", help="Whose points are moved.")],
     to_relation: Annotated[str, typer.Argument(metavar="TO", help="Who gets them.")],
@@ -216,7 +222,10 @@ def move(
     _answer(content, sentences, dry_run, as_json, as_csv)
 
 
-@app.command(epilog="Example: points mass give --points 50 C-1042 C-1043 --reason manual_credit --id MAY-1")
+@app.command(
+    rich_help_panel=ACTING,
+    epilog="Example: points mass give --points 50 C-1042 C-1043 --reason manual_credit --id MAY-1",
+)
 def mass(
     what: Annotated[
         str, typer.Argument(metavar="FILE|give|deduct", help="A file of transfers, or what to do.")
@@ -293,7 +302,7 @@ def mass(
     _answer(content, sentences, dry_run, as_json, as_csv)
 
 
-@app.command(epilog="Example: points approve T-4M9Q-07XK-RD5B-HW2Z")
+@app.command(rich_help_panel=ACTING, epilog="Example: points approve T-4M9Q-07XK-RD5B-HW2Z")
 def approve(
     identifiers: Identifiers,
     comment: Comment = "",
@@ -316,7 +325,9 @@ def approve(
     _answer_decisions(decisions, dry_run, as_json, as_csv)
 
 
-@app.command(epilog="Example: points hold T-4M9Q-07XK-RD5B-HW2Z --comment 'asked the shop'")
+@app.command(
+    rich_help_panel=ACTING, epilog="Example: points hold T-4M9Q-07XK-RD5B-HW2Z --comment 'asked the shop'"
+)
 def hold(
     identifiers: Identifiers,
     release: Annotated[bool, typer.Option("--release", help="Make held transfers pending again.")] = False,
@@ -332,7 +343,7 @@ def hold(
     _answer_decisions(decisions, dry_run, as_json, as_csv)
 
 
-@app.command(epilog="Example: points cancel T-4M9Q-07XK-RD5B-HW2Z")
+@app.command(rich_help_panel=ACTING, epilog="Example: points cancel T-4M9Q-07XK-RD5B-HW2Z")
 def cancel(
     identifiers: Identifiers,
     comment: Comment = "",
@@ -346,7 +357,7 @@ def cancel(
     _answer_decisions(decisions, dry_run, as_json, as_csv)
 
 
-@app.command(epilog="Example: points revoke T-4M9Q-07XK-RD5B-HW2Z --points 20")
+@app.command(rich_help_panel=ACTING, epilog="Example: points revoke T-4M9Q-07XK-RD5B-HW2Z --points 20")
 def revoke(
     identifiers: Annotated[list[str], typer.Argument(metavar="ID…", help="Approved transfers; all or none.")],
     points: Annotated[
@@ -382,7 +393,9 @@ def revoke(
     )
 
 
-@app.command(epilog="Example: points comment T-4M9Q-07XK-RD5B-HW2Z 'the shop confirmed it'")
+@app.command(
+    rich_help_panel=ACTING, epilog="Example: points comment T-4M9Q-07XK-RD5B-HW2Z 'the shop confirmed it'"
+)
 def comment(
     identifier: Annotated[str, typer.Argument(metavar="ID", help="A transfer.")],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What is to be noted.")],
@@ -446,7 +459,7 @@ def _reporting_every_problem() -> Iterator[None]:
         yield
     except SeveralRefused as refused:
         for problem in refused.problems:
-            error_console().print(str(problem), style="red", markup=False, highlight=False)
+            error_console().print(str(problem), style="red")
         raise
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from console.help_panels import MONTHS, UPKEEP
 from console.output import AsCsv, AsJson, print_csv, print_json
 from console.screens import build_progress, show_build, show_cut, show_months, show_report
 from ledger.settings import project_settings
@@ -14,7 +15,7 @@ from ledger.settings import project_settings
 app = typer.Typer()
 
 
-@app.command(epilog="Example: points build --through 2026-10")
+@app.command(rich_help_panel=MONTHS, epilog="Example: points build --through 2026-10")
 def build(
     through: Annotated[
         str | None,
@@ -65,7 +66,7 @@ def build(
     show_build(finished)
 
 
-@app.command(epilog="Example: points cut && dbt build")
+@app.command(rich_help_panel=MONTHS, epilog="Example: points cut && dbt build")
 def cut(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Freeze the whole ledger, for a `dbt build` by hand with the same POINTS_HOME."""
     from ledger.cut import freeze
@@ -86,7 +87,7 @@ def cut(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
         show_cut(frozen, rows)
 
 
-@app.command(epilog="Example: points months --json")
+@app.command(rich_help_panel=MONTHS, epilog="Example: points months --json")
 def months(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the months with their totals, one line a currency: closed ones, and those of the newest build."""
     from orchestration.reports import list_months
@@ -110,7 +111,7 @@ def _as_text(name: str, value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
-@app.command(epilog="Example: points report 2026-10 --csv > outstanding_points.csv")
+@app.command(rich_help_panel=MONTHS, epilog="Example: points report 2026-10 --csv > outstanding_points.csv")
 def report(
     month: Annotated[str, typer.Argument(metavar="MONTH", help="A report month, YYYY-MM.")],
     currency: Annotated[
@@ -152,7 +153,10 @@ def report(
         show_report(settings, found, rows)
 
 
-@app.command(epilog="Example: points demo && POINTS_HOME=var/demo points close --through 2026-10")
+@app.command(
+    rich_help_panel=UPKEEP,
+    epilog="Example: points demo && POINTS_HOME=var/demo points close --through 2026-10",
+)
 def demo(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Make a small programme with every kind of transfer, in a home and a ledger of its own."""
     from console.demo_home import make_demo

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from console.help_panels import MONTHS
 from console.output import AsCsv, AsJson, print_csv, print_json
 from console.screens import build_progress, show_closing, show_export, show_reopening
 from ledger.settings import Settings, project_settings
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(epilog="Example: points close --through 2026-10")
+@app.command(rich_help_panel=MONTHS, epilog="Example: points close --through 2026-10")
 def close(
     month: Annotated[
         str | None,
@@ -56,6 +57,8 @@ def close(
                 "already_closed": _facts(settings, closing.already) if closing.already else None,
                 "next_month": closing.next_month,
                 "next_ends_at": f"{closing.next_ends_at:%Y-%m-%dT%H:%M:%SZ}",
+                "waiting": list(closing.waiting),
+                "waiting_for": list(closing.waiting_for),
                 "quarantined_in_ledger": closing.quarantined_in_ledger,
                 "zone_notes": list(closing.zone_notes),
             }
@@ -64,7 +67,9 @@ def close(
         show_closing(settings, closing)
 
 
-@app.command(epilog='Example: points reopen 2026-08 --reason "Partner sent August anew"')
+@app.command(
+    rich_help_panel=MONTHS, epilog='Example: points reopen 2026-08 --reason "Partner sent August anew"'
+)
 def reopen(
     month: Annotated[str, typer.Argument(metavar="MONTH", help="A closed month, YYYY-MM.")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept for ever.")] = "",
@@ -87,7 +92,7 @@ def reopen(
         show_reopening(reopened)
 
 
-@app.command(epilog="Example: points export-database outstanding_points_copy.duckdb")
+@app.command(rich_help_panel=MONTHS, epilog="Example: points export-database outstanding_points_copy.duckdb")
 def export_database(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")],
     as_json: AsJson = False,

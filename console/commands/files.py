@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from console.help_panels import FILES
 from console.output import AsCsv, AsJson, print_csv, print_json
 from ledger.settings import project_settings
 
@@ -15,10 +16,14 @@ quarantine = typer.Typer(
     help="List the quarantined rows that are open, or dismiss one.",
     invoke_without_command=True,
 )
-app.add_typer(quarantine, name="quarantine")
+app.add_typer(quarantine, name="quarantine", rich_help_panel=FILES)
 
 
-@app.command("import", epilog="Example: points import transfers.csv --map member=relation_reference")
+@app.command(
+    "import",
+    rich_help_panel=FILES,
+    epilog="Example: points import transfers.csv --map member=relation_reference",
+)
 def import_transfers(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV, CSV.gz or Parquet file of transfers.")],
     keep_bad_rows: Annotated[

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from console.help_panels import LOOKING
 from console.output import AsJson, print_json
+from console.standard_streams import while_read
 from console.tables import error_console
 from ledger.database import Ledger, open_ledger
 from ledger.lists.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page
@@ -32,7 +34,10 @@ After = Annotated[str, typer.Option(metavar="CURSOR", help="The page after; the 
 Before = Annotated[str, typer.Option(metavar="CURSOR", help="The page before; the page after it says how.")]
 
 
-@app.command(epilog="Example: points transfers --relation C-1042 --status pending --sort -points")
+@app.command(
+    rich_help_panel=LOOKING,
+    epilog="Example: points transfers --relation C-1042 --status pending --sort -points",
+)
 def transfers(
     identifiers: Annotated[
         list[str] | None,
@@ -137,7 +142,10 @@ def transfers(
     show_transfers(page, zone, as_of)
 
 
-@app.command(epilog="Example: points balances --relation-prefix C-10 --sort -spendable_points --limit 20")
+@app.command(
+    rich_help_panel=LOOKING,
+    epilog="Example: points balances --relation-prefix C-10 --sort -spendable_points --limit 20",
+)
 def balances(
     relations: Annotated[
         list[str] | None, typer.Argument(metavar="RELATION", help="A selection of customers.")
@@ -250,6 +258,7 @@ def _export(rows: Iterable, columns: Sequence[str], element: str, as_csv: bool) 
     """Print all ``rows``, as CSV or as XML elements, while they are read."""
     from ledger.lists.list_exports import write_csv, write_xml
 
+    rows = while_read(rows)
     if as_csv:
         write_csv(rows, columns, sys.stdout.buffer)
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from console.help_panels import UPKEEP
 from console.output import AsJson, print_json
 from ledger.amounts import points_text
 from ledger.settings import project_settings
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-@app.command(epilog="Example: points verify --full")
+@app.command(rich_help_panel=UPKEEP, epilog="Example: points verify --full")
 def verify(
     full: Annotated[
         bool,
@@ -145,7 +146,7 @@ def _findings(error: "PointsError") -> dict[str, object]:
     return findings
 
 
-@app.command(epilog="Example: points doctor")
+@app.command(rich_help_panel=UPKEEP, epilog="Example: points doctor")
 def doctor(as_json: AsJson = False) -> None:
     """Say what is wrong with the settings, the ledger, the disk and the last runs, and what to do."""
     from console.upkeep_screens import show_examination
@@ -169,7 +170,7 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: points backup /backups/points-2026-11-22.sqlite3")
+@app.command(rich_help_panel=UPKEEP, epilog="Example: points backup /backups/points-2026-11-22.sqlite3")
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that is not there yet.")],
     as_json: AsJson = False,
@@ -191,7 +192,10 @@ def backup(
         show_backup("Backed up to", made)
 
 
-@app.command(epilog="Example: POINTS_HOME=var/restored points restore /backups/points-2026-11-22.sqlite3")
+@app.command(
+    rich_help_panel=UPKEEP,
+    epilog="Example: POINTS_HOME=var/restored points restore /backups/points-2026-11-22.sqlite3",
+)
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `points backup` wrote.")],
     as_json: AsJson = False,

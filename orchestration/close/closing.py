@@ -73,9 +73,11 @@ class Closing:
     """What a close came to: the months that it closed, in order, or why there was nothing to do.
 
     Where ``closed`` is empty, ``already`` is the close of the month that was named. ``next_month`` is the one
-    that is open; it ends at ``next_ends_at``, or has by now. ``quarantined_in_ledger`` rows of files wait to
-    be sent correctly or dismissed, and are in no balance. ``zone_notes`` are sentences on zone data that
-    differ: at the programme's first close others from DuckDB's, later DuckDB's since the last close.
+    that is open; it ends at ``next_ends_at``, or has by now. ``waiting`` names revisions that are closed and
+    that readers get only with those of ``waiting_for``, months that were closed and are open again.
+    ``quarantined_in_ledger`` rows of files wait to be sent correctly or dismissed, and are in no balance.
+    ``zone_notes`` are sentences on zone data that differ: at the programme's first close others from DuckDB's,
+    later DuckDB's since the last close.
     """
 
     closed: Sequence[ClosedMonth]
@@ -83,6 +85,8 @@ class Closing:
     next_month: str
     next_ends_at: datetime
     next_has_ended: bool
+    waiting: Sequence[str]
+    waiting_for: Sequence[str]
     quarantined_in_ledger: int
     zone_notes: Sequence[str]
 
@@ -144,6 +148,8 @@ def close_months(
             next_month,
             next_ends_at,
             next_ends_at <= now,
+            [closed.name for closed in history.waiting.values()],
+            history.reopened,
             open_quarantined_rows().count(),
             zone_notes,
         )

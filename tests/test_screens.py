@@ -1,0 +1,165 @@
+"""What people see: on a terminal of 80 columns, on a pipe, or nowhere (docs/design.md, section 10)."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from pathlib import Path
+
+import pytest
+
+from tests.closed_programme import CLOSED, Home
+from tests.conftest import POINTS, answer
+
+
+def environment_of(home: Home) -> dict[str, str]:
+    """That of a real process, whose output goes where a test says."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
+    return {**inherited, "POINTS_HOME": str(home.path)}
+
+
+def on_a_terminal(home: Home, *arguments: str) -> list[str]:
+    """The lines of a command's answer on a terminal of 80 columns, without colours."""
+    terminal, device = pty.openpty()
+    fcntl.ioctl(device, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        [POINTS, *arguments],
+        env={**environment_of(home), "TERM": "xterm"},
+        cwd=home.path.parent,
+        stdin=device,
+        stdout=device,
+        stderr=device,
+    )
+    os.close(device)
+    shown = b""
+    try:
+        while read := os.read(terminal, 65_536):
+            shown += read
+    except OSError:
+        pass  # so a terminal ends whose other side is closed
+    os.close(terminal)
+    assert process.wait() == 0, shown
+    return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()]
+
+
+def to_nobody(home: Home, *arguments: str) -> subprocess.CompletedProcess:
+    """Run a command whose answer goes into a pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        return subprocess.run(
+            [POINTS, *arguments],
+            env=environment_of(home),
+            cwd=home.path.parent,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        os.close(writing)
+
+
+def test_a_reader_who_had_enough_is_no_failure(copied):
+    """docs/cases.md, C16."""
+    for arguments in (
+        "--help",
+        "months",
+        "months --json",
+        "months --csv",
+        f"report {CLOSED[0]} --csv",
+        "transfers",
+        "transfers --csv",
+        "transfers --xml",
+        "balances --json",
+        "give C-1 5 --id UNSEEN",
+    ):
+        result = to_nobody(copied, *arguments.split())
+        assert (result.returncode, result.stderr) == (0, ""), arguments
+    assert json.loads(answer(copied.points("transfers", "UNSEEN", "--json")))["points"] == "5"
+
+
+def test_what_is_refused_stays_refused_when_nobody_reads_why(copied):
+    """docs/cases.md, C16: the bad rows are printed, and then the sentence."""
+    bad = copied.path.parent / "bad.csv"
+    bad.write_text(
+        "transfer_id,relation_reference,style,points,reason,occurred_at\nB-1,C-1,give,1e3,x,today\n"
+    )
+    result = to_nobody(copied, "import", str(bad), "--csv")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_standard_streams_may_be_closed(copied):
+    """docs/cases.md, C16."""
+    for arguments, status in (
+        ("months >&-", 0),
+        ("transfers --csv >&-", 0),
+        ("give C-1 5 --json >&- 2>&-", 0),
+        ("report 2026-13 2>&-", 1),
+        ("report 2026-13 >&-", 1),
+        ("months <&- >&- 2>&-", 0),
+    ):
+        result = subprocess.run(
+            ["sh", "-c", f'"{POINTS}" {arguments}'],
+            env=environment_of(copied),
+            cwd=copied.path.parent,
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == status, arguments
+        assert "Traceback" not in result.stderr
+    answer(copied.points("verify"))
+
+
+def test_an_answer_that_a_full_disk_took_is_a_failure(copied):
+    """docs/cases.md, X25: small answers too, which are written at the end."""
+    if not Path("/dev/full").exists():
+        pytest.skip("This system has no device that is always full.")
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [POINTS, "transfers", "--limit", "1", "--json"],
+            env=environment_of(copied),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_months_fit_a_terminal(copied):
+    lines = on_a_terminal(copied, "months")
+    assert max(map(len, lines[:-1])) <= 80, lines
+    assert all(any(month in line and "issued, r1" in line for line in lines) for month in CLOSED)
+
+
+def test_nothing_is_wrapped_or_cut_on_a_pipe(copied):
+    """A sentence is one line, a row is one line, however long a name in it is."""
+    reference = "C-" + "x" * 120
+    answer(copied.points("give", reference, "5", "--new", "--external-reference", "y" * 100))
+    listed = answer(copied.points("balances", reference, COLUMNS="80"))
+    assert sum(reference in line and "POINTS" in line for line in listed.splitlines()) == 1
+    answer(copied.points("reopen", CLOSED[0], "--reason", "C-1 was wrong"))
+    *_, sentence = answer(copied.points("months", COLUMNS="80")).splitlines()
+    assert sentence.startswith("Readers keep")
+    assert sentence.endswith(".")
+
+
+def test_a_month_closed_again_says_what_it_waits_for(copied):
+    """docs/design.md, section 6: readers go over when every month that was closed is closed again."""
+    first, last = CLOSED
+    answer(copied.points("reopen", first, "--reason", "C-1 was wrong"))
+    closing = json.loads(answer(copied.points("close", "--json")))
+    assert (closing["waiting"], closing["waiting_for"]) == ([f"{first}/r2"], [last])
+    months = json.loads(answer(copied.points("months", "--json")))
+    assert {
+        (month["report_month"], month["status"], month["revision"], month["waiting_revision"])
+        for month in months
+    } == {(first, "reopened", 1, 2), (last, "reopened", 1, None)}
+    said = answer(copied.points("months"))
+    assert f"{first}/r2" in said
+    assert f"`points close --through {last}`" in said
