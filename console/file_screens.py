@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,7 @@ from ledger.shown_text import counted, shown
 
 _BAD_ROWS_SHOWN = 20
 _VALUE_LENGTH = 40
+_LONGEST_VALUE = 1_000
 _TITLES = {"reading": "Reading", "comparing": "Comparing", "adding": "Adding"}
 
 
@@ -90,31 +92,30 @@ def show_bad_rows(refused: ImportRefused) -> None:
 
 
 def show_open_rows(rows: list[OpenRow]) -> None:
-    """The open quarantined rows, each with the reason."""
-    console = Screen(soft_wrap=True)
+    """The open quarantined rows, each with the reason: what was sent is whole on any screen."""
+    console = Screen()
     if not rows:
         console.print("No quarantined row is open.")
         return
-    table = Table("Entry", "File", "Line", "Transfer", "Code", "Column", "Value", "Expected")
-    for column in (table.columns[0], table.columns[2]):
-        column.justify = "right"
     for row in rows:
-        table.add_row(
-            f"{row.entry_id}",
-            _plain(row.file_name),
-            f"{row.line:,}",
-            _plain(row.transfer_id),
-            row.code,
-            row.column,
-            _plain(row.value),
-            row.expected,
+        console.print(
+            f"Entry {row.entry_id}: line {row.line:,} of {shown(row.file_name)}, transfer"
+            f" {_whole(row.transfer_id)}"
         )
-    console.print(table)
+        sent = f"{row.column} is {_whole(row.value)}; " if row.column else ""
+        finding = f"{sent}expected {row.expected} ({row.code})"
+        console.print(Padding(Text(finding), (0, 0, 0, 4), expand=False), soft_wrap=False)
     console.print(
-        f"{len(rows):,} open. Send a row again put right, or say why not:"
-        " `points quarantine dismiss ENTRY --reason TEXT`.",
-        highlight=False,
+        f"\n{len(rows):,} open. Send a row again put right, or say why not:"
+        " `points quarantine dismiss ENTRY --reason TEXT`."
     )
+
+
+def _whole(value: str) -> str:
+    """A value that was sent, up to a length that a value with a rule of its own hardly has."""
+    if len(value) <= _LONGEST_VALUE:
+        return shown(value) or "empty"
+    return f"{shown(value[:_LONGEST_VALUE])}… ({len(value):,} characters; --csv and --json have all)"
 
 
 def _plain(value: str) -> Text:

@@ -1,8 +1,11 @@
 """What ``points transfers`` and ``balances`` show to people."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +17,9 @@ from ledger.lists.transfer_details import TransferDetails
 from ledger.lists.transfer_lists import ListedTransfer
 from ledger.models import KeptBalance
 from ledger.zones import Zone
+
+if TYPE_CHECKING:
+    from orchestration.posting_of_transfer import Posting
 
 
 def show_balances(page: Page[KeptBalance]) -> None:
@@ -62,8 +68,8 @@ def show_transfers(page: Page[ListedTransfer], zone: Zone, as_of: int | None) ->
     _show_ways_on(console, page)
 
 
-def show_transfer(details: TransferDetails, zone: Zone) -> None:
-    """One transfer whole."""
+def show_transfer(details: TransferDetails, posting: Posting | None, zone: Zone) -> None:
+    """One transfer whole, with the month and bucket that it posted to, where those are known."""
     console = Screen()
     transfer = details.transfer
     sign = "+" if transfer.style == "give" else "−"
@@ -74,6 +80,7 @@ def show_transfer(details: TransferDetails, zone: Zone) -> None:
         "Not revoked": f"{grouped(transfer.unrevoked_points)} {transfer.currency}",
         "Reason": transfer.reason,
         "Status": transfer.status,
+        "Posted": _posted(posting, transfer.status),
         "Occurred": wall_clock(transfer.occurred_at, zone),
         "Recorded": f"{wall_clock(transfer.recorded_at, zone)} by {transfer.recorded_by},"
         f" entry {transfer.entry_id:,}",
@@ -112,6 +119,15 @@ def show_transfer(details: TransferDetails, zone: Zone) -> None:
             # Deep chains stay readable on any screen.
             indent = "  " * min(revocation.depth, 10)
             console.print(Text(f"{indent}{_in_short(revocation.transfer)}"))
+
+
+def _posted(posting: Posting | None, status: str) -> str:
+    """Where a transfer counts, and what says so."""
+    if posting is None:
+        unknown = "neither a closed month nor the newest build has it; `points build` builds the open months"
+        return unknown if status == "approved" else f"in no month: it is {status}"
+    source = f"closed, r{posting.revision}" if posting.revision else "provisional, by the newest build"
+    return f"{posting.report_month}, {posting.bucket}{', late' if posting.is_late else ''} ({source})"
 
 
 def wall_clock(instant: datetime, zone: Zone) -> str:

@@ -211,7 +211,7 @@ def test_a_month_is_overdue_a_day_after_it_was_due(ledger_home):
     overdue = find_due_months(settings, at("2025-10-04T00:00")).overdue
     assert list(overdue) == ["2025-08", "2025-09"]
     assert describe_open(overdue, settings) == (
-        "2025-08 ended on 2025-08-31 and is not closed, nor is any of the 1 after it up to 2025-09."
+        "2025-08 ended on 2025-08-31 and is not closed, nor is 2025-09."
     )
 
 

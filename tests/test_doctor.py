@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -12,12 +13,14 @@ import psycopg
 import pytest
 from django.db import connection
 
+from ledger.acts.decisions import cancel, hold, release
 from ledger.acts.transfers import give
 from ledger.anchors import write_anchor
 from ledger.append import appending, ledger_head
 from ledger.database import LedgerMissing
 from ledger.databases import ledger_place
-from ledger.models import Close, QuarantineDismissal, QuarantinedRow
+from ledger.lists.transfer_lists import list_transfers
+from ledger.models import Close, QuarantineDismissal, QuarantinedRow, Transfer
 from ledger.upkeep.health import examine_ledger
 from orchestration.database_file import new_database
 from orchestration.provisional import DATABASE_NAME, NAMES
@@ -55,16 +58,33 @@ def test_a_sound_ledger_has_nothing_wrong(ledger):
     assert facts.chain_digest == ledger_head().chain_digest.hex()
     assert facts.entries["transfer"] == 2
     assert facts.size > 0
-    assert about(findings, "waiting").sentence.startswith("Waiting for a decision: transfers 1, ")
+    waiting = about(findings, "waiting")
+    assert waiting.sentence.startswith("Waiting for a decision: pending transfers 1, on hold 0, ")
+    assert "on_hold" not in waiting.advice
+
+
+def test_what_waits_is_counted_as_the_lists_show_it(ledger):
+    """The advice names the lists, and each has as many transfers as are counted."""
+    for transfer_id in ("H-1", "H-2", "H-3"):
+        give(ledger, "C-1", "5", status="pending", transfer_id=transfer_id)
+    hold(ledger, ["H-1", "H-2"])
+    release(ledger, ["H-2"])
+    give(ledger, "C-1", "5", status="on_hold")
+    _, findings = examine_ledger(ledger.settings)
+    waiting = about(findings, "waiting")
+    listed = re.findall(r"`points transfers --status (\w+)`", waiting.advice)
+    assert listed == ["pending", "on_hold"]
+    counted = re.findall(r"(?:pending transfers|on hold) (\d+)", waiting.sentence)
+    assert list(map(int, counted)) == [
+        len(list_transfers(ledger, {"status": status}).rows) for status in listed
+    ]
 
 
 def test_what_waited_and_was_decided_waits_no_more(ledger):
-    from ledger.acts.decisions import cancel
-    from ledger.models import Transfer
-
     cancel(ledger, [Transfer.objects.get(status="pending").transfer_id])
     _, findings = examine_ledger(ledger.settings)
-    assert about(findings, "waiting").sentence.startswith("Waiting for a decision: transfers 0, ")
+    said = about(findings, "waiting").sentence
+    assert said.startswith("Waiting for a decision: pending transfers 0, on hold 0, ")
 
 
 def test_without_a_ledger_it_says_how_to_begin_one_and_makes_none(bare_home):

@@ -11,6 +11,7 @@ from ledger.acts.revocations import (
     RevocationAmbiguous,
     RevocationOfUnapproved,
     RevocationTooLarge,
+    RevokedPointsSpent,
     TransferAlreadyRevoked,
     UndoneTwice,
     UnknownTransfer,
@@ -26,7 +27,7 @@ from ledger.lists.transfer_lists import list_transfers
 from ledger.models import Transfer
 from ledger.refusals import SeveralRefused
 from ledger.unrevoked import RevokedBeyondOriginal, unrevoked_points
-from tests.conftest import ledger_transfer
+from tests.conftest import answer, assert_refused, ledger_transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -299,13 +300,17 @@ def test_the_command_revokes_and_refuses(points, ledger_home):
     def run(*arguments):
         return points("revoke", *arguments, home=ledger_home.home, **ledger_home.environment)
 
-    (answer,) = json.loads(run("T-1", "--points", "30", "--id", "R-1", "--json").stdout)
-    assert (answer["transfer_id"], answer["points"], answer["reverses_transfer_id"]) == ("R-1", "30", "T-1")
+    (made,) = json.loads(run("T-1", "--points", "30", "--id", "R-1", "--json").stdout)
+    assert (made["transfer_id"], made["points"], made["reverses_transfer_id"]) == ("R-1", "30", "T-1")
     too_much = run("T-1", "--points", "71")
-    assert too_much.returncode == 1
-    assert too_much.stderr == (
-        "Of T-1 70 points are left, so 71 cannot be revoked; revoke at most what is left.\n"
+    assert_refused(too_much, RevocationTooLarge("T-1", Decimal(71), Decimal(70)))
+    assert "`points revoke T-1 --points 70`" in too_much.stderr
+    answer(points("deduct", "C-1", "60", home=ledger_home.home, **ledger_home.environment))
+    spent = run("T-1")
+    assert_refused(
+        spent, RevokedPointsSpent("T-1", NotEnoughPoints("C-1", "POINTS", Decimal(70), Decimal(10)))
     )
+    assert "`points revoke T-1 --points 10`" in spent.stderr
     several = run("T-8", "T-9")
     assert several.returncode == 1
     assert [line.split(":")[0] for line in several.stderr.splitlines()[:2]] == ["T-8", "T-9"]

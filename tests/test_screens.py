@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from simulator.transfer_files import write_transfers
 from tests.closed_programme import CLOSED, Home
-from tests.conftest import POINTS, answer
+from tests.conftest import POINTS, answer, transfer
 
 
 def environment_of(home: Home) -> dict[str, str]:
@@ -135,6 +136,23 @@ def test_months_fit_a_terminal(copied):
     lines = on_a_terminal(copied, "months")
     assert max(map(len, lines[:-1])) <= 80, lines
     assert all(any(month in line and "issued, r1" in line for line in lines) for month in CLOSED)
+
+
+def test_quarantined_rows_are_shown_whole(copied):
+    sent = {
+        "points": "1e3",
+        "reason": "of_a_partner_whose_reasons_are_longer_than_a_column_of_a_table_is_wide",
+    }
+    rows = [transfer(f"Q-{column}", **{column: value}) for column, value in sent.items()]
+    file = write_transfers(copied.path.parent / "of_a_partner_with_a_long_name_2026-03.csv", rows)
+    answer(copied.points("import", str(file), "--quarantine"))
+    kept = json.loads(answer(copied.points("quarantine", "--json")))
+    screen = on_a_terminal(copied, "quarantine")
+    assert max(map(len, screen[:-1])) <= 80
+    for shown in (" ".join(" ".join(screen).split()), answer(copied.points("quarantine", COLUMNS="80"))):
+        for row in kept:
+            assert f"line {row['line']} of {file.name}, transfer {row['transfer_id']}" in shown
+            assert f"{row['column']} is {sent[row['column']]}; expected {row['expected']}" in shown
 
 
 def test_nothing_is_wrapped_or_cut_on_a_pipe(copied):

@@ -19,6 +19,7 @@ from ledger.zones import Zone
 if TYPE_CHECKING:
     from ledger.lists.parquet_search import Postings
     from ledger.lists.transfer_details import TransferDetails
+    from orchestration.posting_of_transfer import Posting
 
 app = typer.Typer()
 
@@ -117,7 +118,8 @@ def transfers(
     ledger = open_ledger(project_settings())
     zone = ledger.settings.zone
     if identifiers and len(identifiers) == 1 and not (as_csv or as_xml):
-        _show_transfer(read_transfer(ledger, identifiers[0]), zone, as_json)
+        details = read_transfer(ledger, identifiers[0])
+        _show_transfer(details, _posting(ledger, details), zone, as_json)
         return
     postings = _postings(ledger, filters)
     as_of = postings.entry_id if postings else None
@@ -234,6 +236,16 @@ def _postings(ledger: Ledger, filters: dict[str, str]) -> "Postings | None":
     return find_postings(ledger, filters)
 
 
+def _posting(ledger: Ledger, details: "TransferDetails") -> "Posting | None":
+    """The month and bucket of one transfer; what is not approved has none."""
+    transfer = details.transfer
+    if transfer.status != "approved":
+        return None
+    from orchestration.posting_of_transfer import find_posting
+
+    return find_posting(ledger.settings.home, transfer.transfer_id, transfer.entry_id)
+
+
 def _freeze(ledger: Ledger) -> None:
     """Bring the cut of a large ledger up to date, where a list needs it and no build is going on."""
     from ledger.cut import freeze
@@ -276,18 +288,19 @@ def _as_values(row: object, columns: Sequence[str]) -> dict:
     }
 
 
-def _show_transfer(details: "TransferDetails", zone: Zone, as_json: bool) -> None:
+def _show_transfer(details: "TransferDetails", posting: "Posting | None", zone: Zone, as_json: bool) -> None:
     from ledger.lists.transfer_lists import TRANSFER_COLUMNS
 
     if not as_json:
         from console.list_screens import show_transfer
 
-        show_transfer(details, zone)
+        show_transfer(details, posting, zone)
         return
     columns = (*TRANSFER_COLUMNS, "unrevoked_points")
     print_json(
         _as_values(details.transfer, columns)
         | {
+            "posting": vars(posting) if posting else None,
             "statuses": [_as_values(event, tuple(vars(event))) for event in details.statuses],
             "notes": [_as_values(note, tuple(vars(note))) for note in details.notes],
             "revokes": [_as_values(original, columns) for original in details.revokes],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ledger.acts.pairs import REVOCATION, other_halves, pair_batch, pair_ids
+from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfer_requests import checked_note, differences_from
 from ledger.acts.transfers import RecordedTransfer, append_transfers, judge_transfers, recorded
 from ledger.amounts import points_text
@@ -70,7 +71,7 @@ class RevocationTooLarge(PointsError):
     def __init__(self, transfer_id: str, points: Decimal, unrevoked: Decimal) -> None:
         super().__init__(
             f"Of {transfer_id} {points_text(unrevoked)} points are left, so {points_text(points)} cannot be"
-            " revoked; revoke at most what is left."
+            f" revoked; revoke at most what is left, with {_partly(transfer_id, unrevoked)}."
         )
         self.transfer_id = transfer_id
         self.points = points
@@ -85,7 +86,9 @@ class UndoneTwice(PointsError):
 
     def __init__(self, transfer_id: str, undone_id: str, unrevoked: Decimal) -> None:
         left = f"{points_text(unrevoked)} points are left" if unrevoked > 0 else "nothing is left"
-        remedy = "revoke at most these" if unrevoked > 0 else "there is nothing to take back any more"
+        remedy = "there is nothing to take back any more"
+        if unrevoked > 0:
+            remedy = f"revoke at most these, with {_partly(transfer_id, unrevoked)}"
         super().__init__(
             f"{transfer_id} cannot be revoked, because that would undo {undone_id} again, of which {left};"
             f" {remedy}."
@@ -93,6 +96,19 @@ class UndoneTwice(PointsError):
         self.transfer_id = transfer_id
         self.undone_transfer_id = undone_id
         self.unrevoked_points = unrevoked
+
+
+class RevokedPointsSpent(NotEnoughPoints):
+    """What is to be revoked was spent, wholly or in part."""
+
+    def __init__(self, transfer_id: str, found: NotEnoughPoints) -> None:
+        spendable = found.spendable_points
+        partly = f"revoke these alone, with {_partly(transfer_id, spendable)}, or " if spendable > 0 else ""
+        super().__init__(
+            *(found.relation_reference, found.currency, found.points, spendable),
+            remedy=f"{partly}say --allow-negative",
+        )
+        self.transfer_id = transfer_id
 
 
 class RevocationAmbiguous(PointsError):
@@ -103,6 +119,10 @@ class RevocationAmbiguous(PointsError):
         super().__init__(
             f"Points can be said for one transfer, but {count} were named; revoke them one after the other."
         )
+
+
+def _partly(transfer_id: str, points: Decimal) -> str:
+    return f"`points revoke {transfer_id} --points {points_text(points)}`"
 
 
 def revoke(
@@ -122,7 +142,7 @@ def revoke(
     revocation's id, or, where several transfers are revoked, what their ids begin with. Raises
     `RevocationAmbiguous`, `ValueRefused`, `UnknownTransfer`, `RevocationOfUnapproved`,
     `TransferAlreadyRevoked`, `RevocationTooLarge`, `UndoneTwice`, `IdConflict`, `AccountClosed`,
-    `NotEnoughPoints`; or `SeveralRefused`.
+    `RevokedPointsSpent`; or `SeveralRefused`.
     """
     asked_points = None
     if points is not None:
@@ -167,6 +187,8 @@ def revoke(
         judged = judge_transfers(appender, fresh, new=True, allow_negative=allow_negative)
         for position, error in judged.problems:
             # What is wrong with a move is said once.
+            if isinstance(error, NotEnoughPoints):
+                error = RevokedPointsSpent(fresh[position].reverses_transfer_id, error)
             problems.setdefault(undoing_of[fresh[position].transfer_id], error)
         refuse(
             [

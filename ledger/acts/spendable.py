@@ -16,10 +16,17 @@ class NotEnoughPoints(PointsError):
 
     code = "NOT_ENOUGH"
 
-    def __init__(self, relation_reference: str, currency: str, points: Decimal, spendable: Decimal) -> None:
+    def __init__(
+        self,
+        relation_reference: str,
+        currency: str,
+        points: Decimal,
+        spendable: Decimal,
+        remedy: str = "deduct less, or say --allow-negative",
+    ) -> None:
         super().__init__(
             f"{relation_reference} has {points_text(spendable)} {currency} to spend, so"
-            f" {points_text(points)} cannot be deducted; deduct less, or say --allow-negative."
+            f" {points_text(points)} cannot be deducted; {remedy}."
         )
         self.relation_reference = relation_reference
         self.currency = currency

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from ledger.anchors import LedgerReplaced, anchored_folders, check_anchors, read_anchor
 from ledger.append import ledger_head
@@ -280,19 +281,22 @@ def _clock(ledger: Ledger) -> Iterator[Finding]:
 def _waiting() -> Iterator[Finding]:
     newest_change = StatusChange.objects.filter(transfer_id=OuterRef("transfer_id")).order_by("-entry_id")
     # Not approved: so says the index of those that began by waiting.
-    transfers = (
+    counts = dict(
         Transfer.objects.filter(~Q(status="approved"), status__in=WAITING)
-        .annotate(changed=Subquery(newest_change.values("status")[:1]))
-        .filter(Q(changed__isnull=True) | Q(changed__in=WAITING))
-        .count()
+        .annotate(now=Coalesce(Subquery(newest_change.values("status")[:1]), "status"))
+        .filter(now__in=WAITING)
+        .values_list("now")
+        .annotate(Count("entry_id"))
     )
     settled = AccountEvent.objects.filter(request_id=OuterRef("event_id"))
     requests = AccountEvent.objects.filter(~Exists(settled), event__endswith="_requested").count()
+    lists = [f"`points transfers --status {status}`" for status in WAITING if status in counts]
     yield Finding(
         "waiting",
         OK,
-        f"Waiting for a decision: transfers {transfers:,}, openings and closings of accounts {requests:,}.",
-        "`points transfers --status pending` lists the transfers." if transfers else "",
+        f"Waiting for a decision: pending transfers {counts.get('pending', 0):,}, on hold"
+        f" {counts.get('on_hold', 0):,}, openings and closings of accounts {requests:,}.",
+        f"{' and '.join(lists)} {'lists' if len(lists) == 1 else 'list'} the transfers." if lists else "",
     )
 
 

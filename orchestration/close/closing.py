@@ -76,8 +76,8 @@ class Closing:
     that is open; it ends at ``next_ends_at``, or has by now. ``waiting`` names revisions that are closed and
     that readers get only with those of ``waiting_for``, months that were closed and are open again.
     ``quarantined_in_ledger`` rows of files wait to be sent correctly or dismissed, and are in no balance.
-    ``zone_notes`` are sentences on zone data that differ: at the programme's first close others from DuckDB's,
-    later DuckDB's since the last close.
+    ``zone_notes`` are sentences on zone data that differ: at the programme's first close others from
+    DuckDB's, later DuckDB's since the last close.
     """
 
     closed: Sequence[ClosedMonth]

@@ -113,7 +113,9 @@ def due_months(settings: Settings, now: datetime) -> DueMonths:
 def describe_open(months: Sequence[str], settings: Settings) -> str:
     """A sentence on months that have ended and are not closed, for people."""
     _, last_day = period_days(months[0], settings)
-    more = f", nor is any of the {len(months) - 1} after it up to {months[-1]}" if len(months) > 1 else ""
+    more = f", nor is {months[1]}" if len(months) == 2 else ""
+    if len(months) > 2:
+        more = f", nor is any of the {len(months) - 1} after it up to {months[-1]}"
     return f"{months[0]} ended on {last_day:%Y-%m-%d} and is not closed{more}."
 
 
