@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from console.tables import Screen
+from console.tables import Screen, print_whole
 from ledger.files.imports import ImportProgress, ImportRefused, ImportResult
 from ledger.files.quarantine import OpenRow
 from ledger.shown_text import counted, shown
@@ -56,7 +56,7 @@ def show_import(result: ImportResult) -> None:
         *(result.quarantined, result.rows_per_second),
     )
     table.add_row(*(f"{count:,}" for count in counts))
-    console.print(table)
+    print_whole(console, table)
     if result.closed_accounts:
         accounts = counted(result.closed_accounts, "account was", "accounts were")
         console.print(f"{accounts} closed by a transfer of the file.")

@@ -40,6 +40,10 @@ __all__ = [
 ]
 
 
+# A day and a short name; with the other columns 80.
+_CLOSED_WIDTH = 16
+
+
 @contextmanager
 def build_progress(quiet: bool) -> Iterator[Callable[[BuildProgress], None]]:
     """A progress bar for a build, where standard error is a screen; what it yields takes each step."""
@@ -139,7 +143,8 @@ def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:
         table.add_column(title, no_wrap=True)
     for title in ("Customers", "Outstanding"):
         table.add_column(title, no_wrap=True, justify="right")
-    table.add_column("Closed", overflow="fold")
+    # A name has a second line before a number is cut.
+    table.add_column("Closed", overflow="fold", max_width=_CLOSED_WIDTH if console.is_terminal else None)
     for summary in summaries:
         table.add_row(
             summary.report_month,
@@ -149,7 +154,7 @@ def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:
             _grouped(summary.closing_points),
             _closed(summary),
         )
-    console.print(table)
+    print_whole(console, table)
     for name in sorted({summary.folder.relative_to(settings.home).parts[0] for summary in summaries}):
         console.print(f"Files: {settings.home}/{name}")
     reopened = [summary for summary in summaries if summary.status == "reopened"]

@@ -8,13 +8,16 @@ import re
 import struct
 import subprocess
 import termios
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from ledger.rules import ValueRefused
 from simulator.transfer_files import write_transfers
-from tests.closed_programme import CLOSED, Home
-from tests.conftest import POINTS, answer, transfer
+from tests.closed_programme import CLOSED, NEXT, Home
+from tests.conftest import POINTS, answer, assert_refused, transfer
 
 
 def environment_of(home: Home) -> dict[str, str]:
@@ -181,3 +184,68 @@ def test_a_month_closed_again_says_what_it_waits_for(copied):
     said = answer(copied.points("months"))
     assert f"{first}/r2" in said
     assert f"`points close --through {last}`" in said
+
+
+def test_one_transfer_says_where_it_posted_and_what_says_so(copied):
+    answer(copied.points("build"))
+    answer(copied.points("give", "C-1", "5", "--id", "NEWER"))
+    shown = {}
+    for transfer_id in ("E1-1", "LATE", "NEWER", "P3"):
+        shown[transfer_id] = answer(copied.points("transfers", transfer_id))
+        found = json.loads(answer(copied.points("transfers", transfer_id, "--json")))["posting"]
+        assert found == {
+            "E1-1": {"report_month": CLOSED[0], "bucket": "earned", "is_late": False, "revision": 1},
+            "LATE": {"report_month": NEXT, "bucket": "earned", "is_late": True, "revision": None},
+        }.get(transfer_id)
+    assert f"{CLOSED[0]}, earned (closed, r1)" in shown["E1-1"]
+    assert f"{NEXT}, earned, late (provisional" in shown["LATE"]
+    assert "`points build`" in shown["NEWER"]
+    assert "in no month: it is pending" in shown["P3"]
+
+
+def test_a_distant_date_is_said_beside_the_answer(copied):
+    first, last = CLOSED
+
+    def said(date: str, *arguments: str) -> str:
+        given = copied.points("give", "C-1", "5", "--occurred-at", date, *arguments, "--json")
+        assert given.returncode == 0
+        assert json.loads(given.stdout)["occurred_at"] == f"{date}T00:00:00Z"
+        return given.stderr
+
+    assert re.fullmatch(rf"FIRST is .*{first}.* closed: .*{NEXT}.*\n", said(f"{first}-05", "--id", "FIRST"))
+    assert said(f"{first}-05", "--id", "FIRST") == ""  # it was recorded before
+    assert "closed" in said(f"{last}-28", "--dry-run")
+    assert "a year ago" in said(f"{NEXT}-01", "--id", "OLD")
+    today = datetime.now(UTC)
+    assert said(f"{today:%Y-%m-%d}") == ""
+    assert "a year ahead" in said(f"{today.year + 2}-01-01")
+    mass = copied.path.parent / "mass.csv"
+    mass.write_text(
+        "relation_reference,points,style,occurred_at\n"
+        + f"C-1,5,give,{first}-05T00:00:00Z\nC-2,5,give,{first}-06T00:00:00Z\nC-3,5,give,\n"
+    )
+    done = copied.points("mass", str(mass), "--id", "M")
+    assert done.returncode == 0
+    assert re.fullmatch(rf"M-.* is dated {first}-05, .* 1 more\.\n", done.stderr)
+
+
+def test_a_date_alone_begins_its_day_where_the_programme_is(points, tmp_path):
+    def given(date: str):
+        return points(
+            *("give", "C-1", "5", "--new", "--occurred-at", date, "--json"),
+            home=tmp_path / "home",
+            POINTS_TIME_ZONE="Europe/Berlin",
+        )
+
+    yesterday = datetime.now(UTC).date() - timedelta(days=2)
+    midnight = datetime.combine(yesterday, time(), ZoneInfo("Europe/Berlin")).astimezone(UTC)
+    assert json.loads(answer(given(f"{yesterday}")))["occurred_at"] == f"{midnight:%Y-%m-%dT%H:%M:%SZ}"
+    assert_refused(
+        given("31/10/2026"),
+        ValueRefused(
+            "OCCURRED_AT",
+            "occurred_at",
+            "31/10/2026",
+            "an instant like 2026-10-31T23:59:59Z, of the years 1990 to 2199",
+        ),
+    )

@@ -32,6 +32,7 @@ from ledger.models import STYLES
 from ledger.refusals import SeveralRefused
 from ledger.settings import project_settings
 from ledger.shown_text import counted
+from orchestration.distant_dates import find_distant_dates
 
 app = typer.Typer()
 account = typer.Typer(
@@ -69,8 +70,21 @@ Comment = Annotated[str, typer.Option(metavar="TEXT", help="A note for later rea
 RequestId = Annotated[
     str, typer.Option("--id", metavar="ID", help="Makes the request repeatable: sent again, it adds nothing.")
 ]
+
+
+def _day_begins(text: str) -> str:
+    """A date alone is the beginning of its day, in the programme's zone."""
+    return f"{text}T00:00:00" if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text) else text
+
+
 OccurredAt = Annotated[
-    str, typer.Option(metavar="INSTANT", help="When it happened, like 2026-10-31T23:59:59Z; by default now.")
+    str,
+    typer.Option(
+        metavar="DATE|INSTANT",
+        help="When it happened, like 2026-10-31, whose day then begins, or 2026-10-31T23:59:59Z; by default"
+        " now.",
+        callback=_day_begins,
+    ),
 ]
 ExternalReference = Annotated[
     str, typer.Option(metavar="TEXT", help="The order, voucher or ticket that it comes from.")
@@ -119,6 +133,7 @@ def give(
         comment=comment,
     )
     transfer = record_transfer(_ledger(begin=new), request, new=new, dry_run=dry_run)
+    _warn_of_dates([transfer])
     _answer(_transfer_row(transfer, dry_run), [_transfer_sentence(transfer)], dry_run, as_json, as_csv)
 
 
@@ -159,6 +174,7 @@ def deduct(
     transfer = record_transfer(
         _ledger(begin=new), request, new=new, allow_negative=allow_negative, dry_run=dry_run
     )
+    _warn_of_dates([transfer])
     _answer(_transfer_row(transfer, dry_run), [_transfer_sentence(transfer)], dry_run, as_json, as_csv)
 
 
@@ -279,6 +295,7 @@ def mass(
             allow_negative=allow_negative,
             dry_run=dry_run,
         )
+    _warn_of_dates(outcome.transfers)
     content = [_transfer_row(transfer, dry_run) for transfer in outcome.transfers]
     repeated = len(outcome.transfers) - outcome.added_count
     totals = ", ".join(
@@ -461,6 +478,14 @@ def _reporting_every_problem() -> Iterator[None]:
         for problem in refused.problems:
             error_console().print(str(problem), style="red")
         raise
+
+
+def _warn_of_dates(transfers: Sequence[RecordedTransfer]) -> None:
+    """A line on standard error where what was recorded now is dated far from now."""
+    for sentence in find_distant_dates(
+        Settings.from_environment(), [transfer for transfer in transfers if not transfer.was_known]
+    ):
+        error_console().print(sentence, style="yellow")
 
 
 def _answer(
