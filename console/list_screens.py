@@ -124,7 +124,7 @@ def show_transfer(details: TransferDetails, posting: Posting | None, zone: Zone)
 def _posted(posting: Posting | None, status: str) -> str:
     """Where a transfer counts, and what says so."""
     if posting is None:
-        unknown = "neither a closed month nor the newest build has it; `points build` builds the open months"
+        unknown = "in no closed month and no build yet; `points build` makes one"
         return unknown if status == "approved" else f"in no month: it is {status}"
     source = f"closed, r{posting.revision}" if posting.revision else "provisional, by the newest build"
     return f"{posting.report_month}, {posting.bucket}{', late' if posting.is_late else ''} ({source})"

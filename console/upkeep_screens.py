@@ -41,8 +41,10 @@ def show_soundness(found: Soundness) -> None:
     console = Screen()
     ledger = found.ledger
     entries = counted(ledger.entries, "entry", "entries")
-    console.print(f"The ledger in {ledger.place} holds what was recorded: {entries},")
-    console.print(f"{counted(ledger.links, 'link')}, head {ledger.head.chain_digest.hex()}.")
+    console.print(
+        f"The ledger in {ledger.place} holds what was recorded: {entries}, {counted(ledger.links, 'link')},"
+        f" head {ledger.head.chain_digest.hex()}."
+    )
     for folder in ledger.anchors:
         console.print(f"{folder} was made from it.")
     if ledger.setbacks.count:

@@ -334,9 +334,7 @@ class HostileWorld:
 
     def list_balances(self, random: Random) -> None:
         """Balances as lists have them, and that what is kept of them is what they add up to."""
-        rows = {
-            (row.relation_reference, row.currency): row for row in every_listed_balance(self.ledger, {})
-        }
+        rows = {(row.relation_reference, row.currency): row for row in every_listed_balance(self.ledger, {})}
         assert set(rows) >= self.plain.pairs()
         for pair, row in rows.items():
             assert row.approved_points == self.plain.balance(*pair, self.now), pair

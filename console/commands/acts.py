@@ -133,8 +133,8 @@ def give(
         comment=comment,
     )
     transfer = record_transfer(_ledger(begin=new), request, new=new, dry_run=dry_run)
-    _warn_of_dates([transfer])
     _answer(_transfer_row(transfer, dry_run), [_transfer_sentence(transfer)], dry_run, as_json, as_csv)
+    _warn_of_dates([transfer])
 
 
 @app.command(
@@ -174,8 +174,8 @@ def deduct(
     transfer = record_transfer(
         _ledger(begin=new), request, new=new, allow_negative=allow_negative, dry_run=dry_run
     )
-    _warn_of_dates([transfer])
     _answer(_transfer_row(transfer, dry_run), [_transfer_sentence(transfer)], dry_run, as_json, as_csv)
+    _warn_of_dates([transfer])
 
 
 @app.command(
@@ -224,7 +224,9 @@ def move(
         external_reference=external_reference,
         comment=comment,
     )
-    rows = [_transfer_row(transfer, dry_run) for transfer in (outcome.deducted, outcome.given)]
+    moved = (outcome.deducted, outcome.given)
+    _warn_of_dates(moved)
+    rows = [_transfer_row(transfer, dry_run) for transfer in moved]
     content = rows
     if as_json:
         content = {
@@ -295,7 +297,6 @@ def mass(
             allow_negative=allow_negative,
             dry_run=dry_run,
         )
-    _warn_of_dates(outcome.transfers)
     content = [_transfer_row(transfer, dry_run) for transfer in outcome.transfers]
     repeated = len(outcome.transfers) - outcome.added_count
     totals = ", ".join(
@@ -317,6 +318,7 @@ def mass(
             "transfers": content,
         }
     _answer(content, sentences, dry_run, as_json, as_csv)
+    _warn_of_dates(outcome.transfers)
 
 
 @app.command(rich_help_panel=ACTING, epilog="Example: points approve T-4M9Q-07XK-RD5B-HW2Z")
@@ -483,7 +485,7 @@ def _reporting_every_problem() -> Iterator[None]:
 def _warn_of_dates(transfers: Sequence[RecordedTransfer]) -> None:
     """A line on standard error where what was recorded now is dated far from now."""
     for sentence in find_distant_dates(
-        Settings.from_environment(), [transfer for transfer in transfers if not transfer.was_known]
+        project_settings(), [transfer for transfer in transfers if not transfer.was_known]
     ):
         error_console().print(sentence, style="yellow")
 
