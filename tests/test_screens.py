@@ -9,12 +9,16 @@ import struct
 import subprocess
 import termios
 from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from console.screens import show_months
 from ledger.rules import ValueRefused
+from ledger.settings import Settings
+from orchestration.reports import MonthSummary
 from simulator.transfer_files import write_transfers
 from tests.closed_programme import CLOSED, NEXT, Home
 from tests.conftest import POINTS, answer, assert_refused, transfer
@@ -141,6 +145,36 @@ def test_months_fit_a_terminal(copied):
     assert all(any(month in line and "issued, r1" in line for line in lines) for month in CLOSED)
 
 
+@pytest.mark.parametrize(("points", "width"), [("1234567.1234", 80), ("12345678901234567890.1234", 100)])
+def test_a_name_is_folded_before_a_number_is_cut(points, width, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "somebody.whose.name.is.long@partner.example"
+    months = MonthSummary(
+        **{field: Decimal(0) for field in MonthSummary.__dataclass_fields__}
+        | {
+            "report_month": CLOSED[0],
+            "status": "signed_off",
+            "revision": 1,
+            "waiting_revision": None,
+            "closed_at": datetime(2025, 2, 3, tzinfo=UTC),
+            "closed_by": name,
+            "signed_off_at": datetime(2025, 2, 4, tzinfo=UTC),
+            "signed_off_by": name,
+            "currency": "POINTS",
+            "closing_points": Decimal(points),
+            "relation_count": 1_000_000,
+            "folder": tmp_path / "published",
+        }
+    )
+    show_months(Settings.from_environment({"POINTS_HOME": str(tmp_path)}), [months])
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    table = [line.rstrip() for line in lines if not line.startswith("Files:")]
+    assert max(map(len, table)) <= width
+    assert sum(f"{Decimal(points):,}" in line for line in table) == 1
+    assert "".join(line[-16:].strip() for line in table).count(name) == 2
+
+
 def test_quarantined_rows_are_shown_whole(copied):
     sent = {
         "points": "1e3",
@@ -218,7 +252,7 @@ def test_a_distant_date_is_said_beside_the_answer(copied):
     assert "a year ago" in said(f"{NEXT}-01", "--id", "OLD")
     today = datetime.now(UTC)
     assert said(f"{today:%Y-%m-%d}") == ""
-    assert "a year ahead" in said(f"{today.year + 2}-01-01")
+    assert "a year ahead" in said(f"{today.year + 3}-01-01")
     mass = copied.path.parent / "mass.csv"
     mass.write_text(
         "relation_reference,points,style,occurred_at\n"
