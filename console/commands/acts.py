@@ -32,7 +32,6 @@ from ledger.models import STYLES
 from ledger.refusals import SeveralRefused
 from ledger.settings import project_settings
 from ledger.shown_text import counted
-from orchestration.distant_dates import find_distant_dates
 
 app = typer.Typer()
 account = typer.Typer(
@@ -134,7 +133,7 @@ def give(
     )
     transfer = record_transfer(_ledger(begin=new), request, new=new, dry_run=dry_run)
     _answer(_transfer_row(transfer, dry_run), [_transfer_sentence(transfer)], dry_run, as_json, as_csv)
-    _warn_of_dates([transfer])
+    _warn_of_dates([transfer] if occurred_at else [])
 
 
 @app.command(
@@ -175,7 +174,7 @@ def deduct(
         _ledger(begin=new), request, new=new, allow_negative=allow_negative, dry_run=dry_run
     )
     _answer(_transfer_row(transfer, dry_run), [_transfer_sentence(transfer)], dry_run, as_json, as_csv)
-    _warn_of_dates([transfer])
+    _warn_of_dates([transfer] if occurred_at else [])
 
 
 @app.command(
@@ -225,7 +224,6 @@ def move(
         comment=comment,
     )
     moved = (outcome.deducted, outcome.given)
-    _warn_of_dates(moved)
     rows = [_transfer_row(transfer, dry_run) for transfer in moved]
     content = rows
     if as_json:
@@ -238,6 +236,7 @@ def move(
     if outcome.account:
         sentences += _account_sentences(outcome.account)
     _answer(content, sentences, dry_run, as_json, as_csv)
+    _warn_of_dates(moved if occurred_at else ())
 
 
 @app.command(
@@ -484,9 +483,12 @@ def _reporting_every_problem() -> Iterator[None]:
 
 def _warn_of_dates(transfers: Sequence[RecordedTransfer]) -> None:
     """A line on standard error where what was recorded now is dated far from now."""
-    for sentence in find_distant_dates(
-        project_settings(), [transfer for transfer in transfers if not transfer.was_known]
-    ):
+    fresh = [transfer for transfer in transfers if not transfer.was_known]
+    if not fresh:
+        return
+    from orchestration.distant_dates import find_distant_dates
+
+    for sentence in find_distant_dates(project_settings(), fresh):
         error_console().print(sentence, style="yellow")
 
 
