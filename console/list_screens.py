@@ -19,7 +19,7 @@ from ledger.models import KeptBalance
 from ledger.zones import Zone
 
 if TYPE_CHECKING:
-    from orchestration.posting_of_transfer import Posting
+    from orchestration.transfer_postings import Posting
 
 
 def show_balances(page: Page[KeptBalance]) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Case, F, OuterRef, QuerySet, Subquery, When
+from django.db.models import BooleanField, Case, F, OuterRef, QuerySet, Subquery, When
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 
 from ledger.models import WAITING, StatusChange, Transfer
@@ -49,6 +50,12 @@ def with_standing(transfers: QuerySet[Transfer]) -> QuerySet[Transfer]:
         status_entry_id=_if_it_waited(newest.values("entry_id"), "entry_id"),
         effective_at=_if_it_waited(late.values("at"), "occurred_at"),
     )
+
+
+def began_unapproved(transfers: QuerySet[Transfer]) -> QuerySet[Transfer]:
+    """Those of ``transfers`` that were not approved at first, to which an index leads; approved is final."""
+    # Written like the condition of the index, or SQLite would not use it.
+    return transfers.filter(RawSQL("not (transfers.status = 'approved')", [], output_field=BooleanField()))
 
 
 def _if_it_waited(of_newest_change: QuerySet, otherwise: str) -> Case:

@@ -1,11 +1,13 @@
 """To which bucket and month transfers posted: closed months have it in their published files, open ones in
 those of the newest build. Models alone classify."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.anchors import read_anchor
-from ledger.closes import read_history
+from ledger.closes import ClosedMonth, read_history
+from ledger.data_files import connect, read_parquet
 from ledger.database import Ledger
 from ledger.lists.parquet_search import Postings
 from ledger.lists.transfer_lists import BuildNeeded, TransferFilters
@@ -13,6 +15,18 @@ from orchestration.month_files import PROVISIONAL, named
 from orchestration.published.layout import revision_folder
 from orchestration.published.manifests import check_files, read_manifest
 from orchestration.reports import MonthNotBuilt
+
+
+@dataclass(frozen=True)
+class Posting:
+    """Where a transfer counts: ``report_month`` is ``YYYY-MM``; ``revision`` that of the close in force which
+    posted it, None where only the newest build has it, provisionally."""
+
+    report_month: str
+    bucket: str
+    is_late: bool
+    revision: int | None
+
 
 FILTERS_OF_A_BUILD = ("bucket", "posted_month")
 _POSTED = "posted_transfers.parquet"
@@ -43,15 +57,48 @@ def find_postings(ledger: Ledger, filters: Mapping[str, str]) -> Postings | None
     return Postings(tuple(files[month] for month in sorted(files)), max([cutoff, *of_build]))
 
 
+def find_posting(home: Path, transfer_id: str, entry_id: int) -> Posting | None:
+    """The posting of a transfer of the open ledger; None where neither a closed month nor a build has it.
+
+    ``entry_id`` is the transfer's: what was closed before it was recorded need not be looked through. Raises
+    `PublishedDamaged`.
+    """
+    in_force = read_history().in_force
+    published = {
+        month: _published_file(home, closed)
+        for month, closed in in_force.items()
+        if closed.cutoff_entry_id >= entry_id
+    }
+    if found := _find(published.values(), transfer_id):
+        return Posting(*found, in_force[found[0]].revision)
+    built, _ = _built(home)
+    found = _find((file for month, file in built.items() if month not in in_force), transfer_id)
+    return Posting(*found, None) if found else None
+
+
+def _find(files: Iterable[Path], transfer_id: str) -> tuple[str, str, bool] | None:
+    if not (files := list(files)):
+        return None
+    with connect() as connection:
+        return connection.execute(
+            f"select strftime(posting_month, '%Y-%m'), bucket, is_late from {read_parquet(files)}"
+            " where transfer_id = ?",
+            [transfer_id],
+        ).fetchone()
+
+
 def _published(home: Path) -> tuple[dict[str, Path], int]:
     """The files of closed months by month, and up to which entry they read the ledger."""
-    files, cutoff = {}, 0
-    for month, closed in read_history().in_force.items():
-        folder = revision_folder(home, month, closed.revision)
-        check_files(folder, read_manifest(folder, closed.manifest_sha256), hashed=False)
-        files[month] = folder / _POSTED
-        cutoff = max(cutoff, closed.cutoff_entry_id)
-    return files, cutoff
+    in_force = read_history().in_force
+    files = {month: _published_file(home, closed) for month, closed in in_force.items()}
+    return files, max((closed.cutoff_entry_id for closed in in_force.values()), default=0)
+
+
+def _published_file(home: Path, closed: ClosedMonth) -> Path:
+    """The posted transfers of a closed month; raises `PublishedDamaged`."""
+    folder = revision_folder(home, closed.report_month, closed.revision)
+    check_files(folder, read_manifest(folder, closed.manifest_sha256), hashed=False)
+    return folder / _POSTED
 
 
 def _built(home: Path) -> tuple[dict[str, Path], int | None]:

@@ -19,7 +19,7 @@ from ledger.zones import Zone
 if TYPE_CHECKING:
     from ledger.lists.parquet_search import Postings
     from ledger.lists.transfer_details import TransferDetails
-    from orchestration.posting_of_transfer import Posting
+    from orchestration.transfer_postings import Posting
 
 app = typer.Typer()
 
@@ -241,7 +241,7 @@ def _posting(ledger: Ledger, details: "TransferDetails") -> "Posting | None":
     transfer = details.transfer
     if transfer.status != "approved":
         return None
-    from orchestration.posting_of_transfer import find_posting
+    from orchestration.transfer_postings import find_posting
 
     return find_posting(ledger.settings.home, transfer.transfer_id, transfer.entry_id)
 

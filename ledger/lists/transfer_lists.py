@@ -32,7 +32,7 @@ from ledger.lists.parquet_search import FileSearch, Postings, cut_files
 from ledger.lists.streaming import ROWS_PER_READ, streamed
 from ledger.models import INDEXED_CHARACTERS, STATUSES, STYLES, Batch, Transfer
 from ledger.rules import currencies, is_identifier, reasons
-from ledger.statuses import with_standing
+from ledger.statuses import began_unapproved, with_standing
 from ledger.unrevoked import unrevoked_points
 from ledger.zones import Zone
 
@@ -158,7 +158,7 @@ class TransferFilters(ListForm):
             rows = rows.filter(current_status=status)
             if status != "approved":
                 # Approved is final, so that only few need a look.
-                rows = rows.filter(_literal("not (transfers.status = 'approved')"))
+                rows = began_unapproved(rows)
         if asked.get("revoked"):
             rows = rows.filter(_literal(_HAS_REVOCATIONS))
         return rows

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import Count, Exists, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Exists, OuterRef
 
 from ledger.anchors import LedgerReplaced, anchored_folders, check_anchors, read_anchor
 from ledger.append import ledger_head
@@ -17,9 +16,10 @@ from ledger.databases import sqlite_file
 from ledger.errors import PointsError, first_line
 from ledger.files.quarantine import open_quarantined_rows
 from ledger.guards import find_unguarded
-from ledger.models import ENTRY_MODELS, LEDGER_TABLES, WAITING, AccountEvent, StatusChange, Transfer
+from ledger.models import ENTRY_MODELS, LEDGER_TABLES, WAITING, AccountEvent, Transfer
 from ledger.seals import check_seals, read_seals
 from ledger.settings import Settings
+from ledger.statuses import began_unapproved, with_standing
 from ledger.upkeep.inspection import open_as_it_stands
 from ledger.upkeep.privileges import find_excessive_privileges
 
@@ -279,15 +279,8 @@ def _clock(ledger: Ledger) -> Iterator[Finding]:
 
 
 def _waiting() -> Iterator[Finding]:
-    newest_change = StatusChange.objects.filter(transfer_id=OuterRef("transfer_id")).order_by("-entry_id")
-    # Not approved: so says the index of those that began by waiting.
-    counts = dict(
-        Transfer.objects.filter(~Q(status="approved"), status__in=WAITING)
-        .annotate(now=Coalesce(Subquery(newest_change.values("status")[:1]), "status"))
-        .filter(now__in=WAITING)
-        .values_list("now")
-        .annotate(Count("entry_id"))
-    )
+    waiting = with_standing(began_unapproved(Transfer.objects.all())).filter(current_status__in=WAITING)
+    counts = dict(waiting.order_by().values_list("current_status").annotate(Count("entry_id")))
     settled = AccountEvent.objects.filter(request_id=OuterRef("event_id"))
     requests = AccountEvent.objects.filter(~Exists(settled), event__endswith="_requested").count()
     lists = [f"`points transfers --status {status}`" for status in WAITING if status in counts]
