@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from ledger.acts.mass import mass_rows, read_mass_file, record_mass
+from ledger.acts.repeated_customers import CustomerRepeated, RepeatedCustomer
 from ledger.acts.transfer_requests import TransferRequest
 from ledger.acts.transfers import give
 from ledger.append import ledger_head
@@ -17,6 +18,7 @@ from ledger.files.transfers_file import TransfersFileRefused
 from ledger.identifiers import IdConflict
 from ledger.models import Batch, ChainLink, Transfer
 from ledger.refusals import SeveralRefused
+from tests.conftest import answer, refusal
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 ANY = TransferRequest("", "", "")
@@ -200,6 +202,51 @@ def test_what_a_mass_gives_counts_before_what_it_deducts(ledger, tmp_path):
     assert spendable("C-1") == 0
 
 
+def test_a_customer_who_stands_twice_is_named_with_the_sum(ledger, tmp_path):
+    """docs/cases.md, C15."""
+    path = written(
+        tmp_path,
+        "relation_reference,style,points,currency\n"
+        "C-1,give,30,\nC-2,give,1,\nC-1,deduct,10.5,\nC-1,give,7,MILES\n",
+    )
+    outcome = record_file(ledger, path, new=True, mass_id="M-1")
+    assert outcome.added_count == 4
+    assert outcome.repeated_customers == (
+        RepeatedCustomer("C-1", 3, {"POINTS": Decimal("19.5"), "MILES": Decimal(7)}),
+    )
+
+
+def test_once_each_refuses_every_row_of_a_customer_after_the_first(ledger, tmp_path):
+    """docs/cases.md, C15."""
+    path = written(tmp_path, "relation_reference,points\nC-1,1\nC-2,1\nC-1,0\nC-1,2\nC-2,3\n")
+    with pytest.raises(SeveralRefused) as refused:
+        record_file(ledger, path, TransferRequest("", "give", ""), new=True, once_each=True)
+    found = {problem.place: problem.error for problem in refused.value.problems}
+    assert list(found) == ["line 4", "line 5", "line 6"]
+    assert found["line 4"].code == "POINTS"
+    assert (found["line 5"].relation_reference, found["line 5"].first_place) == ("C-1", "line 2")
+    assert isinstance(found["line 6"], CustomerRepeated)
+    assert ledger_head().entry_id == 0
+    with pytest.raises(SeveralRefused) as refused:
+        record_mass(ledger, mass_rows(TransferRequest("", "give", "5"), ["C-1", "C-1"]), once_each=True)
+    assert {type(problem.error) for problem in refused.value.problems} >= {CustomerRepeated}
+    rows = mass_rows(TransferRequest("", "give", "5"), ["C-1", "C-2"])
+    assert record_mass(ledger, rows, new=True, once_each=True).repeated_customers == ()
+
+
+def test_the_command_warns_of_a_customer_who_stands_twice(points, tmp_path):
+    """docs/cases.md, C15."""
+    arguments = ("mass", "give", "--points", "5", "C-1", "C-2", "C-1", "--new", "--id", "M-1")
+    home = tmp_path / "home"
+    refused = refusal(points(*arguments, "--once-each", home=home))
+    assert refused.splitlines()[0] == f"C-1: {CustomerRepeated('C-1', 'C-1')}"
+    done = points(*arguments, home=home)
+    assert answer(done) == "3 transfers of mass M-1, 15 POINTS.\n"
+    assert done.stderr == "C-1 stands in 2 rows, together 10 POINTS; --once-each refuses that.\n"
+    again = json.loads(answer(points(*arguments, "--json", home=home)))
+    assert again["warnings"] == [done.stderr.strip()]
+
+
 def test_a_dry_run_of_a_mass_keeps_nothing(ledger):
     rows = mass_rows(TransferRequest("", "give", "5"), ["C-1", "C-2"])
     assert record_mass(ledger, rows, new=True, dry_run=True).added_count == 2
@@ -220,8 +267,8 @@ def test_the_command_records_a_mass(points, ledger_home, tmp_path):
     assert (refused.returncode, refused.stdout) == (1, "")
     assert [line.split(":")[0] for line in refused.stderr.splitlines()[:2]] == ["line 3", "line 4"]
     path = written(tmp_path, "relation_reference,points\nC-1,1\nC-2,1\n")
-    answer = json.loads(run(str(path), "--style", "deduct", "--id", "M-2", "--json").stdout)
-    assert [transfer["transfer_id"] for transfer in answer["transfers"]] == ["M-2-2", "M-2-3"]
+    found = json.loads(run(str(path), "--style", "deduct", "--id", "M-2", "--json").stdout)
+    assert [transfer["transfer_id"] for transfer in found["transfers"]] == ["M-2-2", "M-2-3"]
     missing = run("no-such.csv", "--style", "give")
     assert missing.returncode == 1
     assert missing.stderr.startswith("NOT_FOUND: ")

@@ -22,6 +22,7 @@ from ledger.acts.decisions import hold as hold_waiting
 from ledger.acts.decisions import release as release_held
 from ledger.acts.mass import mass_rows, read_mass_file, record_mass
 from ledger.acts.moves import MoveOutcome, move_points
+from ledger.acts.repeated_customers import RepeatedCustomer
 from ledger.acts.revocations import RevocationAmbiguous
 from ledger.acts.revocations import revoke as revoke_transfers
 from ledger.acts.transfer_requests import DEFAULT_REASON, TransferRequest
@@ -94,6 +95,9 @@ AllowNegative = Annotated[
 ]
 CancelPending = Annotated[
     bool, typer.Option("--cancel-pending", help="Cancel what is pending or on hold of a closed account.")
+]
+OnceEach = Annotated[
+    bool, typer.Option("--once-each", help="Refuse a mass in which a customer stands more than once.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Try everything and record nothing.")]
 
@@ -262,6 +266,7 @@ def mass(
     request_id: RequestId = "",
     new: New = False,
     allow_negative: AllowNegative = False,
+    once_each: OnceEach = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -294,6 +299,7 @@ def mass(
             file_sha256=file_sha256,
             new=new,
             allow_negative=allow_negative,
+            once_each=once_each,
             dry_run=dry_run,
         )
     content = [_transfer_row(transfer, dry_run) for transfer in outcome.transfers]
@@ -307,15 +313,19 @@ def mass(
     waiting = sum(transfer.is_waiting for transfer in outcome.transfers)
     if waiting:
         sentences.append(f"{waiting:,} of them wait for another person's approval.")
+    warnings = [_repeated_sentence(customer) for customer in outcome.repeated_customers]
     if as_json:
         content = {
             "mass_id": outcome.mass_id,
             "added": outcome.added_count,
             "already_recorded": repeated,
             "waiting": waiting,
+            "warnings": warnings,
             "dry_run": dry_run,
             "transfers": content,
         }
+    for warning in warnings:
+        error_console().print(warning, style="yellow")
     _answer(content, sentences, dry_run, as_json, as_csv)
     _warn_of_dates(outcome.transfers)
 
@@ -553,6 +563,14 @@ def _move_sentence(outcome: MoveOutcome) -> str:
     if deducted.is_waiting:
         sentence += " It waits for another person's approval."
     return sentence + (" It was recorded before." if outcome.was_known else "")
+
+
+def _repeated_sentence(customer: RepeatedCustomer) -> str:
+    sums = ", ".join(f"{points_text(points)} {code}" for code, points in sorted(customer.points.items()))
+    return (
+        f"{customer.relation_reference} stands in {customer.transfer_count:,} rows, together {sums};"
+        " --once-each refuses that."
+    )
 
 
 def _answer_decisions(decisions: Sequence[Decision], dry_run: bool, as_json: bool, as_csv: bool) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from ledger.acts.pairs import MOVE_REASON
+from ledger.acts.repeated_customers import RepeatedCustomer, find_repeated_customers, find_repeated_rows
 from ledger.acts.transfer_requests import TransferRequest, checked_move, checked_transfer
 from ledger.acts.transfers import (
     JudgedTransfers,
@@ -75,6 +76,11 @@ class MassOutcome:
         return sum(not transfer.was_known for transfer in self.transfers)
 
     @property
+    def repeated_customers(self) -> tuple[RepeatedCustomer, ...]:
+        """The customers that have more than one of its transfers (docs/cases.md, C15)."""
+        return find_repeated_customers(self.transfers)
+
+    @property
     def points_by_currency(self) -> dict[str, Decimal]:
         """The points of all its transfers, given, deducted or moved, by currency; a move counts once."""
         sums: dict[str, Decimal] = {}
@@ -140,17 +146,21 @@ def record_mass(
     file_sha256: str = "",
     new: bool = False,
     allow_negative: bool = False,
+    once_each: bool = False,
     dry_run: bool = False,
 ) -> MassOutcome:
     """Record every row as a transfer, or none.
 
     A row without a ``transfer_id`` of its own gets ``<mass_id>-<line>``; the ids of a move's two transfers
     begin with it. ``mass_id``, made where it is empty, is also the batch's. What the rows give and deduct is
-    held against balances and the approval limit together. Raises `SeveralRefused` with every bad row;
-    `IdConflict` where ``mass_id`` names another mass.
+    held against balances and the approval limit together. With ``once_each`` a customer may stand in one row
+    alone. Raises `SeveralRefused` with every bad row; `IdConflict` where ``mass_id`` names another mass.
     """
     mass_id = given_or_new_id(mass_id, "M")
     transfers, problems = _checked_rows(ledger, rows, mass_id)
+    if once_each:
+        repeated = find_repeated_rows((row.place, transfer) for row, transfer in transfers)
+        problems += [(transfers[position][0], error) for position, error in repeated.items()]
     says_when = all(transfer.occurred_at is not None for _, transfer in transfers)
     with appending(ledger, dry_run, says_when) as appender:
         judged = judge_transfers(
