@@ -94,6 +94,8 @@ def making_again_progress() -> Iterator[Callable[[BuildProgress], None]]:
 
 def show_report(settings: Settings, report: Report, limit: int = 10) -> None:
     """A month's report: the programme's roll-forward, then the first ``limit`` customers."""
+    # Before anything is shown: a file that was altered is refused here.
+    customers = _customers(report, limit) if limit else None
     console = Screen()
     summary = report.summary
     title = Text("\n").append(settings.programme_name, "bold")
@@ -105,8 +107,8 @@ def show_report(settings: Settings, report: Report, limit: int = 10) -> None:
     movement.title = "The month's movement"
     movement.title_justify = "left"
     print_whole(console, movement)
-    if limit:
-        print_whole(console, _customers(report, limit))
+    if customers is not None:
+        print_whole(console, customers)
     below_zero = summary.negative_relation_count
     console.print(
         f"{counted(summary.relation_count, 'relation reference')}, {below_zero:,} of them below zero;"

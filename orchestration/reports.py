@@ -1,19 +1,20 @@
 """Reads the reports of months back from their files: published ones, and provisional ones of open months."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-from ledger.closes import read_history
+from ledger.closes import ClosedMonth, read_history
 from ledger.data_files import connect, read_parquet
 from ledger.database import open_ledger
 from ledger.errors import PointsError
 from ledger.settings import Settings, check_month
 from orchestration.month_files import OUTSTANDING_POINTS, PROVISIONAL, csv_name, named
+from orchestration.published.checked_files import CheckedFiles, checked_files
 from orchestration.published.database import PublishedMonth, list_issued, list_published
-from orchestration.published.layout import list_revisions, revision_folder
+from orchestration.published.layout import list_revisions
 
 
 class MonthNotBuilt(PointsError):
@@ -77,6 +78,7 @@ class MonthSummary:
 
 
 _PROGRAMME = "programme_points_by_month.parquet"
+_BALANCES = "outstanding_points_by_month.parquet"
 # Those of its fields that the ledger says of a close.
 _OF_CLOSE = ("revision", "waiting_revision", "closed_at", "closed_by", "signed_off_at", "signed_off_by")
 # Those that the file of the programme's roll-forward has.
@@ -103,23 +105,23 @@ class ReportRow:
 class Report:
     """A month's report in one currency: the programme's line, and the file that holds the customers'.
 
-    ``run_folder`` is where the files really are: it stays the same build while a next one is swapped in.
+    ``find`` says where a file of the month really is, by its name: of a build it stays the same one while a
+    next one is swapped in, of a published month it raises `PublishedDamaged` where the file is not as it was
+    published (docs/cases.md, C14).
     """
 
     summary: MonthSummary
     csv_file: Path
-    run_folder: Path
+    find: Callable[[str], Path] = field(repr=False)
 
     def csv_bytes(self) -> bytes:
         """The file that finance pulls, as it is."""
-        return (self.run_folder / self.csv_file.name).read_bytes()
+        return self.find(self.csv_file.name).read_bytes()
 
     def rows(self, limit: int | None = None) -> Iterator[ReportRow]:
         """The customers' rows in byte order of the relation reference, at most ``limit`` of them."""
         columns = ", ".join(ReportRow.__dataclass_fields__)
-        balances = read_parquet(
-            self.run_folder / named("outstanding_points_by_month.parquet", self.summary.status)
-        )
+        balances = read_parquet(self.find(named(_BALANCES, self.summary.status)))
         query = f"select {columns} from {balances} where currency = ? order by relation_reference"
         if limit is not None:
             query += f" limit {int(limit)}"
@@ -146,7 +148,7 @@ def list_months(settings: Settings) -> list[MonthSummary]:
     published = [
         replace(summary, waiting_revision=waiting.get(summary.report_month))
         for month in issued
-        for summary in _published_summaries(home, month)
+        for summary in _summaries_of_close(home, month)
     ]
     closed = {summary.report_month for summary in published}
     return sorted(
@@ -161,27 +163,34 @@ def list_provisional(home: Path) -> list[MonthSummary]:
     return [
         summary
         for folder in sorted(_month_folders(home))
-        for summary in _summaries(folder, shown / folder.name)
+        for summary in _summaries(folder, (shown / folder.name).joinpath)
     ]
 
 
 def read_report(
-    home: Path, month: str, default_currency: str, currency: str | None = None, revision: int | None = None
+    settings: Settings, month: str, currency: str | None = None, revision: int | None = None
 ) -> Report:
     """The report of ``month`` (``YYYY-MM``) in ``currency``, by default the programme's own.
 
     Of a published month it is the revision that readers have, or ``revision``; of an open one the newest
-    build's. Raises `MonthInvalid`, `MonthNotBuilt`, `RevisionNotPublished` or `CurrencyNotReported`.
+    build's. Raises `MonthInvalid`, `MonthNotBuilt`, `RevisionNotPublished` or `CurrencyNotReported`, what
+    opening the ledger does where ``revision`` is not the one that readers have, and `PublishedDamaged`.
     """
     check_month(month)
-    published = {closed.report_month: closed for closed in list_published(home)}
-    if revision is not None:
-        summaries = _revision_summaries(home, month, revision, published.get(month))
-    elif month in published:
-        summaries = _published_summaries(home, published[month])
+    home = settings.home
+    shown = {closed.report_month: closed for closed in list_published(home)}.get(month)
+    if shown is None and revision is None:
+        return read_provisional_report(home, month, settings.default_currency, currency)
+    if shown and revision in (None, shown.revision):
+        files, summaries = _files(home, shown), _summaries_of_close(home, shown)
     else:
-        return read_provisional_report(home, month, default_currency, currency)
-    return _report(summaries, summaries[0].folder, default_currency, currency)
+        closed = _find_close(settings, month, revision)
+        files = _files(home, closed)
+        status = "superseded" if shown and shown.revision > revision else "not issued"
+        summaries = [
+            replace(line, revision=revision) for line in _summaries(files.folder, files.path, month, status)
+        ]
+    return _report(summaries, files.path, settings.default_currency, currency)
 
 
 def read_provisional_report(
@@ -197,12 +206,15 @@ def read_provisional_report(
     if folder not in built:
         months = {closed.report_month for closed in list_published(home)} | {path.name for path in built}
         raise MonthNotBuilt(month, home, sorted(months))
-    run_folder = folder.resolve()
-    return _report(_summaries(folder, run_folder), run_folder, default_currency, currency)
+    find = folder.resolve().joinpath
+    return _report(_summaries(folder, find), find, default_currency, currency)
 
 
 def _report(
-    summaries: list[MonthSummary], run_folder: Path, default_currency: str, currency: str | None
+    summaries: list[MonthSummary],
+    find: Callable[[str], Path],
+    default_currency: str,
+    currency: str | None,
 ) -> Report:
     by_currency = {summary.currency: summary for summary in summaries}
     chosen = currency or default_currency
@@ -210,25 +222,27 @@ def _report(
         raise CurrencyNotReported(summaries[0].report_month, chosen, list(by_currency))
     summary = by_currency[chosen]
     name = csv_name(OUTSTANDING_POINTS, chosen, default_currency, summary.status)
-    return Report(summary, csv_file=summary.folder / name, run_folder=run_folder)
+    return Report(summary, csv_file=summary.folder / name, find=find)
 
 
-def _published_summaries(home: Path, closed: PublishedMonth) -> list[MonthSummary]:
-    folder = revision_folder(home, closed.report_month, closed.revision)
-    return _summaries(folder, folder, closed.report_month, closed.status, closed)
+def _files(home: Path, closed: PublishedMonth | ClosedMonth) -> CheckedFiles:
+    return checked_files(home, closed.report_month, closed.revision, closed.manifest_sha256)
 
 
-def _revision_summaries(
-    home: Path, month: str, revision: int, shown: PublishedMonth | None
-) -> list[MonthSummary]:
-    """The lines of a revision that readers may no longer, or not yet, be shown."""
-    if shown and shown.revision == revision:
-        return _published_summaries(home, shown)
-    folder = revision_folder(home, month, revision)
-    if not folder.is_dir():
-        raise RevisionNotPublished(month, revision, list_revisions(home, month))
-    status = "superseded" if shown and shown.revision > revision else "not issued"
-    return [replace(summary, revision=revision) for summary in _summaries(folder, folder, month, status)]
+def _find_close(settings: Settings, month: str, revision: int) -> ClosedMonth:
+    """The close of a revision that readers may no longer, or not yet, be shown, as the ledger has it."""
+    there = list_revisions(settings.home, month)
+    if f"r{revision}" in there:
+        open_ledger(settings)
+        for closed in read_history().closes:
+            if (closed.report_month, closed.revision) == (month, revision):
+                return closed
+    raise RevisionNotPublished(month, revision, there)
+
+
+def _summaries_of_close(home: Path, closed: PublishedMonth) -> list[MonthSummary]:
+    files = _files(home, closed)
+    return _summaries(files.folder, files.path, closed.report_month, closed.status, closed)
 
 
 def _month_folders(home: Path) -> list[Path]:
@@ -238,12 +252,12 @@ def _month_folders(home: Path) -> list[Path]:
 
 def _summaries(
     folder: Path,
-    run_folder: Path,
+    find: Callable[[str], Path],
     report_month: str | None = None,
     status: str = PROVISIONAL,
     closed: PublishedMonth | None = None,
 ) -> list[MonthSummary]:
-    programme = read_parquet(run_folder / named(_PROGRAMME, status))
+    programme = read_parquet(find(named(_PROGRAMME, status)))
     with connect() as connection:
         rows = connection.execute(
             f"select {', '.join(_FIGURES)} from {programme} order by currency"

@@ -12,8 +12,7 @@ from ledger.database import Ledger
 from ledger.lists.parquet_search import Postings
 from ledger.lists.transfer_lists import BuildNeeded, TransferFilters
 from orchestration.month_files import PROVISIONAL, named
-from orchestration.published.layout import revision_folder
-from orchestration.published.manifests import check_files, read_manifest
+from orchestration.published.checked_files import checked_files
 from orchestration.reports import MonthNotBuilt
 
 
@@ -96,9 +95,8 @@ def _published(home: Path) -> tuple[dict[str, Path], int]:
 
 def _published_file(home: Path, closed: ClosedMonth) -> Path:
     """The posted transfers of a closed month; raises `PublishedDamaged`."""
-    folder = revision_folder(home, closed.report_month, closed.revision)
-    check_files(folder, read_manifest(folder, closed.manifest_sha256), hashed=False)
-    return folder / _POSTED
+    files = checked_files(home, closed.report_month, closed.revision, closed.manifest_sha256)
+    return files.path(_POSTED)
 
 
 def _built(home: Path) -> tuple[dict[str, Path], int | None]:

@@ -74,7 +74,7 @@ def assert_reports_70_points(home: Home) -> None:
     """What readers of the closed month see, by every way."""
     settings = home.settings()
     finish_if_needed(settings, is_read=True)
-    report = read_report(home.path, "2026-01", "POINTS")
+    report = read_report(home.settings(), "2026-01")
     assert [(row.relation_reference, row.total_outstanding_points) for row in report.rows()] == [("C-1", 70)]
     assert (report.summary.currency, report.summary.earned_points, report.summary.redeemed_points) == (
         "POINTS",

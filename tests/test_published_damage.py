@@ -128,6 +128,58 @@ def test_a_published_file_that_is_not_as_it_was_is_named_and_not_built_on(
     assert_named_and_refused(copied, path)
 
 
+READERS = {
+    "report --csv": (["report", CLOSED[0], "--csv"], "outstanding_points.csv"),
+    "report --csv --currency": (
+        ["report", CLOSED[0], "--csv", "--currency", "MILES"],
+        "outstanding_points.MILES.csv",
+    ),
+    "report --json": (["report", CLOSED[0], "--json"], "outstanding_points_by_month.parquet"),
+    "report": (["report", CLOSED[0]], "outstanding_points_by_month.parquet"),
+    "report, its total": (["report", CLOSED[0], "--rows", "0"], "programme_points_by_month.parquet"),
+    "report, the manifest": (["report", CLOSED[0]], "manifest.json"),
+    "months": (["months"], "programme_points_by_month.parquet"),
+    "export-database": (["export-database", "copy.duckdb"], "discrepancies.parquet"),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_command_shows_or_exports_a_published_file_that_was_altered(copied, reader):
+    """docs/cases.md, C14."""
+    arguments, name = READERS[reader]
+    answer(copied.points(*arguments))
+    (copied.path.parent / "copy.duckdb").unlink(missing_ok=True)
+    path = copied.path / "published" / CLOSED[0] / "r1" / name
+    flip_a_byte(path)
+    refused = copied.points(*arguments)
+    assert str(path) in refusal(refused)
+    assert refused.stdout == ""
+    assert not (copied.path.parent / "copy.duckdb").exists()
+
+
+def test_an_earlier_revision_is_shown_only_as_the_ledger_says_it_was_published(copied):
+    """docs/cases.md, C14."""
+    settings = copied.settings()
+    reopen_months(settings, CLOSED[1], "try")
+    close_months(settings, CLOSED[1])
+    show = ["report", CLOSED[1], "--csv", "--revision", "1"]
+    answer(copied.points(*show))
+    folder = copied.path / "published" / CLOSED[1] / "r1"
+    flip_a_byte(folder / "outstanding_points.csv")
+    assert_refused(
+        copied.points(*show),
+        PublishedDamaged(
+            folder / "outstanding_points.csv", "was altered: its hash is not the one in its manifest"
+        ),
+    )
+    # A manifest that vouches for it is not the one of the ledger's close entry.
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["files"]["outstanding_points.csv"]["sha256"] = file_sha256(folder / "outstanding_points.csv")
+    (folder / "manifest.json").chmod(0o644)
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert str(folder / "manifest.json") in refusal(copied.points(*show))
+
+
 def test_damage_in_an_earlier_month_is_named_too(copied):
     """docs/cases.md, X10: what the next close reads is the newest month alone."""
     path = published_folder(copied.path) / CLOSED[0] / "r1" / "outstanding_points.csv"

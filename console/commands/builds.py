@@ -130,7 +130,7 @@ def report(
     from orchestration.reports import read_report
 
     settings = project_settings()
-    found = read_report(settings.home, month, settings.default_currency, currency, revision)
+    found = read_report(settings, month, currency, revision)
     if as_csv:
         sys.stdout.buffer.write(found.csv_bytes())
     elif as_json:

@@ -13,9 +13,9 @@ from ledger.closes import ClosedMonth, CloseHistory
 from ledger.disk import file_sha256
 from ledger.settings import Settings
 from orchestration.assets.month_files import FILE_KINDS, FileKind, describe_content
+from orchestration.published.checked_files import checked_files
 from orchestration.published.database import PublishedMonth, list_published
-from orchestration.published.layout import DATABASE_NAME, MANIFEST_NAME, database_file, revision_folder
-from orchestration.published.manifests import read_manifest
+from orchestration.published.layout import DATABASE_NAME, MANIFEST_NAME, database_file
 
 FOLDER = "published"
 CLOSE = dg.AssetKey([FOLDER, "close"])
@@ -97,10 +97,11 @@ def _shown_manifest(instance: dg.DagsterInstance, closed: ClosedMonth) -> str | 
 def show_month(settings: Settings, closed: ClosedMonth) -> Iterator[dg.AssetMaterialization]:
     """The close of a month and its files, each with what a person wants to know before opening it.
 
-    Raises `PublishedDamaged` where its manifest is not the one that the ledger names.
+    Raises `PublishedDamaged` where its manifest is not the one that the ledger names, or a file not the one
+    that its manifest names.
     """
-    folder = revision_folder(settings.home, closed.report_month, closed.revision)
-    manifest = read_manifest(folder, closed.manifest_sha256)
+    files = checked_files(settings.home, closed.report_month, closed.revision, closed.manifest_sha256)
+    manifest = files.manifest
     facts = {
         "report month": closed.report_month,
         "revision": closed.revision,
@@ -119,12 +120,12 @@ def show_month(settings: Settings, closed: ClosedMonth) -> Iterator[dg.AssetMate
                 partition=_partition(closed),
                 metadata={
                     **facts,
-                    **describe_content(folder / kind.file_name),
+                    **describe_content(files.path(kind.file_name)),
                     "SHA-256": recorded["sha256"],
                     **({"files of other currencies": ", ".join(others)} if others else {}),
                 },
             )
-    path = folder / MANIFEST_NAME
+    path = files.folder / MANIFEST_NAME
     yield dg.AssetMaterialization(
         published_key(MANIFEST),
         partition=_partition(closed),

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from ledger.closes import ClosedMonth, CloseHistory
+from ledger.closes import CloseHistory
 from ledger.data_files import connect, log_of, read_parquet
 from ledger.disk import file_sha256, let_appear, sync_folder, why_not_written
 from ledger.errors import PointsError, first_line
@@ -25,6 +25,7 @@ from orchestration.database_file import describe_database, new_database
 from orchestration.dbt.descriptions import Description, comment_on
 from orchestration.fail_points import fail_point
 from orchestration.month_files import PARQUET_FILES, UNPOSTED
+from orchestration.published.checked_files import checked_files
 from orchestration.published.layout import (
     DATABASE_NAME,
     DATABASE_REMEDY,
@@ -137,6 +138,7 @@ class PublishedMonth:
     closed_by: str
     signed_off_at: datetime | None
     signed_off_by: str | None
+    manifest_sha256: str
 
 
 def list_issued(history: CloseHistory) -> list[PublishedMonth]:
@@ -151,6 +153,7 @@ def list_issued(history: CloseHistory) -> list[PublishedMonth]:
             closed.closed_by,
             signature.signed_off_at.replace(tzinfo=None) if signature else None,
             signature.signed_off_by if signature else None,
+            closed.manifest_sha256,
         )
         for closed in history.issued.values()
         for signature in [history.signatures.get((closed.report_month, closed.revision))]
@@ -170,7 +173,8 @@ def list_published(home: Path) -> list[PublishedMonth]:
         with connect(file.resolve(), read_only=True) as connection:
             rows = connection.execute(
                 "select strftime(report_month, '%Y-%m'), revision, status, cutoff_entry_id, closed_at,"
-                " closed_by, signed_off_at, signed_off_by from published_months order by report_month"
+                " closed_by, signed_off_at, signed_off_by, manifest_sha256 from published_months"
+                " order by report_month"
             ).fetchall()
     except duckdb.Error as error:
         raise PublishedDamaged(file, "cannot be read", DATABASE_REMEDY) from error
@@ -299,6 +303,7 @@ def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
         raise ExportTargetTaken(file)
     if not file.absolute().parent.is_dir():
         raise ExportFolderMissing(file)
+    _refuse_altered_months(home)
     try:
         with unfinished_file(file.absolute().parent, file.name) as unfinished:
             with new_database(unfinished) as connection:
@@ -309,6 +314,15 @@ def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
     except (duckdb.Error, OSError) as error:
         raise ExportNotWritten(file, why_not_written(error)) from error
     return tables
+
+
+def _refuse_altered_months(home: Path) -> None:
+    """Raise `PublishedDamaged` where a file that the views read is not as it was published."""
+    for month in list_published(home):
+        files = checked_files(home, month.report_month, month.revision, month.manifest_sha256)
+        for name in files.manifest["files"]:
+            if name.endswith(".parquet"):
+                files.path(name)
 
 
 def _copy_tables(connection: duckdb.DuckDBPyConnection, source: Path) -> list[tuple[str, int]]:
@@ -330,7 +344,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, home: Path, history: CloseHisto
     manifests = [
         read_manifest(folder, closed.manifest_sha256) for closed, folder in zip(issued, folders, strict=True)
     ]
-    _create_months(connection, history, issued, manifests)
+    _create_months(connection, history, manifests)
     comment_on(connection, "table", "published_months", _MONTHS)
     fail_point("database begun")
     for name, (month_column, _) in PARQUET_FILES.items():
@@ -365,17 +379,14 @@ def _read_description(connection: duckdb.DuckDBPyConnection, name: str) -> Descr
 
 
 def _create_months(
-    connection: duckdb.DuckDBPyConnection,
-    history: CloseHistory,
-    issued: Sequence[ClosedMonth],
-    manifests: Sequence[Mapping],
+    connection: duckdb.DuckDBPyConnection, history: CloseHistory, manifests: Sequence[Mapping]
 ) -> None:
     connection.execute(
         "create table published_months (report_month date, period_start_date date, period_end_date date,"
         " revision integer, status varchar, cutoff_entry_id bigint, closed_at timestamp, closed_by varchar,"
         " signed_off_at timestamp, signed_off_by varchar, manifest_sha256 varchar)"
     )
-    for month, closed, manifest in zip(list_issued(history), issued, manifests, strict=True):
+    for month, manifest in zip(list_issued(history), manifests, strict=True):
         connection.execute(
             "insert into published_months values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
@@ -389,7 +400,7 @@ def _create_months(
                 month.closed_by,
                 month.signed_off_at,
                 month.signed_off_by,
-                closed.manifest_sha256,
+                month.manifest_sha256,
             ],
         )
 

@@ -38,7 +38,7 @@ class PublishedDamaged(PointsError):
         remedy: str = "put the file back from a backup of the published folder, and let `points verify` look"
         " at all of them",
     ) -> None:
-        super().__init__(f"{path} {finding}, so nothing may be built on it; {remedy}.")
+        super().__init__(f"{path} {finding}, so nothing may be shown or made of it; {remedy}.")
         self.path = path
         self.finding = finding
         self.remedy = remedy
@@ -129,20 +129,28 @@ def check_files(folder: Path, manifest: Mapping, hashed: bool = True) -> None:
 
     Without ``hashed`` only names and sizes are looked at.
     """
-    for name, expected in manifest["files"].items():
-        path = folder / name
-        _refuse_link(path)
-        if not path.is_file():
-            raise PublishedDamaged(path, "is missing")
-        if path.stat().st_size != expected["bytes"]:
-            raise PublishedDamaged(
-                path, f"has {path.stat().st_size:,} bytes where its manifest says {expected['bytes']:,}"
-            )
-        if hashed and _sha256_of_published(path) != expected["sha256"]:
-            raise PublishedDamaged(path, "was altered: its hash is not the one in its manifest")
+    for name in manifest["files"]:
+        check_file(folder, manifest, name, hashed)
     for path in sorted(folder.iterdir()):
         if path.name not in (*manifest["files"], MANIFEST_NAME):
             raise PublishedDamaged(path, "is in no manifest", "move it to where nothing is published")
+
+
+def check_file(folder: Path, manifest: Mapping, name: str, hashed: bool = True) -> None:
+    """Raise `PublishedDamaged` where one file of ``folder`` is not as its manifest says.
+
+    Without ``hashed`` only its size is looked at.
+    """
+    expected, path = manifest["files"][name], folder / name
+    _refuse_link(path)
+    if not path.is_file():
+        raise PublishedDamaged(path, "is missing")
+    if path.stat().st_size != expected["bytes"]:
+        raise PublishedDamaged(
+            path, f"has {path.stat().st_size:,} bytes where its manifest says {expected['bytes']:,}"
+        )
+    if hashed and _sha256_of_published(path) != expected["sha256"]:
+        raise PublishedDamaged(path, "was altered: its hash is not the one in its manifest")
 
 
 def _refuse_link(path: Path) -> None:
