@@ -2,15 +2,15 @@
 
 import csv
 import json
+import re
 import sys
 from typing import Annotated
 
 import typer
 
-from ledger.lists.list_exports import FREE_TEXTS, harmless_text
+from ledger.spreadsheet_text import FREE_TEXTS, harmless_text
 
-# Besides the columns of lists: those of answers, and of rows that were quarantined as they came.
-_FREE_TEXTS = {*FREE_TEXTS, "text", "reason", "value", "row", "transfer_id", "file"}
+_NUMBER = re.compile(r"-?[0-9]+([.][0-9]+)?")
 
 
 def _only_one(context: typer.Context, is_asked: bool) -> bool:
@@ -41,7 +41,7 @@ def _seen(line: str) -> str:
 
 
 def print_csv(rows: list[dict]) -> None:
-    """Print ``rows``, whose keys are the header, as CSV; what people wrote is never a formula (R23)."""
+    """Print ``rows``, whose keys are the header, as CSV; no text in it is a formula (docs/cases.md, R23)."""
     if rows:
         writer = csv.DictWriter(sys.stdout, list(rows[0]))
         writer.writeheader()
@@ -49,7 +49,9 @@ def print_csv(rows: list[dict]) -> None:
 
 
 def _harmless(row: dict) -> dict:
-    return {
-        name: harmless_text(value) if name in _FREE_TEXTS and isinstance(value, str) else value
-        for name, value in row.items()
-    }
+    return {name: harmless_text(value) if _is_text(name, value) else value for name, value in row.items()}
+
+
+def _is_text(name: str, value: object) -> bool:
+    """Whether a cell may hold anything: not where it is a number, which a minus makes no formula."""
+    return isinstance(value, str) and (name in FREE_TEXTS or not _NUMBER.fullmatch(value))

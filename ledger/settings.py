@@ -66,6 +66,12 @@ def transfer_patterns() -> dict[str, str]:
     return _models_variables()["transfer_patterns"]
 
 
+def spreadsheet_patterns() -> dict[str, str]:
+    """What a spreadsheet takes for the beginning of a cell and of a formula, as dbt_project.yml gives it to
+    the models too: ``cell``, ``formula`` and ``blank``, each with one group."""
+    return _models_variables()["spreadsheet_patterns"]
+
+
 def transfer_rules() -> list[dict[str, Any]]:
     """The rules of a row of transfers, in the order in which they are tried, as dbt_project.yml gives them to
     the models too: ``code``, ``column``, ``kind`` and what belongs to it, ``expected``."""

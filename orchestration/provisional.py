@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ledger.access import let_pass, let_read
 from ledger.data_files import connect, read_parquet
-from ledger.lists.list_exports import harmless_text
+from ledger.spreadsheet_text import harmless_text
 from ledger.sql_text import literal
 from orchestration.database_file import new_database
 from orchestration.dbt.descriptions import Description, comment_on

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import accumulate
 from pathlib import Path
 
 import duckdb
@@ -19,6 +20,7 @@ from ledger.files.transfer_rows import write_transfer_rows
 from ledger.files.transfers_file import TransfersFileRefused
 from ledger.models import QuarantinedRow, Transfer
 from ledger.settings import Settings
+from ledger.spreadsheet_text import harmless_text
 from tests.conftest import PROJECT_ROOT
 
 HEADER = "transfer_id,relation_reference,style,points,reason,occurred_at,comment"
@@ -32,6 +34,10 @@ def lines(*rows: str, end: str = "\n") -> bytes:
     return "".join(f"{line}{end}" for line in (HEADER, *rows)).encode()
 
 
+def quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
 def parquet(columns: str) -> str:
     good = (
         "'A' as transfer_id, 'C-1' as relation_reference, 'give' as style, 1 as points,"
@@ -41,6 +47,13 @@ def parquet(columns: str) -> str:
 
 
 HUGE = "x" * 3_000_000
+# Comments of which a spreadsheet would make something, and those that look as if an export had been there.
+TEXTS = [
+    *("+491511", "=1", "'=1", "''=1", "'tis", "paid;=1", "paid;'=1", "line\r\n- item", "＝1", "\t＠1", "-5"),
+    *("", "a, b", 'says "-1"', ';"=1"', "it's; fine", "\r\n\r\n@"),
+]
+LINE_COUNTS = [text.count("\n") + 1 for text in TEXTS[:-1]]
+COMMENTS = {f"T-{place:02d}": text for place, text in enumerate(TEXTS)}
 # What is sent, and what becomes of it: the code of the refusal, or each row's line and id.
 CASES: dict[str, tuple[bytes | str, str | list[tuple[int, str]]]] = {
     "F1 empty.csv": (b"", "FILE_EMPTY"),
@@ -69,6 +82,12 @@ CASES: dict[str, tuple[bytes | str, str | list[tuple[int, str]]]] = {
     "F17 integer.parquet": (parquet("null::integer as comment"), [(1, "A")]),
     "F17 float.parquet": (parquet("null::double as currency, null::blob as remark"), [(1, "A")]),
     "F17 needed.parquet": (parquet("'' as comment").replace("1 as", "null::double as"), "HEADER"),
+    "R27 our export.csv": (
+        lines(*(row(known, quoted(harmless_text(text))) for known, text in COMMENTS.items())),
+        list(
+            zip(accumulate((text.count("\n") + 1 for text in TEXTS[:-1]), initial=2), COMMENTS, strict=True)
+        ),
+    ),
     "F20 comment.csv": (lines(row("A", HUGE), row("B")), [(2, "A"), (3, "B")]),
     "F20 points.csv": (lines(row("A"), row("B").replace(",1,", f",{HUGE},")), [(2, "A"), (3, "B")]),
 }
@@ -182,3 +201,27 @@ def test_dbt_by_hand_reads_the_same_rows_or_refuses_the_file_too(sent, said_by_h
         found = built.execute("select transfer_id from base_files__transfers order by all").fetchall()
     ids = OTHERWISE_BY_HAND.get(name) or [known for _, known in expected]
     assert [known for (known,) in found] == ids
+
+
+def test_the_import_takes_off_what_an_export_has_added(sent, tmp_path):
+    """docs/cases.md, R27."""
+    ledger = open_ledger(Settings.from_environment({"POINTS_HOME": str(tmp_path / "home")}), create=True)
+    import_file(ledger, sent / "R27 our export.csv")
+    assert dict(Transfer.objects.values_list("transfer_id", "comment")) == COMMENTS
+
+
+def test_a_build_takes_off_what_an_export_has_added(sent, tmp_path):
+    """docs/cases.md, R27."""
+    write_transfer_rows(str(sent / "R27 our export.csv"), tmp_path / "rows")
+    read = duckdb.read_parquet(str(tmp_path / "rows" / "000001.parquet"))
+    assert dict(read.select("transfer_id, comment").fetchall()) == COMMENTS
+
+
+@pytest.mark.slow
+def test_dbt_by_hand_takes_off_what_an_export_has_added(sent, said_by_hand):
+    """docs/cases.md, R27."""
+    assert said_by_hand["R27 our export.csv"] == ""
+    database = sent.parent / "built" / "R27 our export.csv" / "dev.duckdb"
+    with duckdb.connect(str(database), read_only=True) as built:
+        found = built.execute("select transfer_id, comment from base_files__transfers").fetchall()
+    assert dict(found) == COMMENTS

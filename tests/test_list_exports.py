@@ -5,20 +5,26 @@ import io
 import re
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ElementTree
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ledger.append import appending
+from ledger.files.imports import import_file
 from ledger.lists.balance_lists import BALANCE_COLUMNS, every_listed_balance
 from ledger.lists.list_exports import value_text, write_csv, write_xml
 from ledger.lists.transfer_lists import TRANSFER_COLUMNS, every_listed_transfer, selected_transfers
 from ledger.models import Transfer
-from ledger.settings import PROJECT_ROOT
-from tests.conftest import ledger_transfer
+from ledger.settings import PROJECT_ROOT, transfer_patterns
+from ledger.spreadsheet_text import as_written_in_sql, harmless_text
+from tests.conftest import LedgerHome, ledger_transfer
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 SCHEMA = "{http://www.w3.org/2001/XMLSchema}"
@@ -35,6 +41,33 @@ HOSTILE_TEXTS = {
     "emoji": "🎉 ü 漢",
     "unknown to XML": "before\ufffe\uffffafter",
     "plain": "as agreed = yes",
+    "full width": "\uff1d1+1",
+    "full width plus": "\uff0b49",
+    "full width minus": "\uff0d1",
+    "full width at": "\uff20SUM(A1)",
+    "another cell": "paid;=1+1",
+    "another quoted cell": 'paid; "=1+1"',
+    "another line": "paid\n=1+1",
+    "apostrophe": "'=1",
+    "apostrophe alone": "'tis; it's",
+}
+
+# Those that get an apostrophe, at the beginning of each cell that a spreadsheet might see in them.
+HARMLESS_TEXTS = {
+    '=HYPERLINK("https://example.com","click")': '\'=HYPERLINK("https://example.com","click")',
+    "+1": "'+1",
+    "-1": "'-1",
+    "@SUM(A1)": "'@SUM(A1)",
+    "\t=1": "'\t'=1",
+    "\r=1": "'\r'=1",
+    "\uff1d1+1": "'\uff1d1+1",
+    "\uff0b49": "'\uff0b49",
+    "\uff0d1": "'\uff0d1",
+    "\uff20SUM(A1)": "'\uff20SUM(A1)",
+    "paid;=1+1": "paid;'=1+1",
+    'paid; "=1+1"': 'paid;\' "=1+1"',
+    "paid\n=1+1": "paid\n'=1+1",
+    "'=1": "''=1",
 }
 
 
@@ -97,12 +130,54 @@ def test_free_text_in_csv_is_never_a_formula(ledger_home):
     written = exported(write_csv, every_listed_transfer(ledger, {}, "entry_id"), TRANSFER_COLUMNS)
     rows = list(csv.DictReader(io.StringIO(written.decode("utf-8"), newline="")))
     for row, text in zip(rows, HOSTILE_TEXTS.values(), strict=True):
-        expected = "'" + text if text[0] in "=+-@\t\r" else text
-        assert row["comment"] == expected
-        assert row["external_reference"] == expected
+        assert row["comment"] == row["external_reference"] == HARMLESS_TEXTS.get(text, text)
     assert [row.comment for row in every_listed_transfer(ledger, {}, "entry_id")] == list(
         HOSTILE_TEXTS.values()
     )
+
+
+# What an export has and an import file does not.
+OF_THE_LEDGER = ("entry_id", "first_status", "recorded_at", "recorded_by", "revoked_points", "batch_id")
+
+
+def assert_comes_back_as_it_is(ledger, path: Path, count: int) -> None:
+    path.write_bytes(exported(write_csv, every_listed_transfer(ledger, {}, "entry_id"), TRANSFER_COLUMNS))
+    result = import_file(ledger, path, ignored=OF_THE_LEDGER)
+    assert (result.row_count, result.added, result.duplicates, result.entry_count) == (count, 0, count, 0)
+
+
+def test_an_export_imported_again_adds_nothing(ledger_home, tmp_path):
+    """docs/cases.md, R27."""
+    ledger = hostile_ledger(ledger_home)
+    assert_comes_back_as_it_is(ledger, tmp_path / "transfers.csv", len(HOSTILE_TEXTS))
+
+
+KEPT_TEXT = st.from_regex(re.compile(transfer_patterns()["plain_text"]), fullmatch=True)
+# Of the signs that the rule is about more than chance would bring.
+SIGNS = st.text(alphabet="a1'\" ,;=+@-\uff1d\uff0b\uff0d\uff20\t\r\n", max_size=12)
+
+
+@given(texts=st.lists(SIGNS | KEPT_TEXT, min_size=1, max_size=60))
+@settings(max_examples=10, deadline=None)
+def test_whatever_its_texts_are_an_export_imported_again_adds_nothing(texts):
+    """docs/cases.md, R27."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = a_ledger(
+            LedgerHome(Path(folder) / "home"),
+            *(a_transfer(f"T{number}", external_reference=text) for number, text in enumerate(texts)),
+        )
+        assert_comes_back_as_it_is(ledger, Path(folder) / "transfers.csv", len(texts))
+
+
+@given(text=SIGNS)
+@settings(max_examples=500, deadline=None)
+def test_no_cell_of_an_exported_text_begins_a_formula_and_reading_gives_the_text(text):
+    """docs/cases.md, R23 and R27."""
+    written = harmless_text(text)
+    for cell in re.split("[;\t\r\n]", written):
+        assert not re.match(r'[ "]*[=+@\uff1d\uff0b\uff0d\uff20-]', cell)
+    read = f"select {as_written_in_sql('sent')} from (select $sent as sent)"
+    assert duckdb.execute(read, {"sent": written}).fetchone() == (text,)
 
 
 def test_the_names_of_users_and_batches_are_no_formulas_either(ledger_home):

@@ -181,11 +181,26 @@
     {%- set surplus = ["surplus_1", "surplus_2", "surplus_3", "surplus_4"] -%}
     {%- set texts = {} -%}
     {%- for name in names -%}
-        {%- do texts.update({name: name}) -%}
+        {%- do texts.update({name: text_as_written(name) if name in free_texts() else name}) -%}
     {%- endfor -%}
     {{- return(raw_transfers_select(
         file, read_csv(file, names + surplus), texts, "(" ~ names[-1] ~ " is null or surplus_1 is not null)"
     )) -}}
+{% endmacro %}
+
+
+{% macro free_texts() %}
+    {{- return(["comment", "external_reference", "recorded_by", "batch_id"]) -}}
+{% endmacro %}
+
+{#- As ledger/spreadsheet_text.py does it for the import. -#}
+{% macro text_as_written(text) %}
+    {%- set patterns = var("spreadsheet_patterns") -%}
+    {%- set formula = dbt.string_literal(dbt.escape_single_quotes(patterns["cell"] ~ "'" ~ patterns["formula"])) -%}
+    {%- set blank = dbt.string_literal(dbt.escape_single_quotes("^'" ~ patterns["blank"])) -%}
+    {{- return(
+        "regexp_replace(regexp_replace(" ~ text ~ ", " ~ formula ~ ", '\\1\\2', 'g'), " ~ blank ~ ", '\\1')"
+    ) -}}
 {% endmacro %}
 
 

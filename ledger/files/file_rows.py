@@ -30,6 +30,7 @@ from ledger.files.transfers_file import (
     is_parquet,
     opened,
 )
+from ledger.spreadsheet_text import FREE_TEXTS, as_written_in_sql
 from ledger.sql_text import identifier
 
 # The surplus fields of a row that DuckDB is given columns for; rows with more are rewritten first.
@@ -53,6 +54,8 @@ class FileShape:
 
     needed: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    # Whether an instant of a Parquet file may be a date; text is judged later.
+    takes_dates: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -125,7 +128,8 @@ def load_rows(
     """Read ``sent`` (CSV, CSV.gz or Parquet) into the table ``sent_rows`` of ``database``.
 
     The table has ``row_number`` (from 1, in file order), every column of ``shape`` as text, null where the
-    file has no such column or the row no such field, '' where it is empty; ``has_wrong_field_count``; and
+    file has no such column or the row no such field, '' where it is empty, and free texts of CSV as they were
+    before an export made them harmless (docs/cases.md, R27); ``has_wrong_field_count``; and
     ``surplus_fields``, a list of the fields of a row that has too many, else null.
     ``renamed`` maps the file's names to ours, ``ignored`` are names of the file's that are left out.
     ``expected_rows``, and ``expected_points`` as the sum over all rows, guard against a file cut short.
@@ -390,8 +394,11 @@ def _read_csv(
     names = [f"field_{number}" for number in range(1, len(ours) + _SURPLUS_FIELDS + 1)]
     fields = dict(zip(ours, names, strict=False))
     surplus = names[len(ours) :]
+    texts = {
+        name: as_written_in_sql(field) if name in FREE_TEXTS else field for name, field in fields.items()
+    }
     columns = [
-        f"{fields[name]} as {name}" if name in fields else f"cast(null as varchar) as {name}"
+        f"{texts[name]} as {name}" if name in texts else f"cast(null as varchar) as {name}"
         for name in shape.columns
     ]
     database.execute(
@@ -503,7 +510,7 @@ def _load_parquet(
         names = [name for name, *_ in described]
         ours = _our_columns(sent, names, shape, renamed, ignored)
         texts = {
-            name: _text_of_parquet(sent, sent_name, name, sent_type.lower()) if row_count else "null"
+            name: _text_of_parquet(sent, sent_name, name, sent_type.lower(), shape) if row_count else "null"
             for name, (sent_name, sent_type, *_) in zip(ours, described, strict=True)
             if name
         }
@@ -560,7 +567,7 @@ def _count_values(database: duckdb.DuckDBPyConnection, sent: SentFile) -> tuple[
     return row_count, dict(zip(rows.columns, counts, strict=True))
 
 
-def _text_of_parquet(sent: SentFile, sent_name: str, name: str, sent_type: str) -> str:
+def _text_of_parquet(sent: SentFile, sent_name: str, name: str, sent_type: str, shape: FileShape) -> str:
     """The expression that gives a column's text. Points may be text, an integer or a decimal of at most four
     places, instants text or timestamps; a float never passes."""
     column = identifier(sent_name)
@@ -568,6 +575,8 @@ def _text_of_parquet(sent: SentFile, sent_name: str, name: str, sent_type: str) 
     if sent_type == "varchar":
         return column
     if (name.endswith("points") or name == "entry_id") and is_exact:
+        return f"cast({column} as varchar)"
+    if name.endswith("_at") and sent_type == "date" and shape.takes_dates:
         return f"cast({column} as varchar)"
     if name.endswith("_at") and sent_type.startswith("timestamp") and not sent_type.endswith("]"):
         if "time zone" in sent_type:
@@ -597,7 +606,7 @@ def _check_totals(
     if expected_points is not None:
         # What is no number of points is a bad row, and no part of the sum.
         (total,) = database.execute(
-            "select coalesce(sum(case when regexp_full_match(points, '-?[0-9]{1,14}([.][0-9]{1,4})?')"
+            "select coalesce(sum(case when regexp_full_match(points, '[+-]?[0-9]{1,14}([.][0-9]{1,4})?')"
             " then cast(points as decimal(38, 4)) end), 0) from sent_rows"
         ).fetchone()
         if total != expected_points:

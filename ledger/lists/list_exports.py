@@ -1,8 +1,8 @@
 """Writes lists as CSV and XML, row by row, so that a list of any length takes the memory of some of its rows.
 
 CSV is RFC 4180: CRLF, UTF-8 without BOM. Free text that a spreadsheet would take for a formula gets an
-apostrophe before it, which a spreadsheet shows as text (docs/cases.md, R23). In XML such text is kept as it
-is; a character that XML 1.0 does not know becomes U+FFFD. `ledger/lists/schemas/` holds the XML's schema.
+apostrophe (`ledger.spreadsheet_text`). In XML such text is kept as it is; a character that XML 1.0 does not
+know becomes U+FFFD. `ledger/lists/schemas/` holds the XML's schema.
 """
 
 import csv
@@ -16,12 +16,8 @@ from typing import BinaryIO
 from django.utils.xmlutils import SimplerXMLGenerator
 
 from ledger.amounts import points_text
-from ledger.shown_text import shown_in_cell
+from ledger.spreadsheet_text import FREE_TEXTS, harmless_text
 
-# What people, or other programs, wrote; everything else has a pattern of its own.
-FREE_TEXTS = ("comment", "external_reference", "recorded_by", "batch_id")
-
-_FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
 _ROWS_PER_WRITE = 1_000
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -35,12 +31,6 @@ def value_text(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     return str(value)
-
-
-def harmless_text(text: str) -> str:
-    """``text`` as a spreadsheet or a terminal may show it: no formula, and nothing that acts on either."""
-    text = shown_in_cell(text)
-    return "'" + text if text.startswith(_FORMULA_BEGINNINGS) else text
 
 
 def write_csv(rows: Iterable[object], columns: Sequence[str], file: BinaryIO) -> None:
