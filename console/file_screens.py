@@ -3,19 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from rich.text import Text
 
-from console.tables import Screen, print_whole
-from ledger.files.imports import ImportProgress, ImportRefused, ImportResult
+from console.tables import Screen, error_console, print_whole
+from ledger.files.imports import ImportProgress, ImportRefused, ImportResult, bad_value_text
 from ledger.files.quarantine import OpenRow
 from ledger.shown_text import counted, shown
 
 _BAD_ROWS_SHOWN = 20
-_VALUE_LENGTH = 40
-_LONGEST_VALUE = 1_000
 _TITLES = {"reading": "Reading", "comparing": "Comparing", "adding": "Adding"}
 
 
@@ -57,6 +53,8 @@ def show_import(result: ImportResult) -> None:
     )
     table.add_row(*(f"{count:,}" for count in counts))
     print_whole(console, table)
+    if result.skipped:
+        console.print(f"{counted(result.skipped, 'row')} of zero points left out.")
     if result.closed_accounts:
         accounts = counted(result.closed_accounts, "account was", "accounts were")
         console.print(f"{accounts} closed by a transfer of the file.")
@@ -77,47 +75,30 @@ def show_import(result: ImportResult) -> None:
 
 
 def show_bad_rows(refused: ImportRefused) -> None:
-    """The first of the rows that refuse a file, on standard error as the refusal itself."""
-    console = Screen(stderr=True, soft_wrap=True)
-    table = Table("Line", "Transfer", "Code", "Column", "Value", "Expected")
-    table.columns[0].justify = "right"
-    for row in refused.bad_rows[:_BAD_ROWS_SHOWN]:
-        table.add_row(
-            f"{row.line:,}", _plain(row.transfer_id), row.code, row.column, _plain(row.value), row.expected
-        )
-    console.print(table)
-    left = refused.bad_row_count - _BAD_ROWS_SHOWN
+    """What is bad in the first of the rows that refuse a file, on standard error as the refusal itself: a
+    line for each bad value, as long as it must be."""
+    console = error_console()
+    first = list(dict.fromkeys(row.line for row in refused.bad_rows))[:_BAD_ROWS_SHOWN]
+    for row in refused.bad_rows:
+        if row.line in first:
+            console.print(str(row), highlight=False, markup=False)
+    left = refused.bad_row_count - len(first)
     if left > 0:
         console.print(f"… and {left:,} more; --csv and --json list them.", highlight=False)
 
 
 def show_open_rows(rows: list[OpenRow]) -> None:
-    """The open quarantined rows, each with the reason: what was sent is whole on any screen."""
+    """The open quarantined rows, each with every bad value: what was sent is whole on any screen."""
     console = Screen()
     if not rows:
         console.print("No quarantined row is open.")
         return
     for row in rows:
-        console.print(
-            f"Entry {row.entry_id}: line {row.line:,} of {shown(row.file_name)}, transfer"
-            f" {_whole(row.transfer_id)}"
-        )
-        sent = f"{row.column} is {_whole(row.value)}; " if row.column else ""
-        finding = f"{sent}expected {row.expected} ({row.code})"
-        console.print(Padding(Text(finding), (0, 0, 0, 4), expand=False), soft_wrap=False)
+        of = f", transfer {shown(row.transfer_id)}" if row.transfer_id else ""
+        console.print(f"Entry {row.entry_id}: {shown(row.file_name)}, line {row.line:,}{of}, {row.code}")
+        for bad in row.bad_values:
+            console.print(f"    {bad_value_text(bad.column, bad.value, bad.expected)}")
     console.print(
-        f"\n{len(rows):,} open. Send a row again put right, or say why not:"
+        f"{len(rows):,} open. Send a row again put right, or say why not:"
         " `points quarantine dismiss ENTRY --reason TEXT`."
     )
-
-
-def _whole(value: str) -> str:
-    """A value that was sent, up to a length that a value with a rule of its own hardly has."""
-    if len(value) <= _LONGEST_VALUE:
-        return shown(value) or "empty"
-    return f"{shown(value[:_LONGEST_VALUE])}… ({len(value):,} characters; --csv and --json have all)"
-
-
-def _plain(value: str) -> Text:
-    """Any value that was sent, on one line of a table."""
-    return Text(shown(value if len(value) <= _VALUE_LENGTH else f"{value[:_VALUE_LENGTH]}…"))

@@ -21,7 +21,7 @@ from ledger.files.quarantine import (
 from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, Transfer
 from ledger.statuses import current_standings
 from simulator.transfer_files import write_transfers
-from tests.conftest import NEEDED, refusal, transfer
+from tests.conftest import NEEDED, answer, refusal, transfer
 from tests.test_raw_rows import BAD_ROWS
 
 OPTIONAL = [
@@ -174,11 +174,60 @@ def test_every_bad_row_is_reported_and_nothing_added(ledger_home, tmp_path):
     assert [(row.line, row.column, row.value, row.code) for row in refused.value.bad_rows] == [
         (3, "points", "1e3", "POINTS"),
         (5, "transfer_id", "", "TRANSFER_ID"),
+        (5, "style", "take", "STYLE"),
     ]
     assert all(row.expected for row in refused.value.bad_rows)
     assert (refused.value.path, refused.value.bad_row_count) == (path, 2)
-    assert refused.value.codes == {"POINTS", "TRANSFER_ID"}
+    assert refused.value.codes == {"POINTS", "TRANSFER_ID", "STYLE"}
     assert not Batch.objects.exists()
+
+
+def test_every_bad_column_of_a_row_is_named_and_none_that_follows_from_another(ledger_home, tmp_path):
+    """docs/cases.md, R1 and F7."""
+    long = "9" * 500
+    rows = [
+        transfer("T-1", points=long, occurred_at="31/01/2026", reason="Happy birthday"),
+        transfer("T-2", style="GIVE", currency="EUR"),
+        transfer("T-3", style="GIVE", reason="Happy birthday"),
+    ]
+    path = write_transfers(tmp_path / "a.csv", rows, [*NEEDED, "currency"])
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("T-4,C-1,give,1e3\n")
+    ledger = ledger_home.open()
+    with pytest.raises(ImportRefused) as refused:
+        import_file(ledger, path)
+    bad_rows = refused.value.bad_rows
+    assert [(row.line, row.column) for row in bad_rows] == [
+        (2, "points"),
+        (2, "reason"),
+        (2, "occurred_at"),
+        (3, "currency"),
+        (3, "style"),
+        (4, "style"),
+        (4, "reason"),
+        (5, ""),
+    ]
+    assert refused.value.bad_row_count == 4
+    assert all(row.value in str(row) and row.expected in str(row) for row in bad_rows)
+    assert import_file(ledger, path, quarantine=True).quarantined == 4
+    first = next(list_open_rows(ledger))
+    assert (first.code, first.column) == ("POINTS", "points, reason, occurred_at")
+    assert [bad.value for bad in first.bad_values] == [long, "Happy birthday", "31/01/2026"]
+    assert [bad.expected for bad in first.bad_values] == [row.expected for row in bad_rows[:3]]
+    assert import_file(ledger, path, quarantine=True).quarantined == 0
+
+
+def test_the_command_cuts_neither_a_value_nor_what_was_expected(points, tmp_path):
+    """docs/cases.md, R1."""
+    long = "9" * 500
+    path = write_transfers(tmp_path / "a.csv", [transfer("T-1", points=long, occurred_at="soon")])
+    said = refusal(points("import", str(path), home=tmp_path / "home")).splitlines()
+    assert said[0].startswith(f"line 2, transfer T-1, POINTS: points is '{long}', expected ")
+    assert said[1].startswith("line 2, transfer T-1, OCCURRED_AT: occurred_at is 'soon', expected ")
+    answer(points("import", str(path), "--quarantine", home=tmp_path / "home"))
+    shown = answer(points("quarantine", home=tmp_path / "home"))
+    assert f"points is '{long}', expected " in shown
+    assert "occurred_at is 'soon', expected " in shown
 
 
 def test_values_are_kept_to_the_letter(ledger_home, tmp_path):
@@ -315,7 +364,7 @@ def test_a_bad_row_is_kept_once_however_often_it_comes(ledger_home, tmp_path):
     assert (again.quarantined, again.duplicates, again.batch_id) == (0, 3, "")
     write_transfers(path, [transfer("T-1", points="y")])
     assert import_file(ledger, path, quarantine=True).quarantined == 1
-    assert [row.value for row in list_open_rows(ledger)] == ["x", "", "y"]
+    assert [row.value for row in list_open_rows(ledger)] == ["x", "; x", "y"]
 
 
 def test_a_quarantined_row_that_is_later_sent_correctly_is_resolved(ledger_home, tmp_path):

@@ -48,6 +48,31 @@ def import_transfers(
             "--expect-points", metavar="P", help="Refuse a file whose points do not add up to this."
         ),
     ] = None,
+    signed_points: Annotated[
+        bool,
+        typer.Option(
+            "--signed-points", help="The file has no style: -5 points are deducted, 5 and +5 given."
+        ),
+    ] = False,
+    date_at: Annotated[
+        str,
+        typer.Option(
+            "--date-at",
+            metavar="HH:MM",
+            help="Take a date without a time for this one, in the programme's zone.",
+        ),
+    ] = "",
+    reasons: Annotated[
+        Path | None,
+        typer.Option(
+            "--reasons",
+            metavar="FILE",
+            help="A CSV that translates their reasons: their_reason, their_sign, reason, style.",
+        ),
+    ] = None,
+    skip_zero: Annotated[
+        bool, typer.Option("--skip-zero", help="Leave rows of zero points out, and count them.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and record nothing.")] = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -56,7 +81,9 @@ def import_transfers(
     from console.file_screens import import_progress, show_bad_rows, show_import
     from ledger.database import open_ledger
     from ledger.files.imports import ImportRefused, import_file
+    from ledger.files.translations import Translation
 
+    translation = Translation(signed_points, date_at, reasons, skip_zero)
     names, points = _names(renamed or []), _points(expected_points)
     ledger = open_ledger(project_settings(), create=True)
     is_quiet = as_json or as_csv
@@ -70,6 +97,7 @@ def import_transfers(
                 ignored=[name.strip() for name in ignored.split(",") if name.strip()],
                 expected_rows=expected_rows,
                 expected_points=points,
+                translation=translation,
                 dry_run=dry_run,
                 report=report,
             )
@@ -87,6 +115,7 @@ def import_transfers(
         "batch_id": result.batch_id,
         "dry_run": result.dry_run,
         "rows": result.row_count,
+        "skipped": result.skipped,
         "added": result.added,
         "duplicates": result.duplicates,
         "status_changes": result.status_changes,

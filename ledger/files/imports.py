@@ -20,12 +20,13 @@ from ledger.database import Ledger
 from ledger.digests import digest_sql
 from ledger.errors import PointsError
 from ledger.fields import to_microseconds
-from ledger.files.file_rows import TRANSFERS_SHAPE, LoadedFile, load_rows
+from ledger.files.file_rows import LoadedFile, load_rows
 from ledger.files.known_transfers import load_known_transfers
 from ledger.files.quarantine import HISTORY, Quarantined, open_quarantined_rows, rows_to_keep
 from ledger.files.row_rules import judge_rows
 from ledger.files.row_verdicts import DATED, Counts, decide_rows, find_repeated_ids
 from ledger.files.transfers_file import SentFile
+from ledger.files.translations import Translation
 from ledger.files.work_folders import work_folder
 from ledger.identifiers import Difference, IdConflict, known_transfers
 from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, StatusChange, Transfer
@@ -42,14 +43,31 @@ _SQLITE_CACHE_KIB = 262_144
 # More are counted, but not listed one by one.
 MOST_BAD_ROWS_LISTED = 100_000
 _LINES_NAMED = 5
-_SHOWN_LENGTH = 60
+# Of a file that says everything as ours does.
+AS_SENT = Translation()
+LONGEST_SHOWN = 1_000
+
+
+def bad_value_text(column: str, value: str, expected: str) -> str:
+    """What is wrong with a value, in a line: the value and what was expected, neither of them cut.
+
+    Of a value of more than `LONGEST_SHOWN` characters, which nobody reads, its length stands for the rest.
+    """
+    if len(value) > LONGEST_SHOWN:
+        rest = f"… ({len(value):,} characters)"
+        value = value[:LONGEST_SHOWN]
+    else:
+        rest = ""
+    what = f"{column} is '{shown(value)}'{rest}, " if column else ""
+    return f"{what}expected {expected}"
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that breaks a rule: where it stands, what was sent, and what was expected.
+    """A value that breaks a rule: where its row stands, what was sent, and what was expected.
 
-    ``column`` is empty where it is about the row as a whole.
+    ``column`` is empty where it is about the row as a whole. A row with several bad values has one of these
+    for each.
     """
 
     line: int
@@ -60,15 +78,17 @@ class BadRow:
     expected: str
 
     def __str__(self) -> str:
-        what = f"{self.column} is {_shortened(self.value)!r}, " if self.column else ""
-        return f"line {self.line:,}, {self.code}: {what}expected {self.expected}"
+        of = f", transfer {shown(self.transfer_id)}" if self.transfer_id else ""
+        return (
+            f"line {self.line:,}{of}, {self.code}: {bad_value_text(self.column, self.value, self.expected)}"
+        )
 
 
 class ImportRefused(PointsError):
     """Rows of a file are bad, so nothing of it was added.
 
-    ``bad_rows`` are those that refuse it, in file order: every one, up to `MOST_BAD_ROWS_LISTED`;
-    ``bad_row_count`` counts them all, and ``codes`` has each of their codes.
+    ``bad_rows`` has what refuses it, in file order: every bad value of every row, up to
+    `MOST_BAD_ROWS_LISTED`; ``bad_row_count`` counts all the rows, and ``codes`` has each of their codes.
     """
 
     def __init__(
@@ -106,18 +126,19 @@ class ImportProgress:
 class ImportResult:
     """What an import did, or with ``dry_run`` would do.
 
-    Each of the ``row_count`` rows was ``added`` as a transfer, is one of ``status_changes``, was
-    ``quarantined`` or kept as ``history``, or added nothing (``duplicates``; also a row that is kept
-    already). ``dated`` counts those of the ``added`` that say since when they have their status, which is an
-    entry of its own. ``closed_accounts`` counts the account closures that took effect, ``resolved`` the
-    quarantined rows whose transfer the file sent as the ledger has it. ``batch_id`` is empty where nothing
-    was recorded.
+    Each of the ``row_count`` rows was ``skipped`` for its zero points, ``added`` as a transfer, is one of
+    ``status_changes``, was ``quarantined`` or kept as ``history``, or added nothing (``duplicates``; also a
+    row that is kept already). ``dated`` counts those of the ``added`` that say since when they have their
+    status, which is an entry of its own. ``closed_accounts`` counts the account closures that took effect,
+    ``resolved`` the quarantined rows whose transfer the file sent as the ledger has it. ``batch_id`` is empty
+    where nothing was recorded.
     """
 
     path: Path
     batch_id: str
     dry_run: bool
     row_count: int
+    skipped: int
     added: int
     dated: int
     duplicates: int
@@ -150,6 +171,7 @@ def import_file(
     ignored: Collection[str] = (),
     expected_rows: int | None = None,
     expected_points: Decimal | None = None,
+    translation: Translation = AS_SENT,
     dry_run: bool = False,
     batch_id: str | None = None,
     report: Callable[[ImportProgress], None] | None = None,
@@ -159,12 +181,13 @@ def import_file(
     ``content`` is where its bytes are, where it was taken from ``path`` (`ledger.files.taken_files`).
     With ``quarantine`` the good rows are added and the bad ones kept, raw, with the reason. ``renamed`` maps
     the file's column names to ours, ``ignored`` are columns of it that are left out. ``expected_rows`` and
-    ``expected_points`` (the sum over all rows) are what the sender says that the file holds. ``batch_id``
-    names what the import adds; it is made where none is given. ``report`` takes the import's progress.
+    ``expected_points`` (the sum over all rows, with their signs) are what the sender says that the file
+    holds. ``translation`` says how another system's file says what ours says. ``batch_id`` names what the
+    import adds; it is made where none is given. ``report`` takes the import's progress.
 
     Raises `TransfersFileRefused` where the file cannot be read as rows, `ImportRefused` for bad rows and for
-    rows whose ``transfer_id`` has other content elsewhere, `ValueRefused` for a bad ``batch_id`` and
-    `IdConflict` for that of another file.
+    rows whose ``transfer_id`` has other content elsewhere, `ReasonsRefused` for a file of reasons,
+    `ValueRefused` for a bad ``batch_id`` and `IdConflict` for that of another file.
     """
     started = time.monotonic()
     path = Path(path)
@@ -176,21 +199,23 @@ def import_file(
         connect(spill_folder=folder, memory_limit=MEMORY_LIMIT, threads=_THREADS) as database,
     ):
         report(ImportProgress("reading", 0, None))
+        translation.load_reasons(database)
         loaded = load_rows(
             database,
             SentFile(path, content or path),
-            TRANSFERS_SHAPE,
+            translation.shape,
             renamed,
             ignored,
             expected_rows=expected_rows,
             expected_points=expected_points,
         )
-        judge_rows(database, ledger.settings)
+        judge_rows(database, ledger.settings, translation.translate(database, loaded))
+        (judged_count,) = database.execute("select count(*) from judged_rows").fetchone()
         find_repeated_ids(database)
         report(ImportProgress("comparing", 0, loaded.row_count))
         with appending(ledger, dry_run) as appender:
             load_known_transfers(database, folder)
-            counts = decide_rows(database, loaded)
+            counts = decide_rows(database, translation.columns(loaded.columns), translation.expected)
             _refuse_bad_rows(database, loaded, counts, quarantine)
             _check_batch_id(batch_id, loaded)
             _check_approvers(ledger, database)
@@ -202,6 +227,7 @@ def import_file(
                 batch_id=batch_id or f"import-{appender.next_entry_id}",
                 dry_run=dry_run,
                 row_count=loaded.row_count,
+                skipped=loaded.row_count - judged_count,
                 added=counts.added,
                 dated=counts.dated,
                 duplicates=counts.duplicates + counts.history + counts.broken + counts.rejected - len(kept),
@@ -228,22 +254,23 @@ def _refuse_bad_rows(
     refusing = "code = 'ID_CONFLICT'" if quarantine else f"code <> '{HISTORY}'"
     if not counts.conflicts and (quarantine or not (counts.broken or counts.rejected)):
         return
-    codes = dict(
-        database.execute(f"select code, count(*) from kept_rows where {refusing} group by code").fetchall()
-    )
+    (bad_row_count,) = database.execute(f"select count(*) from kept_rows where {refusing}").fetchone()
+    codes = database.execute(f"select distinct code from kept_values where {refusing}").fetchall()
     rows = database.execute(
         f"""
         select row_number, coalesce(sent_rows.transfer_id, ''), column_name, value, code, expected
-        from kept_rows
+        from kept_values
         inner join sent_rows using (row_number)
         where {refusing}
-        order by row_number
+        order by row_number, position
         limit {MOST_BAD_ROWS_LISTED}
         """
     ).fetchall()
     lines = loaded.lines(row_number for row_number, *_ in rows)
     bad_rows = [BadRow(lines[row_number], *values) for row_number, *values in rows]
-    raise ImportRefused(loaded.sent.path, loaded.row_count, bad_rows, sum(codes.values()), set(codes))
+    raise ImportRefused(
+        loaded.sent.path, loaded.row_count, bad_rows, bad_row_count, {code for (code,) in codes}
+    )
 
 
 def _check_batch_id(batch_id: str | None, loaded: LoadedFile) -> None:
@@ -561,7 +588,3 @@ def _closed_accounts(
         {"now": to_microseconds(appender.recorded_at), "batch_id": batch_id},
     )
     yield from _fetched(closures)
-
-
-def _shortened(value: str) -> str:
-    return value if len(value) <= _SHOWN_LENGTH else f"{value[:_SHOWN_LENGTH]}…"

@@ -64,7 +64,8 @@ class ReasonMissing(PointsError):
 class Quarantined:
     """A bad row as it is kept: ``row`` is a JSON object of what was sent, ``transfer_id`` as it was sent.
 
-    ``row_number`` and ``line`` are where it stands in its file.
+    ``row_number`` and ``line`` are where it stands in its file. ``code`` is that of the first rule that it
+    breaks, ``column`` has every bad column (``points, occurred_at``), ``expected`` a line for each.
     """
 
     row_number: int
@@ -82,8 +83,21 @@ class Quarantined:
 
 
 @dataclass(frozen=True)
+class BadValue:
+    """A bad column of a row, '' where it is the row as a whole: what was sent, and what was expected."""
+
+    column: str
+    value: str
+    expected: str
+
+
+@dataclass(frozen=True)
 class OpenRow:
-    """A quarantined row that is open; ``row`` is a JSON object of what was sent, ``values`` the same read."""
+    """A quarantined row that is open; ``row`` is a JSON object of what was sent, ``values`` the same read.
+
+    ``bad_values`` are its bad columns, one at least; ``column``, ``value`` and ``expected`` have all of them
+    in one text.
+    """
 
     entry_id: int
     recorded_at: datetime
@@ -92,11 +106,21 @@ class OpenRow:
     line: int
     transfer_id: str
     code: str
-    column: str
-    value: str
-    expected: str
+    bad_values: tuple[BadValue, ...]
     row: str
     values: dict[str, str]
+
+    @property
+    def column(self) -> str:
+        return ", ".join(bad.column for bad in self.bad_values)
+
+    @property
+    def value(self) -> str:
+        return "; ".join(bad.value for bad in self.bad_values)
+
+    @property
+    def expected(self) -> str:
+        return "; ".join(bad.expected for bad in self.bad_values)
 
 
 _IDENTIFIER = re.compile(transfer_patterns()["identifier"])
@@ -134,9 +158,10 @@ def list_open_rows(ledger: Ledger) -> Iterator[OpenRow]:
                 line=row.line,
                 transfer_id=values.get("transfer_id", ""),
                 code=row.code,
-                column=row.column,
-                value=values.get(row.column, ""),
-                expected=row.expected,
+                bad_values=tuple(
+                    BadValue(column, values.get(column, ""), expected)
+                    for column, expected in zip(row.column.split(", "), row.expected.split("\n"), strict=True)
+                ),
                 row=row.row,
                 values=values,
             )

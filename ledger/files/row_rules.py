@@ -13,6 +13,7 @@ import duckdb
 
 from ledger.files.file_rows import TRANSFERS_SHAPE
 from ledger.files.quarantine import HISTORY
+from ledger.models import STYLES
 from ledger.rules import currencies, reasons
 from ledger.settings import Settings, transfer_patterns, transfer_rules
 from ledger.sql_text import literal, literals
@@ -24,13 +25,15 @@ class Rule:
     """A rule with its code and the column that it is about, '' for the row as a whole.
 
     ``broken_when`` is a DuckDB condition over the typed columns of `judge_rows`; what concerns several rows
-    has none.
+    has none. ``also_broken_when`` is it for a row that breaks an earlier rule: what follows from that one
+    alone is no finding of its own.
     """
 
     code: str
     column: str
     broken_when: str
     expected: str
+    also_broken_when: str = ""
 
 
 ID_CONFLICT = Rule(
@@ -69,7 +72,13 @@ def row_rules() -> tuple[Rule, ...]:
     """The rules in the order in which they are tried: the first one broken is the row's verdict."""
     columns = ("", *TRANSFERS_SHAPE.columns)
     return tuple(
-        Rule(rule["code"], rule["column"], _broken_when(**rule), rule["expected"])
+        Rule(
+            rule["code"],
+            rule["column"],
+            _broken_when(**rule),
+            rule["expected"],
+            _also_broken_when(rule["kind"], _broken_when(**rule)),
+        )
         for rule in transfer_rules()
         if rule["column"] in columns
     )
@@ -112,8 +121,18 @@ def _broken_when(
     return f"{sent} and {broken}" if optional else broken
 
 
-def judge_rows(database: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Make the table ``judged_rows`` of `sent_rows`, which is of `file_rows.TRANSFERS_SHAPE`.
+def _also_broken_when(kind: str, broken: str) -> str:
+    if kind != "reason":
+        return f"not has_wrong_field_count and {broken}"
+    # Of a style that is none, no reason is right.
+    known = literals(sorted({reason for reason, _ in reasons()}))
+    return (
+        f"not has_wrong_field_count and {broken} and (style in {literals(STYLES)} or reason not in {known})"
+    )
+
+
+def judge_rows(database: duckdb.DuckDBPyConnection, settings: Settings, rows: str = "sent_rows") -> None:
+    """Make the table ``judged_rows`` of ``rows``, which has the columns of `file_rows.TRANSFERS_SHAPE`.
 
     It has ``row_number``, the number of the first rule that the row breaks as ``broken_rule`` (from 0, null
     for a good row), and the columns of a transfer as the ledger keeps them: ``points`` in ten-thousandths,
@@ -145,7 +164,7 @@ def judge_rows(database: duckdb.DuckDBPyConnection, settings: Settings) -> None:
                     *,
                     timezone('UTC', try_cast(status_changed_at as timestamptz)) as status_changed_at_in_utc,
                     timezone('UTC', try_cast(occurred_at as timestamptz)) as occurred_at_in_utc
-                from sent_rows
+                from {rows}
             )
         )
         select

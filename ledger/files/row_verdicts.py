@@ -4,12 +4,13 @@ The rules are those of docs/design.md, section 5 (import file). Within one file 
 in `stg_files__repeated_rows`; what the ledger has comes before the rows of the file.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import duckdb
 
 from ledger.acts.pairs import MOVE, MOVE_REASON
-from ledger.files.file_rows import LoadedFile
 from ledger.files.known_transfers import CONTENT_COLUMNS, ids_of_moves
 from ledger.files.row_rules import (
     ID_CONFLICT,
@@ -77,20 +78,29 @@ def find_repeated_ids(database: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def decide_rows(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Counts:
+def decide_rows(
+    database: duckdb.DuckDBPyConnection,
+    columns: Collection[str],
+    expected: Mapping[str, str] = MappingProxyType({}),
+) -> Counts:
     """Decide on every row; `judged_rows`, `repeated_hashes` and `known_transfers` are there.
+
+    ``columns`` are those that the rows say. ``expected`` has, by a rule's code, what people are told in place
+    of the rule's own words.
 
     Makes the tables ``verdicts`` (``row_number``, ``verdict``) of the good rows that do not stand for
     themselves: ``transfer``, ``duplicate``, ``status_change`` with its ``change_number`` in the order in
     which changes are recorded, ``history``, ``conflict`` or one of `REJECTED`. Every other good row is a
-    transfer. And ``kept_rows``, the bad ones and those of history: ``row_number``, ``code``, ``column_name``,
-    ``value`` and ``expected``.
+    transfer. And ``kept_values``, what is bad in the bad rows and those of history: ``row_number``,
+    ``position`` among those of the row, ``code``, ``column_name``, ``value`` as it was sent and ``expected``; and ``kept_rows``,
+    with each row's first ``code``, all its columns as ``column_name`` (``points, occurred_at``) and the lines
+    of ``expected``.
     """
     _accept_known_links(database)
-    _find_conflicts(database, loaded)
-    _decide_statuses(database, "status" in loaded.columns)
+    _find_conflicts(database, columns)
+    _decide_statuses(database, "status" in columns)
     _reject_moves(database)
-    _list_kept_rows(database)
+    _list_kept_rows(database, expected)
     verdicts = dict(database.execute("select verdict, count(*) from verdicts group by verdict").fetchall())
     good, broken = database.execute(
         "select count(*) filter (where broken_rule is null), count(broken_rule) from judged_rows"
@@ -125,12 +135,12 @@ def _accept_known_links(database: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def _find_conflicts(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> None:
+def _find_conflicts(database: duckdb.DuckDBPyConnection, columns: Collection[str]) -> None:
     """Make the table ``conflicts`` of the rows whose id has other content elsewhere, and in which columns.
 
     Content is compared by value; the comment and the columns that the file has not do not count.
     """
-    compared = [name for name in CONTENT_COLUMNS if name in loaded.columns]
+    compared = [name for name in CONTENT_COLUMNS if name in columns]
     from_known = ", ".join(
         f"case when judged_rows.{name} <> known_transfers.{name} then '{name}' end" for name in compared
     )
@@ -350,19 +360,20 @@ def _add_verdicts(
     )
 
 
-def _list_kept_rows(database: duckdb.DuckDBPyConnection) -> None:
-    """Make the table ``kept_rows``: bad rows, each with the first rule that it breaks and what was sent, and
-    those of history."""
+def _list_kept_rows(database: duckdb.DuckDBPyConnection, expected: Mapping[str, str]) -> None:
+    """Make the tables ``kept_values`` and ``kept_rows``: bad rows with every rule that each breaks by itself,
+    and those of history."""
     rules = row_rules()
 
     def by_rule(texts: list[str]) -> str:
         whens = " ".join(f"when {number} then {text}" for number, text in enumerate(texts))
-        return f"case judged_rows.broken_rule {whens} end"
+        return f"case broken.rule {whens} end"
 
     def together(rule: Rule, verdict: str, expected: str) -> str:
         return f"""
             select
                 verdicts.row_number,
+                0,
                 '{rule.code}',
                 '{rule.column}',
                 coalesce(sent_rows.{rule.column}, ''),
@@ -376,26 +387,55 @@ def _list_kept_rows(database: duckdb.DuckDBPyConnection) -> None:
     rejected = " union all ".join(
         together(rule, verdict, literal(rule.expected)) for verdict, rule in REJECTED.items()
     )
+    broken = ", ".join(
+        f"case when broken_rule = {number} or ({rule.also_broken_when}) then {number} end"
+        for number, rule in enumerate(rules)
+    )
     in_conflict = f"{literal(ID_CONFLICT.expected + '; other: ')} || conflicts.differing"
     database.execute(
         f"""
-        create or replace table kept_rows as
+        create or replace table kept_values as
+        with bad as (
+            select
+                judged_rows.*,
+                sent_rows.has_wrong_field_count,
+                coalesce(sent_rows.status_changed_at, '') <> '' as says_status_changed_at
+            from judged_rows
+            inner join sent_rows on judged_rows.row_number = sent_rows.row_number
+            where judged_rows.broken_rule is not null
+        ),
+        broken as (
+            select row_number, unnest(list_filter([{broken}], lambda rule: rule is not null)) as rule
+            from bad
+        )
         select
-            judged_rows.row_number,
+            broken.row_number,
+            broken.rule as position,
             {by_rule([literal(rule.code) for rule in rules])} as code,
             {by_rule([literal(rule.column) for rule in rules])} as column_name,
             coalesce(
                 {by_rule([f"sent_rows.{rule.column}" if rule.column else "''" for rule in rules])}, ''
             ) as value,
-            {by_rule([literal(rule.expected) for rule in rules])} as expected
-        from judged_rows
-        inner join sent_rows on judged_rows.row_number = sent_rows.row_number
-        where judged_rows.broken_rule is not null
+            {by_rule([literal(expected.get(rule.code, rule.expected)) for rule in rules])} as expected
+        from broken
+        inner join sent_rows on broken.row_number = sent_rows.row_number
         union all
         {rejected}
         union all
         {together(ID_CONFLICT, "conflict", in_conflict)}
         union all
         {together(OLDER_STATUS, "history", literal(OLDER_STATUS.expected))}
+        """
+    )
+    database.execute(
+        """
+        create or replace table kept_rows as
+        select
+            row_number,
+            arg_min(code, position) as code,
+            string_agg(column_name, ', ' order by position) as column_name,
+            string_agg(expected, chr(10) order by position) as expected
+        from kept_values
+        group by row_number
         """
     )
