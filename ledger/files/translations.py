@@ -90,6 +90,12 @@ class Translation:
             expected["POINTS"] = (
                 "other than zero, with a sign or without, at most 14 digits before the point and 4 after it"
             )
+        if self.date_at:
+            for code in ("OCCURRED_AT", "STATUS_CHANGED_AT"):
+                expected[code] = (
+                    "an instant like 2026-10-31T23:59:59Z or a date like 2026-10-31, of the years 1990 to"
+                    " 2199"
+                )
         return expected
 
     def translate(self, database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> str:
