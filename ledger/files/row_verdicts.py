@@ -92,9 +92,9 @@ def decide_rows(
     themselves: ``transfer``, ``duplicate``, ``status_change`` with its ``change_number`` in the order in
     which changes are recorded, ``history``, ``conflict`` or one of `REJECTED`. Every other good row is a
     transfer. And ``kept_values``, what is bad in the bad rows and those of history: ``row_number``,
-    ``position`` among those of the row, ``code``, ``column_name``, ``value`` as it was sent and ``expected``; and ``kept_rows``,
-    with each row's first ``code``, all its columns as ``column_name`` (``points, occurred_at``) and the lines
-    of ``expected``.
+    ``position`` among those of the row, ``code``, ``column_name``, ``value`` as it was sent and
+    ``expected``; and ``kept_rows``, with each row's first ``code``, all its columns as ``column_name``
+    (``points, occurred_at``) and the lines of ``expected``.
     """
     _accept_known_links(database)
     _find_conflicts(database, columns)
