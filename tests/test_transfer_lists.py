@@ -19,6 +19,7 @@ from ledger.lists.transfer_details import read_transfer
 from ledger.lists.transfer_lists import (
     SORTS,
     BuildNeeded,
+    TransferFilters,
     count_transfers,
     every_listed_transfer,
     list_transfers,
@@ -211,6 +212,18 @@ def test_a_large_ledger_is_frozen_where_the_cut_lags_behind(ledger_home, monkeyp
     record(ledger, *LATER_ENTRIES, *(a_transfer(f"V{number}", "C-1", "1") for number in range(3)))
     assert len(ids(ledger, {}, "points", freeze=noted_freeze)) == 16
     assert frozen == [20]
+
+
+@pytest.mark.parametrize("ledger_home", ["sqlite"], indirect=True)
+def test_indexes_lead_to_what_is_looked_up_most(ledger_home):
+    ledger = ledger_home.open()
+    for filters, index in (
+        ({"external_reference": "ORDER-7"}, "transfers_of_reference"),
+        ({"relation": "C-1"}, "transfers_of_relation"),
+        ({"status": "pending"}, "transfers_first_waiting"),
+    ):
+        rows = TransferFilters(filters, ledger.settings.zone).queryset().order_by("-entry_id")
+        assert index in rows[:51].explain(), filters
 
 
 def test_references_that_begin_alike_are_kept_apart_however_long_they_are(ledger_home):

@@ -153,7 +153,7 @@ class TransferFilters(ListForm):
         if batch_id := asked.get("batch"):
             rows = rows.filter(_of_batch(batch_id))
         if reference := asked.get("external_reference"):
-            rows = rows.filter(_beginning_of_reference(reference), external_reference=reference)
+            rows = rows.filter(_has_reference(reference))
         if status := asked.get("status"):
             rows = rows.filter(current_status=status)
             if status != "approved":
@@ -289,15 +289,17 @@ def _of_batch(batch_id: str) -> Q:
     return Q(batch_id=batch_id) & bounds
 
 
-def _beginning_of_reference(reference: str) -> RawSQL:
-    """As the index of external references has it."""
+def _has_reference(reference: str) -> RawSQL:
+    """That the external reference is this text, by the index of their beginnings."""
     function = "left(transfers.external_reference, {})"
     if connection.vendor == "sqlite":
         function = "substr(transfers.external_reference, 1, {})"
     beginning = function.format(INDEXED_CHARACTERS)
+    # Compared as it is, SQLite would put the text into the first two conditions, and find no index for them.
     return RawSQL(
-        f"(not (transfers.external_reference = '') and {beginning} = %s)",
-        [reference[:INDEXED_CHARACTERS]],
+        f"(not (transfers.external_reference = '') and {beginning} = %s"
+        " and transfers.external_reference || '' = %s)",
+        [reference[:INDEXED_CHARACTERS], reference],
         output_field=BooleanField(),
     )
 
