@@ -268,7 +268,8 @@ def _one_at_a_time(settings: Settings, owner: BaseDatabaseWrapper) -> Iterator[N
 
 
 def _grant_to_application(owner: BaseDatabaseWrapper, user: str) -> None:
-    """Let ``user`` read and append, and nothing else; at no moment less, for others are at work."""
+    """Let ``user`` read and append, and change what is kept beside the entries; at no moment less, for others
+    are at work."""
     role = owner.ops.quote_name(user)
     with transaction.atomic(using=owner.alias), owner.cursor() as cursor:
         cursor.execute(f"revoke all on {', '.join(GUARDED_TABLES)} from {role}")
