@@ -15,7 +15,6 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import DatabaseError, connection, transaction
-from django.db.models import Max, Q
 
 from ledger.anchors import Head
 from ledger.balances import SUMMED_AMOUNTS, Balance, balances_of, sums_of
@@ -121,7 +120,7 @@ def follow(ledger: Ledger, before: Head, after: Head, now: datetime) -> None:
         .first()
     )
     if head:
-        _advance(head, after, now)
+        _advance(head, after, now, is_shown=False)
 
 
 def bring_up_to_date(ledger: Ledger) -> int:
@@ -129,14 +128,15 @@ def bring_up_to_date(ledger: Ledger) -> int:
 
     Raises `BalancesBehind` where this user may not write, and `LedgerBusy`.
     """
-    now = ledger.clock()
     head = BalanceHead.objects.get()
+    # After it was read, so that no writer of this machine can have dated it later.
+    now = ledger.clock()
     newest = ledger_head()
     if _is_current(head, newest, now, ledger.settings.default_currency):
         return newest.entry_id
     while True:
         try:
-            return _brought_up_to_date(ledger, now)
+            return _brought_up_to_date(ledger)
         except DatabaseError as error:
             state = getattr(error.__cause__, "sqlstate", None) or getattr(
                 error.__cause__, "sqlite_errorname", ""
@@ -194,7 +194,7 @@ def _is_current(head: BalanceHead, newest: Head, now: datetime, default_currency
     )
 
 
-def _brought_up_to_date(ledger: Ledger, now: datetime) -> int:
+def _brought_up_to_date(ledger: Ledger) -> int:
     with _upkeep(ledger) as head:
         is_of_this_chain = (
             not head.entry_id
@@ -204,7 +204,7 @@ def _brought_up_to_date(ledger: Ledger, now: datetime) -> int:
             _empty(head)
             head.default_currency = ledger.settings.default_currency
         newest = ledger_head()
-        _advance(head, newest, now)
+        _advance(head, newest, ledger.clock())
         return newest.entry_id
 
 
@@ -225,25 +225,21 @@ def _empty(head: BalanceHead) -> None:
     head.save()
 
 
-def _advance(head: BalanceHead, newest_of_ledger: Head, now: datetime) -> None:
-    """Bring the balances of ``head`` up to the ledger's newest entry, and to ``now``."""
-    after, upto = head.entry_id, newest_of_ledger.entry_id
-    new = Transfer.objects.filter(entry_id__gt=after, entry_id__lte=upto)
-    if upto > after:
-        _add_up(new, now)
-    references = _to_count_anew(head, upto, now)
+def _advance(head: BalanceHead, newest: Head, now: datetime, is_shown: bool = True) -> None:
+    """Bring the balances of ``head`` up to ``newest``, the end of the ledger, and to ``now``.
+
+    Where they are not shown as of now, what a faster clock has counted already stays so for the moment.
+    """
+    if newest.entry_id > head.entry_id:
+        _add_up(Transfer.objects.filter(entry_id__gt=head.entry_id, entry_id__lte=newest.entry_id), now)
+    latest = max(now, head.newest_effective_at or now)
+    references = _to_count_anew(head, newest.entry_id, now)
+    if is_shown and latest > now:
+        references += _effective_after(now)
+        latest = now
     _count_anew(references, now, head.default_currency)
-    if head.newest_effective_at is not None and head.newest_effective_at > now:
-        head.newest_effective_at = now  # all later ones were just counted anew
-    touched = Q(relation_reference__in=new.values("relation_reference").order_by())
-    if len(references) <= _REFERENCES_PER_WRITE:
-        touched |= Q(relation_reference__in=references)
-        changed = KeptBalance.objects.filter(touched)
-    else:
-        changed = KeptBalance.objects.all()
-    newest = changed.aggregate(newest=Max("last_effective_at"))["newest"]
-    head.newest_effective_at = max(filter(None, (head.newest_effective_at, newest)), default=None)
-    head.entry_id, head.chain_digest = upto, newest_of_ledger.chain_digest
+    head.entry_id, head.chain_digest = newest.entry_id, newest.chain_digest
+    head.newest_effective_at = latest
     head.save()
 
 
@@ -311,7 +307,7 @@ def _to_count_anew(head: BalanceHead, upto: int, now: datetime) -> list[str]:
     """The relation references whose balance is not what was kept and what is new, put together.
 
     A transfer of before changed its status; the account was opened or closed; something is ahead, whose
-    chain decides what it reserves; a sum is too large; or time alone, or a clock set back, changed it.
+    chain decides what it reserves; a sum is too large; or time alone changed it.
     """
     new = "entry_id > %(after)s and entry_id <= %(upto)s"
     query = f"""
@@ -332,15 +328,19 @@ def _to_count_anew(head: BalanceHead, upto: int, now: datetime) -> list[str]:
         union
         select relation_reference from kept_balances where next_effective_at <= %(now)s
     """
-    if head.newest_effective_at is not None and head.newest_effective_at > now:
-        query += " union select relation_reference from kept_balances where last_effective_at > %(now)s"
     with connection.cursor() as cursor:
         cursor.execute(query, {"after": head.entry_id, "upto": upto, "now": to_microseconds(now)})
         return [reference for (reference,) in cursor.fetchall()]
 
 
+def _effective_after(now: datetime) -> list[str]:
+    """The relation references of balances that a clock ahead of this one has counted."""
+    found = KeptBalance.objects.filter(last_effective_at__gt=now).order_by()
+    return list(found.values_list("relation_reference", flat=True))
+
+
 def _count_anew(references: Sequence[str], now: datetime, default_currency: str) -> None:
-    for chunk in _chunks(references, _REFERENCES_PER_WRITE):
+    for chunk in _chunks(dict.fromkeys(references), _REFERENCES_PER_WRITE):
         KeptBalance.objects.filter(relation_reference__in=chunk).delete()
         counted = counted_balances(chunk, now, default_currency)
         KeptBalance.objects.bulk_create(_storable(balance) for balance in counted)
