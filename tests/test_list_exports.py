@@ -321,7 +321,9 @@ def test_the_command_exports_what_was_filtered_or_selected(ledger_home, points):
             return [row.findtext("transfer_id") for row in ElementTree.fromstring(ended.stdout)]
         return [row["transfer_id"] for row in csv.DictReader(io.StringIO(ended.stdout, newline=""))]
 
-    assert rows("--csv", "--sort", "entry_id", "--limit", "2") == [f"T{number}" for number in range(11)]
+    assert rows("--csv", "--sort", "entry_id", "--limit", "2") == [
+        f"T{number}" for number in range(len(HOSTILE_TEXTS))
+    ]
     assert rows("T3", "T1", "--csv") == ["T3", "T1"]
     assert rows("T3", "--xml") == ["T3"]
     assert rows("--relation", "C-2", "--xml") == []
