@@ -50,10 +50,10 @@ FILE_REASONS = (
     ("redemption", "deduct"),
     ("redemption", "give"),
 )
-# By the rule that each breaks.
+# By the rules that each breaks.
 BAD_ROWS = {
-    "POINTS": file_row("BAD", points="1e3", occurred_at="x"),
-    "REVERSES": file_row("BAD", reason="redemption", reverses_transfer_id="T1"),
+    ("POINTS", "OCCURRED_AT"): file_row("BAD", points="1e3", occurred_at="x"),
+    ("REVERSES",): file_row("BAD", reason="redemption", reverses_transfer_id="T1"),
 }
 STARTS_AT = datetime(2026, 1, 20, 12, tzinfo=UTC)
 
@@ -324,9 +324,9 @@ class HostileWorld:
             if random.random() < 0.1:
                 changed_at[-1] = row.occurred_at
         quarantine = random.random() < 0.5
-        bad_row = random.choice(list(BAD_ROWS)) if random.random() < 0.2 else ""
+        bad_row = random.choice(list(BAD_ROWS)) if random.random() < 0.2 else ()
         path = self._write_file(list(rows.values()), changed_at, bad_row)
-        broken = {bad_row} if bad_row and not quarantine else set()
+        broken = set(bad_row) if not quarantine else set()
         broken |= self.plain.import_rows(
             list(rows.values()), changed_at, self.now, quarantine, is_refused=bool(broken)
         )
@@ -418,7 +418,7 @@ class HostileWorld:
         elif isinstance(outcome, PointsError):
             codes = getattr(outcome, "codes", None) or {outcome.code}
         assert bool(codes) == bool(broken), (outcome, broken)
-        assert codes <= broken, (outcome, broken)
+        assert codes <= broken, (outcome, codes, broken)
 
     def _new_id(self) -> str:
         return f"T{next(self.numbers)}"
@@ -460,7 +460,9 @@ class HostileWorld:
             row.points += 1
         return row
 
-    def _write_file(self, rows: list[PlainTransfer], changed_at: list[datetime | None], bad_row: str) -> Path:
+    def _write_file(
+        self, rows: list[PlainTransfer], changed_at: list[datetime | None], bad_row: tuple[str, ...]
+    ) -> Path:
         path = self.folder / f"{next(self.numbers)}.csv"
         written = [
             {
