@@ -13,7 +13,7 @@ import pytest
 from django.db import DatabaseError, connection
 
 from console import app as command
-from console.points import main
+from console.app import run
 from ledger.acts.transfers import give
 from ledger.append import appending
 from ledger.database import LedgerNotReached, open_ledger
@@ -40,7 +40,7 @@ def run_main(monkeypatch, capsys, home: LedgerHome, *arguments: str) -> str:
     monkeypatch.chdir(home.home.parent)
     monkeypatch.setattr(sys, "argv", ["points", *arguments])
     with pytest.raises(SystemExit) as raised:
-        main()
+        run()
     assert raised.value.code == 1
     output = capsys.readouterr().err
     assert len(output.splitlines()) == 1, output
