@@ -661,7 +661,7 @@ def test_a_column_that_an_older_file_lacks_is_named(tmp_path):
     assert f"HEADER: {unposted} has no column 'batch_id'" in str(refused.value)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_intermediate_model_may_have_another_name(copied, tmp_path):
     """docs/design.md, section 4: no intermediate model is named in Python; what the publisher needs is a
     mart."""

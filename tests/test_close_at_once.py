@@ -191,7 +191,7 @@ def read_on(home: Home, stop, observed) -> None:
         observed.put((questions, seen))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_reader_sees_whole_sets_only_through_ten_changes(copied):
     """docs/cases.md, X8: three closes, and reopenings, each of which gives readers another database."""
     stop, observed = processes.Event(), processes.Queue()
