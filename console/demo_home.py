@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from ledger.append import ledger_head
 from ledger.database import LedgerEmpty, connected_to, open_ledger
 from ledger.databases import sqlite_file
 from ledger.disk import file_sha256
 from ledger.errors import PointsError
 from ledger.files.imports import import_file
+from ledger.links import ledger_head
 from ledger.models import Batch
 from ledger.settings import Settings
 from orchestration.published.layout import ANNOUNCEMENT_NAME

@@ -20,11 +20,11 @@ import duckdb
 from django.db import DatabaseError, connection
 
 from ledger.anchors import Head, read_anchor, write_anchor
-from ledger.append import ledger_head
 from ledger.data_files import connect, read_csv, read_parquet
 from ledger.database import Ledger, LedgerEmpty, LedgerNotReached
 from ledger.disk import file_sha256, sync_file, sync_folder, why_not_written
 from ledger.errors import PointsError, first_line
+from ledger.links import ledger_head
 from ledger.sql_text import literal
 
 # Read at once: a long read keeps writers out of SQLite, and what is read is held in memory as text.

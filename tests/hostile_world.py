@@ -22,12 +22,12 @@ from ledger.acts.moves import move_points
 from ledger.acts.revocations import revoke
 from ledger.acts.transfer_requests import TransferRequest
 from ledger.acts.transfers import deduct, give
-from ledger.append import ledger_head
 from ledger.balances import balances_of
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.files.imports import import_file
 from ledger.kept_balances import check_kept_balances, throw_away
+from ledger.links import ledger_head
 from ledger.lists.balance_lists import every_listed_balance
 from ledger.models import ENTRY_MODELS, StatusChange, Transfer
 from ledger.refusals import SeveralRefused

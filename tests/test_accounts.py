@@ -9,9 +9,10 @@ import pytest
 from ledger.acts.accounts import AccountInUse, close_account, open_account
 from ledger.acts.revocations import revoke
 from ledger.acts.transfers import deduct, give
-from ledger.append import appending, ledger_head
+from ledger.append import appending
 from ledger.balances import balances_of
 from ledger.identifiers import IdConflict
+from ledger.links import ledger_head
 from ledger.models import AccountEvent, Batch, Transfer
 from ledger.relations import AccountClosed, UnknownRelation, closed_references, known_references
 from ledger.rules import ValueRefused

@@ -14,10 +14,10 @@ from ledger.acts.revocations import RevocationTooLarge, TransferAlreadyRevoked, 
 from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfer_requests import TransferRequest
 from ledger.acts.transfers import deduct, give
-from ledger.append import ledger_head
 from ledger.balances import balances_of
 from ledger.files.imports import import_file
 from ledger.identifiers import IdConflict
+from ledger.links import ledger_head
 from ledger.models import AccountEvent, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import AccountClosed, closed_references

@@ -13,9 +13,9 @@ from django.db import connection
 
 from ledger.acts.transfers import give
 from ledger.anchors import LedgerReplaced, write_anchor
-from ledger.append import ledger_head
 from ledger.balances import balances_of
 from ledger.database import LedgerEmpty, open_ledger
+from ledger.links import ledger_head
 from ledger.upkeep.backup import (
     BackupExists,
     BackupNotWritten,

@@ -13,9 +13,10 @@ from ledger.acts.mass import mass_rows, record_mass
 from ledger.acts.revocations import revoke
 from ledger.acts.transfer_requests import TransferRequest
 from ledger.acts.transfers import give
-from ledger.append import appending, ledger_head
+from ledger.append import appending
 from ledger.clocks import FAR, ClockFarOff, Setbacks, find_setbacks
 from ledger.files.imports import import_file
+from ledger.links import ledger_head
 from ledger.models import Close, Transfer
 from ledger.upkeep.health import examine_ledger
 from ledger.upkeep.verification import verify

@@ -12,9 +12,9 @@ import duckdb
 import pytest
 
 from ledger.acts.transfers import give
-from ledger.append import ledger_head
 from ledger.database import connected_to, open_ledger
 from ledger.databases import ledger_place
+from ledger.links import ledger_head
 from ledger.models import Transfer
 from orchestration.close.commit import CloseOvertaken
 from orchestration.published.layout import database_file, published_folder

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from ledger.anchors import Head, read_anchor, write_anchor
-from ledger.append import appending, ledger_head
+from ledger.append import appending
+from ledger.links import ledger_head
 from ledger.settings import PROJECT_ROOT, Settings
 from orchestration import build, runs
 from orchestration.assets.provisional_checks import check_provisional, provisional_check_specs

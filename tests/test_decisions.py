@@ -12,8 +12,9 @@ from ledger.acts.decisions import StatusTransitionRefused, approve, cancel, hold
 from ledger.acts.revocations import UnknownTransfer, revoke
 from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfers import deduct, give
-from ledger.append import appending, ledger_head
+from ledger.append import appending
 from ledger.balances import balances_of
+from ledger.links import ledger_head
 from ledger.models import AccountEvent, Batch, StatusChange, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import AccountClosed, closed_references

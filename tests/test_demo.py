@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from console.demo_home import RECORDED_AT, DemoHomeTaken, make_demo
-from ledger.append import ledger_head
+from ledger.links import ledger_head
 from ledger.models import QuarantinedRow, StatusChange, Transfer
 from orchestration.build import build_months
 from simulator.demo_programme import write_demo_transfers

@@ -15,9 +15,9 @@ from django.db import connection
 
 from ledger.acts.transfers import give
 from ledger.anchors import ANCHOR_NAME, Head, read_anchor, write_anchor
-from ledger.append import ledger_head
 from ledger.database import LedgerMissing, LedgerSchemaOutdated
 from ledger.databases import databases, ledger_place
+from ledger.links import ledger_head
 from ledger.models import ENTRY_MODELS, Transfer
 from ledger.settings import SettingInvalid
 from ledger.upkeep.verification import verify

@@ -16,9 +16,10 @@ from django.db import connection
 from ledger.acts.decisions import cancel, hold, release
 from ledger.acts.transfers import give
 from ledger.anchors import write_anchor
-from ledger.append import appending, ledger_head
+from ledger.append import appending
 from ledger.database import LedgerMissing
 from ledger.databases import ledger_place
+from ledger.links import ledger_head
 from ledger.lists.transfer_lists import list_transfers
 from ledger.models import Close, QuarantineDismissal, QuarantinedRow, Transfer
 from ledger.upkeep.health import examine_ledger

@@ -12,11 +12,12 @@ from ledger.acts.revocations import UnknownTransfer, revoke
 from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfer_requests import ReasonNotByHand
 from ledger.acts.transfers import deduct, give
-from ledger.append import appending, ledger_head
+from ledger.append import appending
 from ledger.balances import balances_of
 from ledger.database import LedgerEmpty
 from ledger.databases import ledger_place
 from ledger.identifiers import IdConflict
+from ledger.links import ledger_head
 from ledger.models import Comment, Transfer
 from ledger.relations import UnknownRelation
 from ledger.rules import ValueRefused, check_identifier

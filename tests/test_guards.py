@@ -14,10 +14,10 @@ import pytest
 
 from ledger.acts.transfers import give
 from ledger.anchors import ANCHOR_NAME, LedgerReplaced
-from ledger.append import ledger_head
 from ledger.databases import sqlite_file
 from ledger.digests import digest_columns, entry_digest
 from ledger.guards import GuardFinding, LedgerUnguarded, check_guards
+from ledger.links import ledger_head
 from ledger.models import Transfer
 from ledger.upkeep.backup import BackupNotWritten, BackupOutdated, BackupUnsound, back_up, restore
 from ledger.upkeep.verification import EntryAltered, LinkBroken

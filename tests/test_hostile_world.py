@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from ledger import kept_balances
-from ledger.append import appending, ledger_head
+from ledger.append import appending
 from ledger.database import open_ledger
+from ledger.links import ledger_head
 from ledger.models import Close, Transfer
 from orchestration.build import build_months
 from tests.conftest import LedgerHome, new_postgresql_database

@@ -7,9 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ledger.append import ledger_head
 from ledger.database import LedgerMissing, LedgerNotReached
 from ledger.files import file_rows
+from ledger.links import ledger_head
 from ledger.models import Transfer
 from ledger.writers_queue import LedgerBusy
 from orchestration import inbox

@@ -10,9 +10,10 @@ import psycopg
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from ledger.append import appending, ledger_head
+from ledger.append import appending
 from ledger.database import LedgerEmpty, LedgerMissing, LedgerSchemaOutdated, open_ledger
 from ledger.digests import digest_columns, digest_of, digest_sql, entry_digest
+from ledger.links import ledger_head
 from ledger.models import ENTRY_MODELS, ChainLink, Transfer
 from tests.conftest import PROJECT_ROOT, ledger_transfer
 

@@ -15,11 +15,11 @@ import pytest
 from django.db import connections
 
 from ledger.anchors import LedgerReplaced, read_anchor, write_anchor
-from ledger.append import ledger_head
 from ledger.cut import freeze
 from ledger.database import LedgerMissing, open_ledger
 from ledger.databases import sqlite_file
 from ledger.files.imports import import_file
+from ledger.links import ledger_head
 from ledger.models import AccountEvent, Close, StatusChange
 from orchestration import build
 from orchestration.build import BuildProgress, build_months

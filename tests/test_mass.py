@@ -12,10 +12,10 @@ from ledger.acts.mass import mass_rows, read_mass_file, record_mass
 from ledger.acts.repeated_customers import CustomerRepeated, RepeatedCustomer
 from ledger.acts.transfer_requests import TransferRequest
 from ledger.acts.transfers import give
-from ledger.append import ledger_head
 from ledger.balances import balances_of
 from ledger.files.transfers_file import TransfersFileRefused
 from ledger.identifiers import IdConflict
+from ledger.links import ledger_head
 from ledger.models import Batch, ChainLink, Transfer
 from ledger.refusals import SeveralRefused
 from tests.conftest import answer, refusal

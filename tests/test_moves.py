@@ -29,11 +29,11 @@ from ledger.acts.revocations import (
 from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfer_requests import MoveToItself, ReasonNotByHand, TransferRequest
 from ledger.acts.transfers import deduct, give
-from ledger.append import ledger_head
 from ledger.balances import balances_of
 from ledger.files.imports import ImportRefused, import_file
 from ledger.files.transfers_file import TransfersFileRefused
 from ledger.identifiers import IdConflict
+from ledger.links import ledger_head
 from ledger.models import AccountEvent, Batch, Transfer
 from ledger.refusals import SeveralRefused
 from ledger.relations import AccountClosed, UnknownRelation, closed_references

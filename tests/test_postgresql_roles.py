@@ -6,9 +6,10 @@ import psycopg
 import pytest
 from django.db import IntegrityError, connection, transaction
 
-from ledger.append import appending, ledger_head
+from ledger.append import appending
 from ledger.digests import NO_LINK, digest_of, link_digest
 from ledger.guards import LedgerUnguarded
+from ledger.links import ledger_head
 from ledger.models import ChainLink, Comment, Entry
 from ledger.upkeep.privileges import find_excessive_privileges
 from ledger.upkeep.verification import verify

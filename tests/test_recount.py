@@ -19,9 +19,10 @@ from random import Random
 import duckdb
 import pytest
 
-from ledger.append import appending, ledger_head
+from ledger.append import appending
 from ledger.cut import cut_folder, freeze
 from ledger.database import Ledger, open_ledger
+from ledger.links import ledger_head
 from ledger.models import AccountEvent, Entry, StatusChange, Transfer
 from ledger.related_transfers import write_related
 from ledger.settings import Settings

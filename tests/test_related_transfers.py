@@ -9,9 +9,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from ledger.append import appending, ledger_head
+from ledger.append import appending
 from ledger.cut import cut_folder, freeze
 from ledger.database import Ledger
+from ledger.links import ledger_head
 from ledger.models import Entry, StatusChange, Transfer
 from ledger.related_transfers import RelatedTransfersNotWritten, write_related
 from tests.conftest import ledger_transfer

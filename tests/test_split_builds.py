@@ -19,9 +19,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ledger.append import Appender, appending, ledger_head
+from ledger.append import Appender, appending
 from ledger.cut import cut_folder, freeze
 from ledger.database import Ledger
+from ledger.links import ledger_head
 from ledger.models import AccountEvent, Close, StatusChange, Transfer
 from ledger.related_transfers import write_related
 from tests.conftest import PROJECT_ROOT, LedgerHome, run_dbt

@@ -10,8 +10,9 @@ import pytest
 
 from ledger.acts.revocations import UnknownTransfer
 from ledger.anchors import write_anchor
-from ledger.append import appending, ledger_head
+from ledger.append import appending
 from ledger.cut import freeze
+from ledger.links import ledger_head
 from ledger.lists import streaming, transfer_lists
 from ledger.lists.filters import FilterInvalid, FilterUnknown
 from ledger.lists.paging import CursorInvalid, SortUnknown

@@ -11,11 +11,12 @@ import pytest
 from django.db import connection
 
 from ledger.anchors import AnchorUnreadable, LedgerReplaced, write_anchor
-from ledger.append import appending, ledger_head
+from ledger.append import appending
 from ledger.database import Ledger, LedgerEmpty, LedgerMissing, LedgerNotReached
 from ledger.digests import digest_columns, entry_digest, link_digest
 from ledger.errors import PointsError
 from ledger.guards import LedgerUnguarded
+from ledger.links import ledger_head
 from ledger.models import AccountEvent, Comment, StatusChange, Transfer
 from ledger.upkeep.verification import (
     EntryAltered,

@@ -85,7 +85,7 @@ def decide_rows(
 ) -> Counts:
     """Decide on every row; `judged_rows`, `repeated_hashes` and `known_transfers` are there.
 
-    ``columns`` are those that the rows say. ``expected`` has, by a rule's code, what people are told in place
+    ``columns`` are those that the rows say. ``expected`` has, by a rule's code, what people read in place
     of the rule's own words.
 
     Makes the tables ``verdicts`` (``row_number``, ``verdict``) of the good rows that do not stand for

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ledger.anchors import Head, anchored_folders, read_anchor, write_anchor
-from ledger.append import ledger_head
 from ledger.database import Ledger, connected_to
 from ledger.databases import ledger_place, sqlite_file
 from ledger.disk import let_appear, why_not_written
 from ledger.errors import PointsError
 from ledger.guards import LedgerUnguarded, check_guards
+from ledger.links import ledger_head
 from ledger.models import ChainLink
 from ledger.settings import Settings
 from ledger.unfinished_files import unfinished_file

@@ -9,13 +9,13 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Count, Exists, OuterRef
 
 from ledger.anchors import LedgerReplaced, anchored_folders, check_anchors, read_anchor
-from ledger.append import ledger_head
 from ledger.clocks import find_setbacks, newest_recorded_at
 from ledger.database import Ledger, LedgerEmpty
 from ledger.databases import sqlite_file
 from ledger.errors import PointsError, first_line
 from ledger.files.quarantine import open_quarantined_rows
 from ledger.guards import find_unguarded
+from ledger.links import ledger_head
 from ledger.models import ENTRY_MODELS, LEDGER_TABLES, WAITING, AccountEvent, Transfer
 from ledger.seals import check_seals, read_seals
 from ledger.settings import Settings

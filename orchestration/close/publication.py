@@ -15,12 +15,12 @@ import duckdb
 from django.db import Error as DatabaseFault
 
 from ledger.anchors import Head, read_anchor, write_anchor
-from ledger.append import ledger_head
 from ledger.closes import ClosedMonth, CloseHistory, read_history
 from ledger.cut import freeze
 from ledger.database import Ledger, open_ledger
 from ledger.disk import sync_file, sync_folder, why_not_written
 from ledger.errors import PointsError
+from ledger.links import ledger_head
 from ledger.models import ChainLink
 from ledger.seals import read_seals
 from ledger.settings import Settings

@@ -8,12 +8,12 @@ from pathlib import Path
 from django.db import connection
 
 from ledger.anchors import Head, check_head
-from ledger.append import ledger_head
 from ledger.closes import CloseHistory, read_history
 from ledger.database import Ledger
 from ledger.disk import may_write_into
 from ledger.errors import PointsError
 from ledger.kept_balances import check_kept_balances
+from ledger.links import ledger_head
 from ledger.models import BalanceHead
 from ledger.seals import check_seals
 from ledger.settings import Settings
