@@ -21,7 +21,7 @@ from ledger.balances import SUMMED_AMOUNTS, Balance, balances_of, sums_of
 from ledger.database import Ledger
 from ledger.digests import NO_LINK
 from ledger.errors import PointsError, first_line
-from ledger.fields import from_units, to_microseconds
+from ledger.fields import from_units
 from ledger.links import ledger_head
 from ledger.models import AccountEvent, BalanceHead, ChainLink, KeptBalance, Transfer
 from ledger.relations import closed_references
@@ -190,8 +190,16 @@ def _is_current(head: BalanceHead, newest: Head, now: datetime, default_currency
         (head.entry_id, bytes(head.chain_digest)) == (newest.entry_id, newest.chain_digest)
         and head.default_currency == default_currency
         and (head.newest_effective_at is None or head.newest_effective_at <= now)
-        and not KeptBalance.objects.filter(next_effective_at__lte=now).exists()
+        and not _is_due(now)
     )
+
+
+def _is_due(now: datetime) -> bool:
+    """Whether something that was ahead has taken effect. Asked in the order of the index: PostgreSQL would
+    look for any such row from the first one on, and mostly find none."""
+    ahead = KeptBalance.objects.filter(next_effective_at__isnull=False).order_by("next_effective_at")
+    first = ahead.values_list("next_effective_at", flat=True).first()
+    return first is not None and first <= now
 
 
 def _brought_up_to_date(ledger: Ledger) -> int:
@@ -228,14 +236,17 @@ def _empty(head: BalanceHead) -> None:
 def _advance(head: BalanceHead, newest: Head, now: datetime, is_shown: bool = True) -> None:
     """Bring the balances of ``head`` up to ``newest``, the end of the ledger, and to ``now``.
 
-    Where they are not shown as of now, what a faster clock has counted already stays so for the moment.
+    Where they are not shown as of now, what time alone changes is left to whoever asks.
     """
     if newest.entry_id > head.entry_id:
         _add_up(Transfer.objects.filter(entry_id__gt=head.entry_id, entry_id__lte=newest.entry_id), now)
     latest = max(now, head.newest_effective_at or now)
-    references = _to_count_anew(head, newest.entry_id, now)
+    references = _to_count_anew(head, newest.entry_id)
+    if is_shown and _is_due(now):
+        references += _references(next_effective_at__lte=now)
     if is_shown and latest > now:
-        references += _effective_after(now)
+        # A clock ahead of this one has counted them.
+        references += _references(last_effective_at__gt=now)
         latest = now
     _count_anew(references, now, head.default_currency)
     head.entry_id, head.chain_digest = newest.entry_id, newest.chain_digest
@@ -303,11 +314,11 @@ def _within(total: str) -> str:
     )
 
 
-def _to_count_anew(head: BalanceHead, upto: int, now: datetime) -> list[str]:
+def _to_count_anew(head: BalanceHead, upto: int) -> list[str]:
     """The relation references whose balance is not what was kept and what is new, put together.
 
     A transfer of before changed its status; the account was opened or closed; something is ahead, whose
-    chain decides what it reserves; a sum is too large; or time alone changed it.
+    chain decides what it reserves; or a sum is too large.
     """
     new = "entry_id > %(after)s and entry_id <= %(upto)s"
     query = f"""
@@ -325,18 +336,14 @@ def _to_count_anew(head: BalanceHead, upto: int, now: datetime) -> list[str]:
         where
             relation_reference in (select relation_reference from transfers where {new})
             and (next_effective_at is not null or is_account_closed or not is_exact)
-        union
-        select relation_reference from kept_balances where next_effective_at <= %(now)s
     """
     with connection.cursor() as cursor:
-        cursor.execute(query, {"after": head.entry_id, "upto": upto, "now": to_microseconds(now)})
+        cursor.execute(query, {"after": head.entry_id, "upto": upto})
         return [reference for (reference,) in cursor.fetchall()]
 
 
-def _effective_after(now: datetime) -> list[str]:
-    """The relation references of balances that a clock ahead of this one has counted."""
-    found = KeptBalance.objects.filter(last_effective_at__gt=now).order_by()
-    return list(found.values_list("relation_reference", flat=True))
+def _references(**condition: datetime) -> list[str]:
+    return list(KeptBalance.objects.filter(**condition).values_list("relation_reference", flat=True))
 
 
 def _count_anew(references: Sequence[str], now: datetime, default_currency: str) -> None:

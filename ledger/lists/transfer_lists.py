@@ -375,15 +375,17 @@ def _of_entries(rows: QuerySet[Transfer], entries: Sequence[int]) -> list[Listed
 
 
 def _listed(rows: QuerySet[Transfer]) -> list[ListedTransfer]:
-    return _with_revoked(list(_values(rows)))
+    """The few rows of a page: PostgreSQL would look for all revocations at once to know which have any."""
+    return _with_revoked([(True, *row) for row in rows.values_list(*_COLUMNS)])
 
 
 def _values(rows: QuerySet[Transfer]) -> QuerySet:
+    """The values of many rows, each after whether it has revocations."""
     return rows.annotate(has_revocations=_literal(_HAS_REVOCATIONS)).values_list("has_revocations", *_COLUMNS)
 
 
 def _with_revoked(part: Sequence[tuple]) -> list[ListedTransfer]:
-    """The rows of a list, from the values that `_values` gives."""
+    """The rows of a list, from what `_values` gives."""
     unrevoked = unrevoked_points(row[_ID] for has_revocations, *row in part if has_revocations)
     return [
         ListedTransfer(
