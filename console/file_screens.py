@@ -40,7 +40,7 @@ def import_progress(quiet: bool) -> Iterator[Callable[[ImportProgress], None]]:
 
 def show_import(result: ImportResult) -> None:
     """What an import did, or would do."""
-    console = Screen(soft_wrap=True, highlight=False, markup=False)
+    console = Screen()
     if not result.row_count:
         console.print(f"{shown(str(result.path))} has no rows, so nothing was added.")
         return
@@ -81,10 +81,10 @@ def show_bad_rows(refused: ImportRefused) -> None:
     first = list(dict.fromkeys(row.line for row in refused.bad_rows))[:_BAD_ROWS_SHOWN]
     for row in refused.bad_rows:
         if row.line in first:
-            console.print(str(row), highlight=False, markup=False)
+            console.print(str(row))
     left = refused.bad_row_count - len(first)
     if left > 0:
-        console.print(f"… and {left:,} more; --csv and --json list them.", highlight=False)
+        console.print(f"… and {left:,} more; --csv and --json list them.")
 
 
 def show_open_rows(rows: list[OpenRow]) -> None:
