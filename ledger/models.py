@@ -331,13 +331,6 @@ class KeptBalance(models.Model):
         db_table = "kept_balances"
         indexes = [
             models.Index(
-                fields=["approved_points", "relation_reference", "currency"], name="kept_balances_by_approved"
-            ),
-            models.Index(
-                fields=["spendable_points", "relation_reference", "currency"],
-                name="kept_balances_by_spendable",
-            ),
-            models.Index(
                 fields=["next_effective_at"],
                 name="kept_balances_to_come",
                 condition=models.Q(next_effective_at__isnull=False),

@@ -80,19 +80,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="keptbalance",
             index=models.Index(
-                fields=["approved_points", "relation_reference", "currency"], name="kept_balances_by_approved"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="keptbalance",
-            index=models.Index(
-                fields=["spendable_points", "relation_reference", "currency"],
-                name="kept_balances_by_spendable",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="keptbalance",
-            index=models.Index(
                 condition=models.Q(("next_effective_at__isnull", False)),
                 fields=["next_effective_at"],
                 name="kept_balances_to_come",
