@@ -12,6 +12,7 @@ import duckdb
 
 from ledger.data_files import connect, read_csv, read_parquet
 from ledger.errors import first_line
+from ledger.sql_text import identifier
 from orchestration.month_files import (
     OUTSTANDING_POINTS,
     POINTS_ROLL_FORWARD,
@@ -85,34 +86,46 @@ def _last_line_end(file: CsvFile) -> Finding:
         return Finding(repr(_LINE_END), repr(content.read()))
 
 
-def _rows(columns: Mapping[str, str]) -> Callable[[CsvFile], Finding]:
-    types = {
-        title: "varchar" if column == "relation_reference" else "decimal(38, 4)"
+def _written(path: Path, columns: Mapping[str, str]) -> str:
+    """A query of the rows of a CSV file under the mart's names, in their order.
+
+    A text of up to 14 digits before the point is read as decimal(18, 4), in 0.2 µs; as decimal(38, 4), which
+    is for longer ones, it takes 5.4.
+    """
+    values = {
+        column: identifier(title)
+        if column == "relation_reference"
+        else f"coalesce(try_cast({identifier(title)} as decimal(18, 4)),"
+        f" cast({identifier(title)} as decimal(38, 4)))"
         for title, column in columns.items()
     }
+    fields = ", ".join(f"{value} as {column}" for column, value in values.items())
+    return f"select {fields} from {read_csv(path, dict.fromkeys(columns, 'varchar'))}"
+
+
+def _rows(columns: Mapping[str, str]) -> Callable[[CsvFile], Finding]:
+    differs = " or ".join(f"written.{column} is distinct from kept.{column}" for column in columns.values())
 
     def look(file: CsvFile) -> Finding:
         kept = f"select {', '.join(columns.values())} from {read_parquet(file.parquet)} where currency = ?"
         with connect() as connection:
+            # Both are in the order of the relation references, which is promised too.
             (different,) = connection.execute(
-                f"with written as (from {read_csv(file.path, types)}), kept as ({kept})"
-                " select (select count(*) from (from written except all from kept))"
-                " + (select count(*) from (from kept except all from written))",
+                f"select count(*) from ({_written(file.path, columns)}) as written"
+                f" positional join ({kept}) as kept where {differs}",
                 [file.currency],
             ).fetchone()
-        return Finding(_ROWS, f"{different:,} rows that are in one of the two alone" if different else _ROWS)
+        return Finding(_ROWS, f"{different:,} rows that are other ones" if different else _ROWS)
 
     return look
 
 
 def _equation(file: CsvFile) -> Finding:
-    written = read_csv(file.path, dict.fromkeys(RELATION_COLUMNS[OUTSTANDING_POINTS], "varchar"))
+    written = _written(file.path, RELATION_COLUMNS[OUTSTANDING_POINTS])
     with connect() as connection:
         (wrong,) = connection.execute(
-            f"select count(*) from {written} where"
-            ' "Total Earned Points"::decimal(38, 4) - "Total Reversal Points"::decimal(38, 4)'
-            ' - "Total Redeemed Points"::decimal(38, 4) - "Total Expired Points"::decimal(38, 4)'
-            ' is distinct from "Total Outstanding Points"::decimal(38, 4)'
+            f"select count(*) from ({written}) where total_earned_points - total_reversal_points"
+            " - total_redeemed_points - total_expired_points is distinct from total_outstanding_points"
         ).fetchone()
     return Finding(_EQUATION, f"{wrong:,} rows where it does not hold" if wrong else _EQUATION)
 
