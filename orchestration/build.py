@@ -36,6 +36,7 @@ from orchestration.provisional import (
     write_quarantine,
 )
 from orchestration.published.layout import check_link, needs_finishing
+from orchestration.recount.opening import Opening
 from orchestration.required_tests import audit_verdicts, required_tests
 from orchestration.run_lock import run_lock
 from orchestration.runs import (
@@ -78,7 +79,8 @@ class Build:
 
     ``cutoff_entry_id`` is the highest entry of the ledger in it, None where files were read instead.
     ``quarantined`` rows are those that the models set aside, ``quarantined_in_ledger`` those that the ledger
-    keeps until they are sent correctly or dismissed.
+    keeps until they are sent correctly or dismissed. ``opening_month`` is the closed month that it
+    starts from, None where it starts from the first entry.
     """
 
     run: str
@@ -88,6 +90,7 @@ class Build:
     test_count: int
     cutoff_entry_id: int | None
     quarantined_in_ledger: int
+    opening_month: str | None = None
 
     @property
     def quarantine(self) -> Path:
@@ -95,29 +98,42 @@ class Build:
         return self.folder / QUARANTINE_NAME
 
 
+@dataclass(frozen=True)
+class Source:
+    """A ledger frozen at ``head``, of which a build reads what is after ``opening`` (None: everything)."""
+
+    ledger: Ledger
+    head: Head
+    opening: Opening | None
+
+
 def build_months(
     settings: Settings,
     through: str | None = None,
     report: Callable[[BuildProgress], None] = lambda progress: None,
     wait_seconds: float = 0.0,
+    from_first_entry: bool = False,
 ) -> Build:
-    """Build every report month up to ``through`` (``YYYY-MM``; None: the newest); write ``provisional/``.
+    """Build the report months that are open up to ``through`` (``YYYY-MM``; None: the newest); write
+    ``provisional/``.
 
-    Raises `PointsError` where something is refused; ``provisional/`` is then what it was.
+    It starts from the newest closed month; with ``from_first_entry``, or where none can be started from, it
+    computes all months, and with it writes the closed ones too. Raises `PointsError` where something is
+    refused; ``provisional/`` is then what it was.
     """
     if through is not None:
         check_month(through)
     ledger = open_source(settings)
     with run_lock(settings.home, "points build", wait_seconds):
-        head = freeze_source(ledger, report)
+        source = freeze_source(ledger, through, from_first_entry, report)
         run_folder = new_run_folder(settings.home)
         read_files(settings, run_folder, report)
         statuses = run_build(
-            build_environment(settings, ledger, through, head, run_folder),
+            build_environment(settings, source, through, run_folder),
             run_folder,
             lambda step: report(BuildProgress("models", step.name, step.position, step.total)),
         )
-        return publish_build(settings, through, run_folder, statuses, head, report)
+        return publish_build(settings, through, run_folder, statuses, source, from_first_entry, report=report)
 
 
 def open_source(settings: Settings) -> Ledger | None:
@@ -139,33 +155,38 @@ def open_source(settings: Settings) -> Ledger | None:
 
 
 def freeze_source(
-    ledger: Ledger | None, report: Callable[[BuildProgress], None] = lambda progress: None
-) -> Head | None:
-    """Freeze the ledger, under the lock of the home, and return up to where; None where there is none.
+    ledger: Ledger | None,
+    through: str | None,
+    from_first_entry: bool = False,
+    report: Callable[[BuildProgress], None] = lambda progress: None,
+) -> Source | None:
+    """Freeze the ledger, under the lock of the home, for a build through a month (None: the newest); None
+    where there is no ledger.
 
-    What is recorded from here on is not in the build. A close that was cut off is finished first.
+    What is recorded from here on is not in the build. A close that was cut off is finished first. Raises
+    `MonthIsClosed`, and `PublishedDamaged` where what it starts from is not as it was published.
     """
     if ledger is None:
         return None
     if needs_finishing(ledger.settings.home):
         finish_closes(ledger, report)
-    return freeze(
-        ledger, lambda done, total: report(BuildProgress("cut", "", done, total)), check_above=0
-    ).head
+    opening = find_opening_of_build(ledger.settings, through, from_first_entry)
+    frozen = freeze(
+        ledger,
+        lambda done, total: report(BuildProgress("cut", "", done, total)),
+        check_above=opening.cutoff_entry_id if opening else 0,
+    )
+    return Source(ledger, frozen.head, opening)
 
 
 def build_environment(
-    settings: Settings, ledger: Ledger | None, through: str | None, head: Head | None, run_folder: Path
+    settings: Settings, source: Source | None, through: str | None, run_folder: Path
 ) -> dict[str, str]:
-    """The variables that a build passes to the models, once its ledger is frozen at ``head`` and its run has
-    a folder.
-
-    It starts from the first entry, or, where that would be more months than a build may make, from a close.
-    """
+    """The variables that a build passes to the models, once its run has a folder."""
     environment = dbt_environment(settings, through, run_folder)
-    if ledger and head and (opening := find_opening_of_build(settings, through)):
-        write_opening_related(ledger, opening, head.entry_id, run_folder)
-        environment |= opening_environment(opening, run_folder)
+    if source and source.opening:
+        write_opening_related(source.ledger, source.opening, source.head.entry_id, run_folder)
+        environment |= opening_environment(source.opening, run_folder)
     return environment
 
 
@@ -174,19 +195,21 @@ def publish_build(
     through: str | None,
     run_folder: Path,
     statuses: Mapping[str, str],
-    head: Head | None = None,
+    source: Source | None = None,
+    from_first_entry: bool = False,
     report: Callable[[BuildProgress], None] = lambda progress: None,
 ) -> Build:
     """Audit dbt's results of a run (``statuses`` by unique id), write its files and publish them to readers.
 
-    ``head`` is where the ledger was frozen (`freeze_source`): the files then remember it, so that no other
-    or older ledger is taken for theirs (docs/cases.md, X12). Raises `PointsError` where the audit refuses or
-    there is no month; ``provisional/`` is then what it was.
+    ``source`` is what the ledger was frozen for (`freeze_source`): the files then remember where that was, so
+    that no other or older ledger is taken for theirs (docs/cases.md, X12). Raises `PointsError` where the
+    audit refuses or there is no month; ``provisional/`` is then what it was.
     """
+    head = source.head if source else None
     required = required_tests()
     audit_verdicts(statuses, required)
     try:
-        months, quarantined = _write_files(settings, run_folder, report)
+        months, quarantined = _write_files(settings, run_folder, not from_first_entry, report)
         if head:
             write_anchor(run_folder / "provisional", head)
     except (duckdb.Error, OSError) as error:
@@ -207,17 +230,18 @@ def publish_build(
         quarantined_in_ledger=open_quarantined_rows().filter(entry_id__lte=head.entry_id).count()
         if head
         else 0,
+        opening_month=source.opening.report_month if source and source.opening else None,
     )
 
 
 def _write_files(
-    settings: Settings, run_folder: Path, report: Callable[[BuildProgress], None]
+    settings: Settings, run_folder: Path, only_open: bool, report: Callable[[BuildProgress], None]
 ) -> tuple[list[MonthFiles], int]:
     """Write all that readers will have into the run's folder; return its months and quarantined rows."""
     database = build_database(run_folder)
     folder = run_folder / "provisional"
     folder.mkdir()
-    built = months_built(database)
+    built = months_built(database, only_open)
     months = write_months(
         database,
         {month: folder / month for month in built},
@@ -227,5 +251,7 @@ def _write_files(
     )
     if months:
         write_history(database, folder, settings.programme_name)
-        write_provisional_database(database, folder, read_descriptions(target_folder(run_folder)))
+        write_provisional_database(
+            database, folder, months[0].report_month, read_descriptions(target_folder(run_folder))
+        )
     return months, write_quarantine(database, folder / QUARANTINE_NAME)

@@ -93,13 +93,15 @@ def csv_name(file: str, currency: str, default_currency: str, status: str) -> st
     return named(file if currency == default_currency else f"{stem}.{currency}.csv", status)
 
 
-def months_built(database: Path) -> list[str]:
-    """The report months (``YYYY-MM``) of a build's DuckDB file, in order."""
+def months_built(database: Path, only_open: bool = False) -> list[str]:
+    """The report months (``YYYY-MM``) of a build's DuckDB file, in order; ``only_open``: those that were not
+    closed where its cut ends."""
+    where = "where revision is null" if only_open else ""
     with connect(database, read_only=True) as connection:
         return [
             month
             for (month,) in connection.execute(
-                "select strftime(report_month, '%Y-%m') from report_months order by report_month"
+                f"select strftime(report_month, '%Y-%m') from report_months {where} order by report_month"
             ).fetchall()
         ]
 

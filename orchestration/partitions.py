@@ -18,8 +18,8 @@ def define_report_months(settings: Settings) -> dg.TimeWindowPartitionsDefinitio
     November. The month that is going on is a partition too, for a build is provisional.
 
     The first partition is ``POINTS_FIRST_MONTH``, else the earliest month that is published or built, else
-    `DEFAULT_FIRST_MONTH`. It only says from where on months can be chosen: a run for a month always builds
-    every month up to it, also those before the first partition. No clock is read here; Dagster reads its
+    `DEFAULT_FIRST_MONTH`. It only says from where on months can be chosen: a run for a month builds every
+    open month up to it, also those before the first partition, and is refused for a closed one. No clock is read here; Dagster reads its
     own where it lists the months up to now.
     """
     places = (settings.home / "published", settings.home / "provisional")

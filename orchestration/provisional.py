@@ -20,6 +20,8 @@ QUARANTINE_NAME = named("quarantined_transfers.csv", PROVISIONAL)
 
 # What is in no file of a month, or not all of it: a transfer dated ahead is a discrepancy of a month to come.
 COPIED = ("report_months", "customer_point_balances", "discrepancies", "quarantined_transfers")
+# Of these the rows of months that the build writes no files of, being closed, are left out.
+_BY_MONTH = ("report_months", "discrepancies")
 _VIEWS = tuple(name for name in (*PARQUET_FILES, UNPOSTED) if name not in COPIED)
 # The tables and views that every build has.
 NAMES = (*COPIED, *_VIEWS, HISTORY)
@@ -39,18 +41,22 @@ def write_history(build: Path, folder: Path, programme: str) -> None:
         )
 
 
-def write_provisional_database(build: Path, folder: Path, descriptions: Mapping[str, Description]) -> None:
+def write_provisional_database(
+    build: Path, folder: Path, first_month: str, descriptions: Mapping[str, Description]
+) -> None:
     """Write ``provisional.duckdb`` into ``folder``: views over its Parquet files, each row marked.
 
     The views name the files of this very run, so that a reader who holds the database open goes on reading
     what it opened. What no Parquet file holds whole is copied from ``build``, the DuckDB file of the build,
-    and so is each mart that is not among `NAMES`. ``descriptions`` are by mart.
+    and so is each mart that is not among `NAMES`. ``first_month`` is the first that the build writes;
+    ``descriptions`` are by mart.
     """
     with new_database(folder / DATABASE_NAME) as connection:
         connection.execute(f"attach {literal(build)} as build (read_only)")
         marked = f"select {literal(PROVISIONAL)} as publication_status, *"
         for name in (*COPIED, *sorted(descriptions.keys() - NAMES)):
-            connection.execute(f"create table {name} as {marked} from build.{name}")
+            where = f"where report_month >= date '{first_month}-01'" if name in _BY_MONTH else ""
+            connection.execute(f"create table {name} as {marked} from build.{name} {where}")
             comment_on(connection, "table", name, descriptions[name])
         connection.execute("detach build")
         for name in (*_VIEWS, HISTORY):

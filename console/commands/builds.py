@@ -21,18 +21,22 @@ def build(
         str | None,
         typer.Option(metavar="MONTH", help="The last month to build; by default the newest."),
     ] = None,
+    from_first_entry: Annotated[
+        bool, typer.Option("--from-first-entry", help="Compute all months again, the closed ones too.")
+    ] = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """Build the months, test them, write provisional files and show the newest report.
+    """Build the open months, test them, write provisional files and show the newest report.
 
-    What is built is the whole ledger, or the files of transfers that POINTS_TRANSFERS names.
+    A build goes on from the newest closed month. It reads the ledger, or the files of transfers that
+    POINTS_TRANSFERS names.
     """
     from orchestration.build import build_months
 
     settings = project_settings()
     with build_progress(quiet=as_json or as_csv) as report:
-        finished = build_months(settings, through, report)
+        finished = build_months(settings, through, report, from_first_entry=from_first_entry)
     rows = [
         {
             "report_month": month.report_month,
@@ -52,6 +56,7 @@ def build(
                 "run": finished.run,
                 "folder": str(finished.folder),
                 "cutoff_entry_id": finished.cutoff_entry_id,
+                "opening_month": finished.opening_month,
                 "quarantined": finished.quarantined,
                 "quarantined_in_ledger": finished.quarantined_in_ledger,
                 "tests_passed": finished.test_count,

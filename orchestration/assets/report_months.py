@@ -47,9 +47,11 @@ class FilesNeedWholeRun(PointsError):
 
 
 class RunConfig(dg.Config):
-    """``wait_seconds`` is how long a run waits where another process builds in the same home."""
+    """``wait_seconds`` is how long a run waits where another process builds in the same home; with
+    ``from_first_entry`` it computes all months, the closed ones too."""
 
     wait_seconds: float = 600.0
+    from_first_entry: bool = False
 
 
 def define_build(
@@ -57,7 +59,7 @@ def define_build(
 ) -> dg.AssetsDefinition:
     """All assets and checks of the build.
 
-    A run of everything for a month builds every report month through it, in a private database, with
+    A run of everything for a month builds every open report month through it, in a private database, with
     the functions of ``points build``, and publishes to ``provisional/`` on the audit's verdict. A run over
     several months builds once, through the last. A part selected by hand builds in the development
     database and publishes nothing. A `PointsError` fails the run with its sentence.
@@ -80,7 +82,7 @@ def define_build(
         selected = {*context.selected_asset_keys, *context.selected_asset_check_keys}
         try:
             if selected == everything:
-                yield from _build_everything(context, settings, manifest, nodes, config.wait_seconds)
+                yield from _build_everything(context, settings, manifest, nodes, config)
             elif any(kind.key in selected for kind in FILE_KINDS):
                 raise FilesNeedWholeRun
             else:
@@ -96,23 +98,29 @@ def _build_everything(
     settings: Settings,
     manifest: Mapping[str, Any],
     nodes: DbtNodes,
-    wait_seconds: float,
+    config: RunConfig,
 ) -> Iterator[Result]:
     through = _last_month(context)
     _finish_close(context, settings)
     ledger = open_source(settings)
-    with run_lock(settings.home, f"Dagster run {context.run.run_id}", wait_seconds):
-        if head := freeze_source(ledger):
-            for observation in observe_cut(manifest, head):
+    with run_lock(settings.home, f"Dagster run {context.run.run_id}", config.wait_seconds):
+        if source := freeze_source(ledger, through, config.from_first_entry):
+            for observation in observe_cut(manifest, source.head):
                 context.log_event(observation)
         run_folder = new_run_folder(settings.home)
         read_files(settings, run_folder)
-        source = f"the ledger up to entry {head.entry_id:,}" if head else settings.transfers
-        context.log.info(f"Builds through {through} in {build_database(run_folder)}, from {source}.")
-        environment = build_environment(settings, ledger, through, head, run_folder)
+        read = f"the ledger up to entry {source.head.entry_id:,}" if source else settings.transfers
+        start = (
+            f"the close of {source.opening.report_month}" if source and source.opening else "the first entry"
+        )
+        context.log.info(
+            f"Builds through {through} in {build_database(run_folder)}, of {read}, from {start} on."
+        )
+        environment = build_environment(settings, source, through, run_folder)
         steps = stream_build(environment, run_folder)
         yield from filter(None, map(nodes.result, steps))
-        build = publish_build(settings, through, run_folder, read_statuses(target_folder(run_folder)), head)
+        statuses = read_statuses(target_folder(run_folder))
+        build = publish_build(settings, through, run_folder, statuses, source, config.from_first_entry)
         context.log.info(
             f"Published {counted(len(build.months), 'month')} in {build.folder}; {build.test_count} tests"
             f" passed, {build.quarantined + build.quarantined_in_ledger} rows are quarantined."

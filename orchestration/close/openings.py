@@ -6,6 +6,7 @@ from ledger.clocks import newest_recorded_at
 from ledger.closes import ClosedMonth, CloseHistory, read_history
 from ledger.cut import cut_folder
 from ledger.database import Ledger
+from ledger.errors import PointsError
 from ledger.related_transfers import write_related
 from ledger.seals import read_seals
 from ledger.settings import Settings, longest_span_in_months
@@ -19,21 +20,45 @@ RELATED_TRANSFERS = "related_transfers.parquet"
 RELATED_STATUS_CHANGES = "related_status_changes.parquet"
 
 
+class MonthIsClosed(PointsError):
+    """A build is asked for a month that is closed."""
+
+    code = "MONTH_CLOSED"
+
+    def __init__(self, month: str, open_month: str) -> None:
+        super().__init__(
+            f"{month} is closed, and a build makes the months that are open, from {open_month} on:"
+            f" `points report {month}` shows the closed one, and `points build --from-first-entry --through"
+            f" {month}` computes it again."
+        )
+        self.month = month
+
+
 def fits_one_build(first_month: str, last_month: str) -> bool:
     """Whether a build may make the months from the first to the last (docs/cases.md, R22)."""
     return len(months_between(first_month, last_month)) <= longest_span_in_months()
 
 
-def find_opening_of_build(settings: Settings, through: str | None) -> Opening | None:
-    """What a build through a month (None: the newest) has to start from, so that it makes no more months than
-    it may: the earliest close that is near enough (docs/cases.md, X29). None where it starts from the first
-    entry.
+def find_opening_of_build(
+    settings: Settings, through: str | None, from_first_entry: bool = False
+) -> Opening | None:
+    """What a build through a month (None: the newest) starts from: the newest close that was the last of its
+    run. None where it starts from the first entry.
 
-    Raises `PublishedDamaged` where a file of that close is not as it was published.
+    With ``from_first_entry`` it starts from a close only where it would make more months than it may: from
+    the earliest that is near enough (docs/cases.md, X29). Raises `MonthIsClosed`, and `PublishedDamaged`
+    where a file of the close is not as it was published.
     """
     history, seals = read_history(), read_seals()
     if not history.in_force or not seals:
         return None
+    if not from_first_entry and not (through and through < min(history.in_force)):
+        open_month = next_month(history.last_month)
+        if through in history.in_force:
+            raise MonthIsClosed(through, open_month)
+        newest = find_opening(history, open_month)
+        if newest:
+            return read_opening(settings.home, newest)
     recorded_at = newest_recorded_at()
     newest = month_of(recorded_at, settings) if recorded_at else ""
     last_month = through or max(newest, history.last_month)

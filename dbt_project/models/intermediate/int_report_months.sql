@@ -64,8 +64,8 @@ closed as (
 ),
 
 {# A run reports from its first month, or from the month after the opening balances, through the
-    month that is set, or else the newest posting month of a transfer that has taken effect: one
-    that is dated ahead adds no months. #}
+    month that is set, or else the newest posting month of a transfer that has taken effect, at
+    least the first month that is open: a transfer that is dated ahead adds no months. #}
 bounds as (
 
     select
@@ -76,7 +76,7 @@ bounds as (
         ) as first_month,
         coalesce(
             {{ month_setting("POINTS_THROUGH_MONTH") }},
-            {{ greatest_of("posted.newest_month", "closed.last_month") }}
+            {{ greatest_of("posted.newest_month", next_month("closed.last_month")) }}
         ) as last_month,
         posted.earliest_transfer_id,
         posted.latest_transfer_id
