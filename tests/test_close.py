@@ -378,7 +378,7 @@ def test_an_account_is_closed_in_every_currency(tmp_path):
 
 
 def test_what_was_closed_is_what_a_build_from_the_first_entry_gives(points, small):
-    answer(points("build", "--through", "2026-03", home=small))
+    answer(points("build", "--from-first-entry", "--through", "2026-03", home=small))
     for month in ("2026-01", "2026-02", "2026-03"):
         built, closed = small / "provisional" / month, revision(small, f"{month}/r1")
         assert contents(built, "provisional_") == contents(closed)

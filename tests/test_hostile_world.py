@@ -117,7 +117,7 @@ def test_a_random_history_with_closes_is_built_as_plain_python_says(new_home, li
     open_ledger(world.ledger.settings)
     head = ledger_head().entry_id
     expected = PlainReport(world.plain, world.entries(), closes, head).rows(through=date(2026, 6, 1))
-    build_months(home.settings(), through="2026-06")
+    build_months(home.settings(), through="2026-06", from_first_entry=True)
 
     with duckdb.connect(str(home.home / "provisional" / "provisional.duckdb"), read_only=True) as database:
         found = database.execute(

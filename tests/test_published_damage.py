@@ -3,6 +3,7 @@
 docs/cases.md, X9, X10, X12, X18 and X20.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -53,7 +54,7 @@ from tests.closed_programme import (
     published_bytes,
     readers_see,
 )
-from tests.conftest import answer, assert_refused, in_ci_but, refusal, transfer
+from tests.conftest import answer, assert_refused, refusal, transfer
 
 NOT_AS_MADE = "is not what is made of the ledger and the published months"
 # Every file of the last month of a run.
@@ -117,8 +118,21 @@ def test_every_file_of_a_month_is_tried(programme):
     )
 
 
-@pytest.mark.parametrize("harm", [flip_a_byte, cut_short, Path.unlink, put_a_folder_there])
-@pytest.mark.parametrize("name", in_ci_but(["manifest.json", "outstanding_points.csv"], FILES))
+HARMS = [flip_a_byte, cut_short, Path.unlink, put_a_folder_there]
+
+
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        *itertools.product(["manifest.json", "outstanding_points.csv"], HARMS),
+        # Every file is harmed, each in one of the ways.
+        *(
+            pytest.param(name, harm, marks=pytest.mark.slow)
+            for name, harm in zip(FILES, itertools.cycle(HARMS))
+            if name not in ("manifest.json", "outstanding_points.csv")
+        ),
+    ],
+)
 def test_a_published_file_that_is_not_as_it_was_is_named_and_not_built_on(
     copied, name: str, harm: Callable[[Path], None]
 ):

@@ -378,7 +378,7 @@ def test_a_random_history_with_closes_is_built_as_it_is_recounted(tmp_path):
     for _ in range(60):
         ACTS[random.choice(DRAWN)](world, random)
     world.now += timedelta(days=1)
-    build_months(home.settings(), through="2026-06")
+    build_months(home.settings(), through="2026-06", from_first_entry=True)
     months = months_between("2026-01", "2026-06")
     recounted = recount_of(open_ledger(home.settings()), months, closes=closes, first_month="2026-01")
     assert find_differences(recounted, newest_build(home.home), months) == []
