@@ -162,7 +162,7 @@ def test_what_is_late_for_a_closed_month_posts_to_the_first_open_one(ledger_home
     )
     record(ledger, Close(event="reopen", report_month="2026-03", revision=1, cutoff_entry_id=2, reason="why"))
     record(ledger, ledger_transfer("LATE", "7", occurred_at=at(1)))
-    build_months(ledger_home.settings(), "2026-04")
+    build_months(ledger_home.settings(), "2026-04", from_first_entry=True)
     closings = [closing_points(ledger_home.home, f"2026-0{month}")["C-1"] for month in (1, 2, 3, 4)]
     assert closings == ["100", "110", "117", "117"]
     posted = ledger_home.home / "provisional/2026-03/provisional_posted_transfers.parquet"
