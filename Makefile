@@ -12,6 +12,8 @@ DEMO := POINTS_HOME=$(DEMO_HOME) POINTS_TRANSFERS= POINTS_DATABASE_URL= POINTS_P
 DEV_HOME := $(or $(POINTS_HOME),$(shell sed -n 's/^POINTS_HOME=//p' .env 2>/dev/null))
 RESOLVE := uv pip compile pyproject.toml --python-version 3.11 --universal --no-strip-extras --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command "make lock"
+# How many transfers `make bench` measures with.
+SIZE ?= 10m
 # Where its page listens.
 DAGSTER_PORT ?= 3000
 DAGSTER_HOME ?= $(abspath $(or $(DEV_HOME),$(DEMO_HOME)))/dagster
@@ -58,8 +60,8 @@ dev: setup  ## start Dagster on localhost, over the demo unless POINTS_HOME says
 	$(BIN)/dagster-daemon run & trap "kill $$! 2>/dev/null; wait" EXIT INT TERM; \
 	$(BIN)/python -m orchestration.dagster_page --port $(DAGSTER_PORT)
 
-bench: setup-dev  ## measure against plain DuckDB SQL in the same run
-	$(BIN)/python -m benchmarks
+bench: setup-dev  ## measure against a specialist's DuckDB script in the same run; SIZE=small, 1m, 10m or 100m
+	$(BIN)/python -m benchmarks --size $(SIZE)
 
 required-tests: setup  ## rewrite the list of tests that no build may miss (a reviewed change)
 	$(BIN)/dbt parse --quiet

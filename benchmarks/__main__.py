@@ -1,134 +1,275 @@
-"""``make bench``: what a build costs, against plain hand-written DuckDB SQL making its tables.
+"""``make bench [SIZE=10m]``: what a close and a build cost, against what a specialist writes by hand.
 
-Two measurements, both in this run and on this machine: the fixed cost, a build of a hundred transfers, nearly
-all of which is not SQL on data; and a build of many. Prints tables in Markdown for RESULTS.md. `plain.sql`
-makes the five big tables (transfers with bucket and month, movements, balances by month, programme,
-customers), and none of what else a build does: judging rows, statuses, closes, pending, discrepancies,
-tests, files.
+Months come as in life (`benchmarks.history`) into a ledger, and are closed. Measured are the close of the
+third month and of the last one, and then, with all months open again, the build of all from the first entry;
+each from the command to the prompt, with every file. After each comes `specialist.py`, which makes the same
+of the same cut, and what both made is compared: the same bytes of each CSV file, the same rows of each
+Parquet file, or the benchmark ends. Both go alternately, as often as ``--times`` says. A close is done again
+by reopening its month and taking away what the cut has above the close before, so that it freezes that again.
+
+Tables in Markdown go to standard output and to ``SIZE.md`` in the folder ``--output``, all figures to
+``SIZE.json``. SIZE=100m needs some 100 GB on the disk of that folder.
 """
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import statistics
+import sys
 import tempfile
-import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import duckdb
+import yaml
 
-from ledger.settings import PROJECT_ROOT, Settings
-from orchestration.build import BuildProgress, build_months
-from simulator.many_transfers import RAW_COLUMNS, select_transfers, write_query
+from benchmarks import others
+from benchmarks.history import write_month
+from benchmarks.measured import Measured, machine, run_measured
+from ledger.anchors import read_anchor
+from ledger.cut import PARTS, cut_folder
+from ledger.data_files import connect, read_parquet
+from ledger.settings import PROJECT_ROOT
+from ledger.sql_text import literal
+from orchestration.report_calendar import months_between
 
-
-def time_plain_sql(input_file: Path, folder: Path) -> float:
-    """Seconds that `plain.sql` takes, in a database on disk."""
-    script = (Path(__file__).with_name("plain.sql")).read_text(encoding="utf-8")
-    database = folder / "plain.duckdb"
-    database.unlink(missing_ok=True)
-    started = time.perf_counter()
-    with duckdb.connect(str(database)) as connection:
-        connection.execute("set TimeZone = 'UTC'; set preserve_insertion_order = false")
-        connection.execute(f"set variable input = '{input_file}'")
-        connection.execute(
-            f"create table rules as select * from read_csv('{PROJECT_ROOT}/seeds/transfer_reasons.csv')"
-        )
-        connection.execute(script)
-    return time.perf_counter() - started
-
-
-def time_build(input_file: Path, home: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds of a build by part, and of each model and test by name as dbt took them."""
-    settings = Settings.from_environment({"POINTS_HOME": str(home), "POINTS_TRANSFERS": str(input_file)})
-    marks: dict[str, float] = {}
-
-    def mark(progress: BuildProgress) -> None:
-        now = time.perf_counter()
-        marks.setdefault(f"first {progress.phase}", now)
-        marks[f"last {progress.phase}"] = now
-
-    started = time.perf_counter()
-    build = build_months(settings, None, mark)
-    ended = time.perf_counter()
-    results = json.loads(
-        (home / "runs" / build.run / "target" / "run_results.json").read_text(encoding="utf-8")
-    )["results"]
-    nodes = {result["unique_id"].split(".")[2]: result["execution_time"] for result in results}
-    tests = {
-        result["unique_id"].split(".")[2] for result in results if result["unique_id"].startswith("test.")
-    }
-    parts = {
-        "dbt, until its first node is done": marks["first models"] - started,
-        "dbt, all other nodes": marks["last models"] - marks["first models"],
-        "files": ended - marks["last models"],
-        "whole build": ended - started,
-    }
-    shares = {
-        "models": sum(seconds for name, seconds in nodes.items() if name not in tests),
-        "tests": sum(seconds for name, seconds in nodes.items() if name in tests),
-        **nodes,
-    }
-    return parts, shares
+# Each part of a close, and the step that ends it (`orchestration.fail_points`).
+PARTS_OF_CLOSE = {
+    "start, look at what there is": "opened",
+    "freezing the ledger, verifying entries": "frozen",
+    "what revocations are connected with": "related written",
+    "dbt, until its first node is done": "first node",
+    "dbt, all other nodes": "verdicts audited",
+    "recount": "recounted",
+    "files": "files written",
+    "manifests": "manifests written",
+    "synced to the disk": "files synced",
+    "read back in a new process": "read back",
+    "commit, links, database": "finished",
+}
+CONTRACT = yaml.safe_load((PROJECT_ROOT / "orchestration" / "mart_contract.yml").read_text(encoding="utf-8"))
 
 
-def check_agreement(folder: Path, home: Path) -> None:
-    """Both ways made the same numbers, or the comparison is worth nothing."""
-    query = (
-        "select report_month, opening_points, earned_points, reversal_points, redeemed_points,"
-        " expired_points, closing_points, relation_count, negative_relation_count from {} order by 1"
+# Up to so many transfers the script is quicker with its tables in memory.
+FIT_INTO_MEMORY = 20_000_000
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many transfers of how many customers come over how many months, and how often each is measured."""
+
+    transfers: int
+    customers: int
+    months: int
+    times: int
+
+
+SIZES = {
+    "small": Size(300, 10, 3, 3),
+    "1m": Size(1_000_000, 20_000, 36, 3),
+    "10m": Size(10_000_000, 200_000, 36, 3),
+    "100m": Size(100_000_000, 2_000_000, 36, 1),
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What was measured of the project and of the script; of a close, its parts in seconds too."""
+
+    project: list[Measured]
+    script: list[Measured]
+    parts: list[dict[str, float]]
+
+    def median(self, whose: str, figure: str) -> float:
+        return statistics.median(getattr(measured, figure) for measured in getattr(self, whose))
+
+
+class Bench:
+    """A programme of a size, in a home of its own."""
+
+    def __init__(self, folder: Path, size: Size, times: int) -> None:
+        self.folder, self.size, self.times = folder, size, times
+        self.home = folder / "home"
+        self.months = months_between("2023-01", "2025-12")[: size.months]
+
+    def points(self, *arguments: object, marks: Path | None = None) -> Measured:
+        """Run ``points`` as a person would; with ``marks`` its steps are timed (`benchmarks.marked`)."""
+        command = ["-m", "benchmarks.marked", marks] if marks else ["-m", "console.points"]
+        nothing = {name: "" for name in ("POINTS_TRANSFERS", "POINTS_DATABASE_URL", "POINTS_READERS")}
+        environment = {**nothing, "POINTS_HOME": str(self.home), "PYTHONPATH": str(PROJECT_ROOT)}
+        return run_measured([sys.executable, *command, *arguments], self.folder, environment)
+
+    def script(self, output: Path, *arguments: object) -> Measured:
+        file = Path(__file__).with_name("specialist.py")
+        cut = cut_folder(self.home)
+        shutil.rmtree(output, ignore_errors=True)
+        return run_measured([sys.executable, file, "--cut", cut, *arguments, "--output", output], self.folder)
+
+    def measure(self) -> dict[str, Pair]:
+        """Close month after month, and build them all; by name, what was measured."""
+        found = {}
+        last = len(self.months)
+        for number, month in enumerate(self.months, start=1):
+            file = self.folder / "month.parquet"
+            write_month(file, self.months, number, self.size.transfers // last, self.size.customers)
+            self.points("import", file)
+            if number in (3, last):
+                found[f"close of month {number}"] = self.measure_close(month, self.months[number - 2])
+            elif number in (2, last - 1):
+                self.points("close", "--through", month)
+        self.points("reopen", self.months[0], "--reason", "built from the first entry")
+        found["build from the first entry"] = self.measure_build()
+        return found
+
+    def measure_close(self, month: str, before: str) -> Pair:
+        published, output = self.home / "published", self.folder / "script"
+        pair = Pair([], [], [])
+        cutoff = _cutoff(published / before)
+        for time in range(self.times):
+            if time:
+                self.points("reopen", month, "--reason", "closed again")
+                self.forget_above(cutoff)
+            marks = self.folder / "marks.json"
+            pair.project.append(self.points("close", month, marks=marks))
+            pair.parts.append(_parts(marks, pair.project[-1]))
+            pair.script.append(
+                self.script(
+                    *(output, "--after", cutoff, "--upto", _cutoff(published / month)),
+                    *("--months", f"{month}:{month}", "--opening", published / before / "current"),
+                )
+            )
+            compare(output / month, published / month / "current")
+            compare_balances(output, published / "outstanding_points.duckdb")
+        return pair
+
+    def measure_build(self) -> Pair:
+        built, output = self.home / "provisional", self.folder / "script"
+        pair = Pair([], [], [])
+        for _ in range(self.times):
+            pair.project.append(self.points("build", "--through", self.months[-1]))
+            upto = read_anchor(built).entry_id
+            months = f"{self.months[0]}:{self.months[-1]}"
+            on_disk = ["--on-disk"] if self.size.transfers > FIT_INTO_MEMORY else []
+            pair.script.append(self.script(output, "--upto", upto, "--months", months, *on_disk))
+            for month in self.months:
+                compare(output / month, built / month, "provisional_")
+            compare_rows(output / "transfer_history.parquet", built / "provisional_transfer_history.parquet")
+            compare_balances(output, built / "provisional.duckdb")
+        return pair
+
+    def forget_above(self, entry_id: int) -> None:
+        """Take away the cut's segments above an entry, where one ends; the next freeze makes them again."""
+        for part in PARTS:
+            for segment in (cut_folder(self.home) / part.name).glob("*.parquet"):
+                if int(segment.stem.split("-")[0]) > entry_id:
+                    segment.unlink()
+
+
+def _cutoff(month: Path) -> int:
+    manifest = (month / "current" / "manifest.json").read_text(encoding="utf-8")
+    return json.loads(manifest)["cutoff_entry_id"]
+
+
+def _parts(file: Path, measured: Measured) -> dict[str, float]:
+    marks = json.loads(file.read_text(encoding="utf-8"))
+    ended = {step: times[-1] for step, times in marks.items()}
+    ended["first node"] = min(marks["model built"] + marks["test passed"])
+    parts, before = {}, 0.0
+    for part, step in PARTS_OF_CLOSE.items():
+        parts[part], before = ended[step] - before, ended[step]
+    return {**parts, "end of the process": measured.seconds - before}
+
+
+def compare(script: Path, project: Path, prefix: str = "") -> None:
+    """Both made the same files of a month, or the benchmark is worth nothing."""
+    made = {path.name: path for path in script.iterdir()}
+    theirs = {path.name.removeprefix(prefix): path for path in project.iterdir()}
+    theirs.pop("manifest.json", None)
+    if made.keys() != theirs.keys():
+        alone = sorted(made.keys() ^ theirs.keys())
+        raise SystemExit(f"Of {project} and {script} one alone holds {', '.join(alone)}.")
+    for name, path in made.items():
+        if path.suffix == ".parquet":
+            compare_rows(path, theirs[name])
+        elif path.read_bytes() != theirs[name].read_bytes():
+            raise SystemExit(f"{theirs[name]} and {path} are not the same bytes.")
+
+
+def compare_rows(script: Path, project: Path) -> None:
+    """The promised columns of two Parquet files hold the same rows."""
+    with connect() as database:
+        _compare(database, script.stem, read_parquet(script), read_parquet(project))
+
+
+def compare_balances(script: Path, database_of_project: Path) -> None:
+    """What customers have, in the script's database and in the one that the project gives to readers."""
+    mart = "customer_point_balances"
+    with connect() as database:
+        database.execute(f"attach {literal(script / 'marts.duckdb')} as script (read_only)")
+        database.execute(f"attach {literal(database_of_project)} as project (read_only)")
+        _compare(database, mart, f"script.{mart}", f"project.{mart}")
+
+
+def _compare(database, mart: str, script: str, project: str) -> None:
+    columns = ", ".join(CONTRACT[mart])
+    of_script, of_project = (
+        database.execute(f"select count(*), sum(hash({columns})) from {rows}").fetchone()
+        for rows in (script, project)
     )
-    with duckdb.connect(str(folder / "plain.duckdb"), read_only=True) as connection:
-        plain = connection.execute(query.format("programme_points_by_month")).fetchall()
-    files = str(home / "provisional" / "*" / "provisional_programme_points_by_month.parquet")
-    assert duckdb.sql(query.format(f"read_parquet('{files}')")).fetchall() == plain
+    if of_script != of_project:
+        raise SystemExit(f"Not the same rows of {mart}: {project} {of_project}, {script} {of_script}.")
 
 
-def measure(folder: Path, transfers: int, relations: int, repeat: int) -> list[str]:
-    """Lines of a Markdown table: each part in seconds, the median of ``repeat`` runs, and the ratio."""
-    input_file = folder / f"transfers_{transfers}.parquet"
-    query = select_transfers(transfers, relations)
-    write_query(input_file, f"select {RAW_COLUMNS} from ({query})")
-    plain, builds = [], []
-    home = folder / f"home_{transfers}"
-    for _ in range(repeat):
-        plain.append(time_plain_sql(input_file, folder))
-        builds.append(time_build(input_file, home))
-        check_agreement(folder, home)
-    shutil.rmtree(home)
-    baseline = statistics.median(plain)
+def table(size: Size, found: dict[str, Pair]) -> list[str]:
+    """A Markdown table of all pairs, and one of the parts of closes."""
     lines = [
-        f"| {transfers:,} transfers of {relations:,} relation references | seconds | times plain SQL |",
-        "|---|---|---|",
-        f"| plain DuckDB SQL: the five tables of plain.sql | {baseline:.2f} | 1.0 |",
+        f"| {size.transfers:,} transfers of {size.customers:,} customers, {size.months} months"
+        " | script, s | project, s | ratio | 1.5 × script + 5 s | script, MiB | project, MiB |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for part in builds[0][0]:
-        seconds = statistics.median(parts[part] for parts, _ in builds)
-        lines.append(f"| {part} | {seconds:.2f} | {seconds / baseline:.1f} |")
-    shares = builds[-1][1]
-    for name in ("models", "tests"):
-        lines.append(f"| of which dbt says, {name} (four at a time) | {shares[name]:.2f} | |")
-    slowest = sorted(shares.items(), key=lambda share: -share[1])
-    named = [f"`{name}` {seconds:.1f}" for name, seconds in slowest if name not in ("models", "tests")]
-    return [*lines, "", f"The slowest: {', '.join(named[:8])}."]
+    for name, pair in found.items():
+        script, project = pair.median("script", "seconds"), pair.median("project", "seconds")
+        lines.append(
+            f"| {name} | {script:.2f} | {project:.2f} | {project / script:.1f} | {1.5 * script + 5:.2f}"
+            f" | {pair.median('script', 'peak_memory'):,.0f} | {pair.median('project', 'peak_memory'):,.0f} |"
+        )
+    closes = {name: pair for name, pair in found.items() if pair.parts}
+    lines += ["", f"| parts, s | {' | '.join(closes)} |", f"|---|{'---|' * len(closes)}"]
+    for part in next(iter(closes.values())).parts[0]:
+        medians = (statistics.median(parts[part] for parts in pair.parts) for pair in closes.values())
+        lines.append(f"| {part} | {' | '.join(f'{median:.2f}' for median in medians)} |")
+    return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--transfers", type=int, default=10_000_000)
-    parser.add_argument("--relations", type=int, default=200_000)
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=SIZES, default="10m")
+    parser.add_argument("--times", type=int, help="how often each is measured")
+    parser.add_argument("--output", type=Path, default=PROJECT_ROOT / "var" / "bench")
     arguments = parser.parse_args()
-    print(
-        f"{os.cpu_count()} cores, Python {platform.python_version()}, DuckDB {duckdb.__version__},"
-        " 36 months\n",
-        flush=True,
-    )
-    with tempfile.TemporaryDirectory(prefix="points_bench_") as name:
-        folder = Path(name)
-        print("\n".join(measure(folder, 100, 10, repeat=3)), "\n", flush=True)
-        print("\n".join(measure(folder, arguments.transfers, arguments.relations, repeat=1)), flush=True)
+    size, output = SIZES[arguments.size], arguments.output
+    output.mkdir(parents=True, exist_ok=True)
+    where, few = machine(), (min(size.transfers, 1_000_000), min(size.customers, 20_000))
+    # Beside the results, for a system's temporary folder is often too small.
+    with tempfile.TemporaryDirectory(prefix="bench_", dir=output) as name:
+        found = Bench(Path(name), size, arguments.times or size.times).measure()
+        by_others = others.measure_others(Path(name), *few)
+    lines = [
+        f"`make bench SIZE={arguments.size}`: {', '.join(f'{key} {value}' for key, value in where.items())}.",
+        "",
+        *table(size, found),
+        "",
+        *others.table(few[0], by_others),
+    ]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    (output / f"{arguments.size}.md").write_text(text, encoding="utf-8")
+    figures = {
+        "machine": where,
+        "size": asdict(size),
+        "measured": {name: asdict(pair) for name, pair in found.items()},
+        "others": {name: asdict(measured) for name, measured in by_others.items()},
+    }
+    (output / f"{arguments.size}.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":
