@@ -448,14 +448,17 @@ def files_of_month(database: duckdb.DuckDBPyConnection, folder: Path, month: str
         write_programme(database, folder / f"programme_points{suffix}.csv", programme)
         for name, columns in CSV_FILES.items():
             titles = ["Relation Reference", *(column.replace("_", " ").title() for column in columns)]
-            line = " || ',' || ".join(
-                ["relation_reference", *(f"rtrim(rtrim({column}::varchar, '0'), '.')" for column in columns)]
-            )
+            line = " || ',' || ".join(["relation_reference", *map(points_text, columns)])
             files[folder / f"{name}{suffix}.csv"] = (
                 f"""select {line} || chr(13) as "{",".join(titles)}\r" from balances"""
                 f" where currency = '{currency}'"
             )
     return files
+
+
+def points_text(column: str) -> str:
+    """Points without trailing zeros; taking none off is what is quick."""
+    return f"if({column} % 1 = 0, {column}::bigint::varchar, rtrim({column}::varchar, '0'))"
 
 
 def write_programme(database: duckdb.DuckDBPyConnection, path: Path, programme: dict) -> None:
