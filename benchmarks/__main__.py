@@ -8,7 +8,7 @@ Parquet file, or the benchmark ends. Both go alternately, as often as ``--times`
 by reopening its month and taking away what the cut has above the close before, so that it freezes that again.
 
 Tables in Markdown go to standard output and to ``SIZE.md`` in the folder ``--output``, all figures to
-``SIZE.json``. SIZE=100m needs some 100 GB on the disk of that folder.
+``SIZE.json``. SIZE=100m needs some 70 GB on the disk of that folder.
 """
 
 import argparse
