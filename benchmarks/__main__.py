@@ -1,11 +1,12 @@
 """``make bench [SIZE=10m]``: what a close and a build cost, against what a specialist writes by hand.
 
 Months come as in life (`benchmarks.history`) into a ledger, and are closed. Measured are the close of the
-third month and of the last one, and then, with all months open again, the build of all from the first entry;
-each from the command to the prompt, with every file. After each comes `specialist.py`, which makes the same
-of the same cut, and what both made is compared: the same bytes of each CSV file, the same rows of each
-Parquet file, or the benchmark ends. Both go alternately, as often as ``--times`` says. A close is done again
-by reopening its month and taking away what the cut has above the close before, so that it freezes that again.
+third month and of the last one, a build before that, and then, with all months open again, the build of all
+from the first entry; each from the command to the prompt, with every file. After a close and a build of all
+comes `specialist.py`, which makes the same of the same cut, and what both made is compared: the same bytes of
+each CSV file, the same rows of each Parquet file, or the benchmark ends. Both go alternately, as often as
+``--times`` says. A close is done again by reopening its month; before each, the cut's segments above the
+close before are taken away, so that it freezes them.
 
 Tables in Markdown go to standard output and to ``SIZE.md`` in the folder ``--output``, all figures to
 ``SIZE.json``. SIZE=100m needs some 70 GB on the disk of that folder.
@@ -113,12 +114,26 @@ class Bench:
             write_month(file, self.months, number, self.size.transfers // last, self.size.customers)
             self.points("import", file)
             if number in (3, last):
-                found[f"close of month {number}"] = self.measure_close(month, self.months[number - 2])
+                before = self.months[number - 2]
+                builds = self.measure_daily_builds(month, before) if number == last else []
+                close = found[f"close of month {number}"] = self.measure_close(month, before)
+                if builds:
+                    # The newest build made of the month what its close made.
+                    compare(self.folder / "script" / month, self.home / "provisional" / month, "provisional_")
+                    found[f"build while month {number} is open"] = Pair(builds, close.script, [])
             elif number in (2, last - 1):
                 self.points("close", "--through", month)
         self.points("reopen", self.months[0], "--reason", "built from the first entry")
         found["build from the first entry"] = self.measure_build()
         return found
+
+    def measure_daily_builds(self, month: str, before: str) -> list[Measured]:
+        """Builds with all months but the last closed; each freezes what came since the last close."""
+        cutoff, builds = _cutoff(self.home / "published" / before), []
+        for _ in range(self.times):
+            self.forget_above(cutoff)
+            builds.append(self.points("build", "--through", month))
+        return builds
 
     def measure_close(self, month: str, before: str) -> Pair:
         published, output = self.home / "published", self.folder / "script"
@@ -127,7 +142,7 @@ class Bench:
         for time in range(self.times):
             if time:
                 self.points("reopen", month, "--reason", "closed again")
-                self.forget_above(cutoff)
+            self.forget_above(cutoff)
             marks = self.folder / "marks.json"
             pair.project.append(self.points("close", month, marks=marks))
             pair.parts.append(_parts(marks, pair.project[-1]))

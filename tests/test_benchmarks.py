@@ -26,7 +26,11 @@ def test_script_and_project_make_the_same_of_a_close_and_of_a_build(tmp_path):
         cwd=PROJECT_ROOT,
     )
     figures = json.loads((tmp_path / "small.json").read_text(encoding="utf-8"))
-    assert list(figures["measured"]) == ["close of month 3", "build from the first entry"]
+    assert list(figures["measured"]) == [
+        "close of month 3",
+        "build while month 3 is open",
+        "build from the first entry",
+    ]
     for pair in figures["measured"].values():
         assert pair["project"][0]["peak_memory"] > pair["script"][0]["peak_memory"] > 0
     text = (tmp_path / "small.md").read_text(encoding="utf-8")
