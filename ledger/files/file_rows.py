@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from re import fullmatch
 
@@ -26,8 +25,6 @@ from ledger.files.transfers_file import (
     TransfersFileRefused,
     blocks,
     check_file,
-    is_gzip,
-    is_parquet,
     opened,
 )
 from ledger.spreadsheet_text import FREE_TEXTS, as_written_in_sql
@@ -50,10 +47,15 @@ _INTEGERS = (
 
 @dataclass(frozen=True)
 class FileShape:
-    """The columns that a kind of file must have, and those that it may have."""
+    """The columns that a kind of file must have, and those that it may have.
+
+    ``renamed`` maps names of the very file to ours, ``ignored`` are names of it that are left out.
+    """
 
     needed: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    ignored: Collection[str] = ()
     # Whether an instant of a Parquet file may be a date; text is judged later.
     takes_dates: bool = False
 
@@ -101,7 +103,7 @@ class LoadedFile:
     @property
     def lines_before_rows(self) -> int | None:
         """By how much a row's line is greater than its number; None where that differs from row to row."""
-        if is_parquet(self.sent):
+        if self.sent.is_parquet:
             return 0
         return 1 if self._line_count == self.row_count + 1 else None
 
@@ -116,23 +118,13 @@ class LoadedFile:
                 yield next(line for row, line in starts if row == number)
 
 
-def load_rows(
-    database: duckdb.DuckDBPyConnection,
-    sent: SentFile,
-    shape: FileShape,
-    renamed: Mapping[str, str] | None = None,
-    ignored: Collection[str] = (),
-    expected_rows: int | None = None,
-    expected_points: Decimal | None = None,
-) -> LoadedFile:
+def load_rows(database: duckdb.DuckDBPyConnection, sent: SentFile, shape: FileShape) -> LoadedFile:
     """Read ``sent`` (CSV, CSV.gz or Parquet) into the table ``sent_rows`` of ``database``.
 
     The table has ``row_number`` (from 1, in file order), every column of ``shape`` as text, null where the
     file has no such column or the row no such field, '' where it is empty, and free texts of CSV as they were
     before an export made them harmless (docs/cases.md, R27); ``has_wrong_field_count``; and
     ``surplus_fields``, a list of the fields of a row that has too many, else null.
-    ``renamed`` maps the file's names to ours, ``ignored`` are names of the file's that are left out.
-    ``expected_rows``, and ``expected_points`` as the sum over all rows, guard against a file cut short.
 
     Raises `TransfersFileRefused` with the code that docs/cases.md gives.
     """
@@ -141,33 +133,26 @@ def load_rows(
     with open(sent.content, "rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     database.execute("drop table if exists sent_rows")
-    if is_parquet(sent):
-        columns, line_count = _load_parquet(database, sent, shape, renamed or {}, ignored), 0
+    if sent.is_parquet:
+        columns, line_count = _load_parquet(database, sent, shape), 0
     else:
-        columns, line_count = _load_csv(database, sent, shape, renamed or {}, ignored)
+        columns, line_count = _load_csv(database, sent, shape)
     now = sent.content.stat()
     if (seen.st_size, seen.st_mtime_ns) != (now.st_size, now.st_mtime_ns):
-        raise TransfersFileRefused(
-            "NOT_READABLE", str(sent), "changed while it was read", "wait until all of it is there"
-        )
+        raise sent.refused("NOT_READABLE", "changed while it was read", "wait until all of it is there")
     (row_count,) = database.execute("select count(*) from sent_rows").fetchone()
-    _check_totals(database, sent, row_count, expected_rows, expected_points)
     return LoadedFile(sent, columns, row_count, sha256, line_count)
 
 
 def _load_csv(
-    database: duckdb.DuckDBPyConnection,
-    sent: SentFile,
-    shape: FileShape,
-    renamed: Mapping[str, str],
-    ignored: Collection[str],
+    database: duckdb.DuckDBPyConnection, sent: SentFile, shape: FileShape
 ) -> tuple[tuple[str, ...], int]:
     """Load a CSV file and return the columns that it has and the number of its lines."""
     header = _header(sent)
-    ours = _our_columns(sent, header, shape, renamed, ignored)
-    text = _scan(sent, len(header))
+    ours = _our_columns(sent, header, shape)
+    line_count, ends_with_line = _scan(sent, len(header))
     try:
-        _read_csv(database, sent.content, is_gzip(sent), ours, shape)
+        _read_csv(database, sent.content, sent.is_gzip, ours, shape)
     except (duckdb.InvalidInputException, duckdb.IOException):
         # Line ends of two kinds, a line that is longer or has more surplus fields than was said, or no CSV.
         database.execute("drop table if exists sent_rows")
@@ -175,15 +160,14 @@ def _load_csv(
             try:
                 _read_csv(database, plain_file, False, ours, shape, longest_line)
             except duckdb.InvalidInputException as error:
-                raise TransfersFileRefused(
+                raise sent.refused(
                     "NOT_CSV",
-                    str(sent),
                     f"cannot be read as CSV ({first_line(error)})",
                     "write it anew, with commas and double quotes",
                 ) from error
-    if not text.ends_with_line:
+    if not ends_with_line:
         _check_last_row(database, sent, len(header))
-    return tuple(name for name in ours if name), text.line_count
+    return tuple(name for name in ours if name), line_count
 
 
 def _header(sent: SentFile) -> list[str]:
@@ -192,35 +176,27 @@ def _header(sent: SentFile) -> list[str]:
     with io.TextIOWrapper(opened(sent), encoding="utf-8-sig", errors="replace", newline="") as stream:
         first = stream.readline(1 << 20)
         if not first.strip("\r\n"):
-            raise TransfersFileRefused(
-                "HEADER", str(sent), "begins with a blank line", "begin with the names of the columns"
-            )
+            raise sent.refused("HEADER", "begins with a blank line", "begin with the names of the columns")
         try:
             (header,) = csv.reader([first], strict=True)
         except csv.Error:
-            raise TransfersFileRefused(
-                "HEADER", str(sent), "has a quote in line 1 that does not close", "close it or leave it out"
+            raise sent.refused(
+                "HEADER", "has a quote in line 1 that does not close", "close it or leave it out"
             ) from None
     return header
 
 
-def _our_columns(
-    sent: SentFile,
-    header: list[str],
-    shape: FileShape,
-    renamed: Mapping[str, str],
-    ignored: Collection[str],
-) -> list[str]:
+def _our_columns(sent: SentFile, header: list[str], shape: FileShape) -> list[str]:
     """Our name of each column of the file, '' of one that is left out; raise where the header is not as it
     must be (docs/cases.md, F5, F6 and F18)."""
 
     def refuse(problem: str, remedy: str) -> None:
-        raise TransfersFileRefused("HEADER", str(sent), problem, remedy)
+        raise sent.refused("HEADER", problem, remedy)
 
     for delimiter, word in _DELIMITERS.items():
         if len(header) == 1 and delimiter in header[0]:
             refuse(f"separates its columns by {word}", "save it with commas")
-    for theirs, name in renamed.items():
+    for theirs, name in shape.renamed.items():
         if name not in shape.columns:
             refuse(
                 f"is to have its column {theirs!r} read as {name!r}, which is none of ours",
@@ -228,7 +204,7 @@ def _our_columns(
             )
         if theirs not in header:
             refuse(f"has no column {theirs!r} to be read as {name!r}", "check the name in its first line")
-    ours = ["" if name in ignored else renamed.get(name, name) for name in header]
+    ours = ["" if name in shape.ignored else shape.renamed.get(name, name) for name in header]
     for name in filter(None, ours):
         if name not in shape.columns:
             if name.strip().lower() in shape.columns:
@@ -240,7 +216,7 @@ def _our_columns(
             )
         if ours.count(name) > 1:
             refuse(f"has the column {name!r} twice", "leave one of them out")
-    own = {renamed.get(name, name) for name in header}
+    own = {shape.renamed.get(name, name) for name in header}
     for name, part in _said_by_path(sent.path):
         if name in (*TRANSFERS_SHAPE.columns, *shape.columns) and name not in own:
             refuse(
@@ -261,17 +237,11 @@ def _said_by_path(path: Path) -> Iterator[tuple[str, str]]:
             yield key.strip().lower(), part
 
 
-@dataclass(frozen=True)
-class _Text:
-    """What one look at every byte of a CSV file finds."""
+def _scan(sent: SentFile, column_count: int) -> tuple[int, bool]:
+    """Look at every byte of a CSV file; return how many lines it has, and whether the last one ends.
 
-    line_count: int
-    ends_with_line: bool
-
-
-def _scan(sent: SentFile, column_count: int) -> _Text:
-    """Look at every byte of a CSV file; raise where they are no UTF-8 (F3), a line is longer than a row may
-    be, or a quote never closes (F8)."""
+    Raises where the bytes are no UTF-8 (F3), a line is longer than a row may be, or a quote never closes (F8).
+    """
     line_ends = quotes = line_length = 0
     ends_with_return = False
     rest = block = b""
@@ -298,7 +268,7 @@ def _scan(sent: SentFile, column_count: int) -> _Text:
     ends_with_line = block.endswith((b"\n", b"\r"))
     if quotes % 2:
         raise _open_quote(sent, column_count, ends_with_line)
-    return _Text(line_ends + (not ends_with_line), ends_with_line)
+    return line_ends + (not ends_with_line), ends_with_line
 
 
 def _count_line_ends(text: bytes) -> int:
@@ -318,16 +288,15 @@ def _undecoded_end(sent: SentFile, block: bytes, line_ends: int) -> bytes:
 
 
 def _too_long(sent: SentFile, where: str) -> TransfersFileRefused:
-    return TransfersFileRefused(
+    return sent.refused(
         "ROW_LENGTH",
-        str(sent),
         f"has a row of more than {LONGEST_ROW:,} bytes in {where}",
         "shorten its values, or look for a quote before it that does not close where it should",
     )
 
 
 def _not_utf_8(sent: SentFile, line: int) -> TransfersFileRefused:
-    return TransfersFileRefused("ENCODING", str(sent), f"is not UTF-8 in line {line:,}", "save it as UTF-8")
+    return sent.refused("ENCODING", f"is not UTF-8 in line {line:,}", "save it as UTF-8")
 
 
 def _open_quote(sent: SentFile, column_count: int, ends_with_line: bool) -> TransfersFileRefused:
@@ -345,18 +314,14 @@ def _open_quote(sent: SentFile, column_count: int, ends_with_line: bool) -> Tran
         field_count = len(next(csv.reader([last_line])))
         if field_count < column_count:
             return _ends_inside_row(sent, field_count, column_count)
-    return TransfersFileRefused(
-        "QUOTE",
-        str(sent),
-        f"has a quote in line {opened_at:,} that opens and never closes",
-        "close it or double it",
+    return sent.refused(
+        "QUOTE", f"has a quote in line {opened_at:,} that opens and never closes", "close it or double it"
     )
 
 
 def _ends_inside_row(sent: SentFile, field_count: int, column_count: int) -> TransfersFileRefused:
-    return TransfersFileRefused(
+    return sent.refused(
         "TRUNCATED",
-        str(sent),
         f"ends inside its last row, after {field_count} of {column_count} fields",
         "send it again, whole",
     )
@@ -470,9 +435,8 @@ def _rows(sent: SentFile) -> Iterator[list[str]]:
             yield row
             first_line, length = rows.line_num + 1, 0
     except csv.Error:
-        raise TransfersFileRefused(
+        raise sent.refused(
             "QUOTE",
-            str(sent),
             f"has a field in line {rows.line_num:,} that goes on behind its closing quote",
             "double the quotes within it",
         ) from None
@@ -492,13 +456,7 @@ def _check_last_row(database: duckdb.DuckDBPyConnection, sent: SentFile, column_
         raise _ends_inside_row(sent, field_count, column_count)
 
 
-def _load_parquet(
-    database: duckdb.DuckDBPyConnection,
-    sent: SentFile,
-    shape: FileShape,
-    renamed: Mapping[str, str],
-    ignored: Collection[str],
-) -> tuple[str, ...]:
+def _load_parquet(database: duckdb.DuckDBPyConnection, sent: SentFile, shape: FileShape) -> tuple[str, ...]:
     """Load a Parquet file and return the columns that it has (F14); one that is wholly null is none (F17)."""
     try:
         row_count, value_counts = _count_values(database, sent)
@@ -508,7 +466,7 @@ def _load_parquet(
             if value_counts.get(column[0]) or not row_count
         ]
         names = [name for name, *_ in described]
-        ours = _our_columns(sent, names, shape, renamed, ignored)
+        ours = _our_columns(sent, names, shape)
         texts = {
             name: _text_of_parquet(sent, sent_name, name, sent_type.lower(), shape) if row_count else "null"
             for name, (sent_name, sent_type, *_) in zip(ours, described, strict=True)
@@ -531,9 +489,8 @@ def _load_parquet(
         )
         _check_row_lengths(database, sent, shape)
     except duckdb.OutOfMemoryException as error:
-        raise TransfersFileRefused(
+        raise sent.refused(
             "ROW_LENGTH",
-            str(sent),
             "has values, or groups of rows, that take more memory than a file may",
             "shorten its values, or write it in smaller groups of rows",
         ) from error
@@ -541,11 +498,8 @@ def _load_parquet(
         # What is damaged shows as errors of any kind, a column's name that is no text among them.
         if lack_of_room(str(error)):
             raise
-        raise TransfersFileRefused(
-            "PARQUET",
-            str(sent),
-            f"is damaged ({first_line(error)})",
-            "write or transfer it again",
+        raise sent.refused(
+            "PARQUET", f"is damaged ({first_line(error)})", "write or transfer it again"
         ) from error
     return tuple(filter(None, ours))
 
@@ -582,37 +536,9 @@ def _text_of_parquet(sent: SentFile, sent_name: str, name: str, sent_type: str, 
         if "time zone" in sent_type:
             return f"cast(timezone('UTC', {column}) as varchar) || 'Z'"
         return f"cast(cast({column} as timestamp) as varchar)"
-    raise TransfersFileRefused(
+    raise sent.refused(
         "HEADER",
-        str(sent),
         f"has its column {sent_name!r} as {sent_type.upper()}",
         "points are text, an integer or a decimal of at most four places, instants text or timestamps,"
         " the others text",
     )
-
-
-def _check_totals(
-    database: duckdb.DuckDBPyConnection,
-    sent: SentFile,
-    row_count: int,
-    expected_rows: int | None,
-    expected_points: Decimal | None,
-) -> None:
-    """Raise `TransfersFileRefused` where the file holds not what its sender says (F9)."""
-    if expected_rows is not None and row_count != expected_rows:
-        raise TransfersFileRefused(
-            "TRUNCATED", str(sent), f"has {row_count:,} rows, not {expected_rows:,}", "send it again, whole"
-        )
-    if expected_points is not None:
-        # What is no number of points is a bad row, and no part of the sum.
-        (total,) = database.execute(
-            "select coalesce(sum(case when regexp_full_match(points, '[+-]?[0-9]{1,14}([.][0-9]{1,4})?')"
-            " then cast(points as decimal(38, 4)) end), 0) from sent_rows"
-        ).fetchone()
-        if total != expected_points:
-            raise TransfersFileRefused(
-                "TRUNCATED",
-                str(sent),
-                f"adds up to {total.normalize():f} points, not {expected_points.normalize():f}",
-                "send it again, whole",
-            )

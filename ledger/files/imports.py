@@ -24,7 +24,7 @@ from ledger.files.file_rows import LoadedFile, load_rows
 from ledger.files.known_transfers import load_known_transfers
 from ledger.files.quarantine import HISTORY, Quarantined, open_quarantined_rows, rows_to_keep
 from ledger.files.row_rules import judge_rows
-from ledger.files.row_verdicts import DATED, Counts, decide_rows, find_repeated_ids
+from ledger.files.row_verdicts import decide_rows, find_repeated_ids
 from ledger.files.transfers_file import SentFile
 from ledger.files.translations import Translation
 from ledger.files.work_folders import work_folder
@@ -43,6 +43,11 @@ _SQLITE_CACHE_KIB = 262_144
 # More are counted, but not listed one by one.
 MOST_BAD_ROWS_LISTED = 100_000
 _LINES_NAMED = 5
+# The account closures that take effect with a file, by a new transfer or by approval.
+_CLOSURES = (
+    "decided_rows where reason = 'account_closure' and status = 'approved'"
+    " and verdict in ('transfer', 'status_change')"
+)
 # Of a file that says everything as ours does.
 AS_SENT = Translation()
 LONGEST_SHOWN = 1_000
@@ -200,41 +205,36 @@ def import_file(
     ):
         report(ImportProgress("reading", 0, None))
         translation.load_reasons(database)
-        loaded = load_rows(
-            database,
-            SentFile(path, content or path),
-            translation.shape,
-            renamed,
-            ignored,
-            expected_rows=expected_rows,
-            expected_points=expected_points,
-        )
+        shape = replace(translation.shape, renamed=renamed or {}, ignored=ignored)
+        loaded = load_rows(database, SentFile(path, content or path), shape)
+        _check_totals(database, loaded, expected_rows, expected_points)
         judge_rows(database, ledger.settings, translation.translate(database, loaded))
-        (judged_count,) = database.execute("select count(*) from judged_rows").fetchone()
         find_repeated_ids(database)
         report(ImportProgress("comparing", 0, loaded.row_count))
         with appending(ledger, dry_run) as appender:
             load_known_transfers(database, folder)
-            counts = decide_rows(database, translation.columns(loaded.columns), translation.expected)
-            _refuse_bad_rows(database, loaded, counts, quarantine)
+            decide_rows(database, translation.columns(loaded.columns), translation.expected)
+            _refuse_bad_rows(database, loaded, quarantine)
             _check_batch_id(batch_id, loaded)
             _check_approvers(ledger, database)
             resolved = _resolved_rows(database)
             kept = rows_to_keep(_quarantined(database, loaded))
-            history = kept & _history(database)
+            history = kept & _row_numbers(database, f"kept_rows where code = '{HISTORY}'")
             result = ImportResult(
                 path=path,
                 batch_id=batch_id or f"import-{appender.next_entry_id}",
                 dry_run=dry_run,
                 row_count=loaded.row_count,
-                skipped=loaded.row_count - judged_count,
-                added=counts.added,
-                dated=counts.dated,
-                duplicates=counts.duplicates + counts.history + counts.broken + counts.rejected - len(kept),
-                status_changes=counts.status_changes,
+                skipped=loaded.row_count - _count(database, "judged_rows"),
+                added=_count(database, "decided_rows where verdict = 'transfer'"),
+                dated=_count(database, "decided_rows where is_dated"),
+                duplicates=_count(database, "decided_rows where verdict = 'duplicate'")
+                + _count(database, "kept_rows")
+                - len(kept),
+                status_changes=_count(database, "decided_rows where verdict = 'status_change'"),
                 history=len(history),
                 quarantined=len(kept) - len(history),
-                closed_accounts=_closure_count(database),
+                closed_accounts=_count(database, _CLOSURES),
                 resolved=len(resolved),
                 warnings=_warnings(database, loaded, history),
                 seconds=0.0,
@@ -246,15 +246,38 @@ def import_file(
     return replace(result, seconds=time.monotonic() - started)
 
 
-def _refuse_bad_rows(
-    database: duckdb.DuckDBPyConnection, loaded: LoadedFile, counts: Counts, quarantine: bool
+def _check_totals(
+    database: duckdb.DuckDBPyConnection,
+    loaded: LoadedFile,
+    expected_rows: int | None,
+    expected_points: Decimal | None,
 ) -> None:
+    """Raise `TransfersFileRefused` where the file holds not what its sender says (F9)."""
+    if expected_rows is not None and loaded.row_count != expected_rows:
+        raise loaded.sent.refused(
+            "TRUNCATED", f"has {loaded.row_count:,} rows, not {expected_rows:,}", "send it again, whole"
+        )
+    if expected_points is not None:
+        # What is no number of points is a bad row, and no part of the sum.
+        (total,) = database.execute(
+            "select coalesce(sum(case when regexp_full_match(points, '[+-]?[0-9]{1,14}([.][0-9]{1,4})?')"
+            " then cast(points as decimal(38, 4)) end), 0) from sent_rows"
+        ).fetchone()
+        if total != expected_points:
+            raise loaded.sent.refused(
+                "TRUNCATED",
+                f"adds up to {total.normalize():f} points, not {expected_points.normalize():f}",
+                "send it again, whole",
+            )
+
+
+def _refuse_bad_rows(database: duckdb.DuckDBPyConnection, loaded: LoadedFile, quarantine: bool) -> None:
     """Raise `ImportRefused` where rows forbid that anything is added: of an id with two contents always, any
     other bad row unless it is to be kept."""
     refusing = "code = 'ID_CONFLICT'" if quarantine else f"code <> '{HISTORY}'"
-    if not counts.conflicts and (quarantine or not (counts.broken or counts.rejected)):
+    bad_row_count = _count(database, f"kept_rows where {refusing}")
+    if not bad_row_count:
         return
-    (bad_row_count,) = database.execute(f"select count(*) from kept_rows where {refusing}").fetchone()
     codes = database.execute(f"select distinct code from kept_values where {refusing}").fetchall()
     rows = database.execute(
         f"""
@@ -284,7 +307,7 @@ def _check_approvers(ledger: Ledger, database: duckdb.DuckDBPyConnection) -> Non
     """Raise `ApprovalByItsAuthor` where the file approves what its importer entered by hand: an import does
     not replace the second person (docs/cases.md, C11)."""
     approved = database.cursor().execute(
-        "select distinct transfer_id from judged_rows inner join verdicts using (row_number)"
+        "select distinct transfer_id from decided_rows"
         " where verdict = 'status_change' and status = 'approved'"
     )
     while ids := approved.fetchmany(_ROWS_PER_FETCH):
@@ -301,20 +324,14 @@ def _resolved_rows(database: duckdb.DuckDBPyConnection) -> list[int]:
     if not open_rows:
         return []
     sent = database.execute(
-        "select distinct transfer_id from judged_rows inner join verdicts using (row_number)"
+        "select distinct transfer_id from decided_rows"
         " where verdict = 'duplicate' and list_contains($ids, transfer_id)"
         " and not exists (select 1 from kept_rows inner join sent_rows using (row_number)"
-        " where sent_rows.transfer_id = judged_rows.transfer_id and code <> $history)",
+        " where sent_rows.transfer_id = decided_rows.transfer_id and code <> $history)",
         {"ids": sorted(set(open_rows.values())), "history": HISTORY},
     )
     known = {transfer_id for (transfer_id,) in sent.fetchall()}
     return [entry_id for entry_id, transfer_id in sorted(open_rows.items()) if transfer_id in known]
-
-
-def _history(database: duckdb.DuckDBPyConnection) -> set[int]:
-    """The numbers of the rows that are history."""
-    rows = database.cursor().execute("select row_number from verdicts where verdict = 'history'")
-    return {row_number for (row_number,) in _fetched(rows)}
 
 
 def _quarantined(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Iterator[Quarantined]:
@@ -351,33 +368,20 @@ def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[tuple]:
         yield from rows
 
 
-def _closures(columns: str) -> str:
-    """A query over the account closures that take effect with this file, by a new transfer or by approval."""
-    return f"""
-        select {columns}
-        from judged_rows
-        left join verdicts on judged_rows.row_number = verdicts.row_number
-        where
-            judged_rows.broken_rule is null
-            and judged_rows.reason = 'account_closure'
-            and judged_rows.status = 'approved'
-            and coalesce(verdicts.verdict, 'transfer') in ('transfer', 'status_change')
-    """
+def _count(database: duckdb.DuckDBPyConnection, rows: str) -> int:
+    return database.execute(f"select count(*) from {rows}").fetchone()[0]
 
 
-def _closure_count(database: duckdb.DuckDBPyConnection) -> int:
-    return database.execute(_closures("count(*)")).fetchone()[0]
+def _row_numbers(database: duckdb.DuckDBPyConnection, rows: str) -> set[int]:
+    found = database.cursor().execute(f"select row_number from {rows}")
+    return {row_number for (row_number,) in _fetched(found)}
 
 
 def _warnings(database: duckdb.DuckDBPyConnection, loaded: LoadedFile, history: set[int]) -> tuple[str, ...]:
     """Warnings about rows that are not refused (docs/cases.md, R20 and R25)."""
-    undated = {
-        row_number
-        for (row_number,) in database.execute(
-            "select row_number from judged_rows inner join verdicts using (row_number)"
-            " where verdict = 'status_change' and status_changed_at is null"
-        ).fetchall()
-    }
+    undated = _row_numbers(
+        database, "decided_rows where verdict = 'status_change' and status_changed_at is null"
+    )
     found = [
         (
             undated,
@@ -483,19 +487,13 @@ def _transfer_chunks(
         select {", ".join(name for name in columns if name != "digest")}, {digest_sql(Transfer)} as digest
         from (
             select
-                judged_rows.* replace (
-                    case when {DATED} then 'pending' else judged_rows.status end as status
-                ),
-                $next_entry_id + row_number() over (order by judged_rows.row_number) - 1 as entry_id,
+                * replace (case when is_dated then 'pending' else status end as status),
+                $next_entry_id + row_number() over (order by row_number) - 1 as entry_id,
                 $recorded_at as recorded_at,
                 $recorded_by as recorded_by,
                 $batch_id as batch_id
-            from judged_rows
-            left join verdicts on judged_rows.row_number = verdicts.row_number
-            where
-                judged_rows.row_number between $first and $last
-                and judged_rows.broken_rule is null
-                and coalesce(verdicts.verdict, 'transfer') = 'transfer'
+            from decided_rows
+            where row_number between $first and $last and verdict = 'transfer'
         )
     """
     values = {
@@ -557,14 +555,11 @@ def _status_changes(
     """The rows of `StatusChange`: those of new transfers, then all others in the order in which the statuses
     changed."""
     changes = database.cursor().execute(
-        f"""
+        """
         select transfer_id, status, coalesce(status_changed_at, $now), $batch_id, ''
-        from judged_rows
-        left join verdicts on judged_rows.row_number = verdicts.row_number
-        where
-            judged_rows.broken_rule is null
-            and (verdicts.verdict = 'status_change' or {DATED})
-        order by verdicts.change_number nulls first, judged_rows.row_number
+        from decided_rows
+        where verdict = 'status_change' or is_dated
+        order by change_number nulls first, row_number
         """,
         {"now": to_microseconds(appender.recorded_at), "batch_id": batch_id},
     )
@@ -575,16 +570,21 @@ def _closed_accounts(
     appender: Appender, database: duckdb.DuckDBPyConnection, batch_id: str
 ) -> Iterator[tuple]:
     """The rows of `AccountEvent`, in the order of the entries that made the closures effective."""
-    took_effect_at = (
-        "greatest(judged_rows.occurred_at, coalesce(judged_rows.status_changed_at,"
-        " case when verdicts.verdict = 'status_change' then $now end))"
-    )
-    columns = (
-        "'close-of-' || judged_rows.transfer_id, judged_rows.relation_reference, 'close',"
-        f" {took_effect_at}, '', $batch_id, ''"
-    )
     closures = database.cursor().execute(
-        _closures(columns) + " order by verdicts.change_number nulls first, judged_rows.row_number",
+        f"""
+        select
+            'close-of-' || transfer_id,
+            relation_reference,
+            'close',
+            greatest(
+                occurred_at, coalesce(status_changed_at, case when verdict = 'status_change' then $now end)
+            ),
+            '',
+            $batch_id,
+            ''
+        from {_CLOSURES}
+        order by change_number nulls first, row_number
+        """,
         {"now": to_microseconds(appender.recorded_at), "batch_id": batch_id},
     )
     yield from _fetched(closures)

@@ -4,8 +4,7 @@ The rules are those of docs/design.md, section 5 (import file). Within one file 
 in `stg_files__repeated_rows`; what the ledger has comes before the rows of the file.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 import duckdb
@@ -19,46 +18,23 @@ from ledger.files.row_rules import (
     OLDER_STATUS,
     REVOKES_MOVE,
     STATUS_TRANSITION,
-    Rule,
     row_rules,
     rule_number,
 )
 from ledger.models import WAITING, Batch
-from ledger.sql_text import literal
+from ledger.sql_text import literal, literals
 
 _WAITING = f"({', '.join(repr(status) for status in WAITING)})"
-# A new transfer that says since when it has its status (docs/cases.md, R25): it is recorded as pending, with
-# a change to that status then. One approved at the instant at which it occurred needs no change.
-DATED = (
-    "coalesce(verdicts.verdict, 'transfer') = 'transfer'"
-    " and judged_rows.status_changed_at is not null"
-    " and (judged_rows.status <> 'approved' or judged_rows.status_changed_at <> judged_rows.occurred_at)"
-)
-# The verdicts on bad rows that keep the row rules, but for conflicts.
-REJECTED = {
+# The verdicts on rows that are kept although they keep the row rules: bad ones, and those of history.
+_KEPT = {
+    "conflict": ID_CONFLICT,
+    "history": OLDER_STATUS,
     "rejected": STATUS_TRANSITION,
     "new_move": MOVE_IN_FILE,
     "move_status": MOVE_STATUS,
     "revokes_move": REVOKES_MOVE,
 }
 _EARLIEST, _LATEST = -(2**62), 2**62
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many rows have each verdict; ``conflicts`` and ``rejected`` are bad though they keep the row rules.
-
-    ``dated`` counts those of the ``added`` whose first status is kept with when it was (`DATED`).
-    """
-
-    added: int
-    dated: int
-    duplicates: int
-    status_changes: int
-    history: int
-    conflicts: int
-    rejected: int
-    broken: int
 
 
 def find_repeated_ids(database: duckdb.DuckDBPyConnection) -> None:
@@ -82,43 +58,43 @@ def decide_rows(
     database: duckdb.DuckDBPyConnection,
     columns: Collection[str],
     expected: Mapping[str, str] = MappingProxyType({}),
-) -> Counts:
+) -> None:
     """Decide on every row; `judged_rows`, `repeated_hashes` and `known_transfers` are there.
 
     ``columns`` are those that the rows say. ``expected`` has, by a rule's code, what people read in place
     of the rule's own words.
 
-    Makes the tables ``verdicts`` (``row_number``, ``verdict``) of the good rows that do not stand for
-    themselves: ``transfer``, ``duplicate``, ``status_change`` with its ``change_number`` in the order in
-    which changes are recorded, ``history``, ``conflict`` or one of `REJECTED`. Every other good row is a
-    transfer. And ``kept_values``, what is bad in the bad rows and those of history: ``row_number``,
-    ``position`` among those of the row, ``code``, ``column_name``, ``value`` as it was sent and
-    ``expected``; and ``kept_rows``, with each row's first ``code``, all its columns as ``column_name``
-    (``points, occurred_at``) and the lines of ``expected``.
+    Makes ``decided_rows`` of the good rows: `judged_rows` with their ``verdict``, which is ``transfer``,
+    ``duplicate``, ``status_change`` with its ``change_number`` in the order in which changes are recorded,
+    ``history``, ``conflict`` or a kind of bad row. A transfer that ``is_dated`` says since when it has its
+    status (docs/cases.md, R25): it is recorded as pending, with a change to that status then. One approved
+    at the instant at which it occurred needs no change.
+
+    And ``kept_values``, what is bad in the bad rows and those of history: ``row_number``, ``position`` among
+    those of the row, ``code``, ``column_name``, ``value`` as it was sent and ``expected``; and ``kept_rows``,
+    with each row's first ``code``, all its columns as ``column_name`` (``points, occurred_at``) and the lines
+    of ``expected``.
     """
     _accept_known_links(database)
     _find_conflicts(database, columns)
     _decide_statuses(database, "status" in columns)
+    database.execute(
+        """
+        create or replace view decided_rows as
+        select
+            judged_rows.*,
+            coalesce(verdicts.verdict, 'transfer') as verdict,
+            verdicts.change_number,
+            coalesce(verdicts.verdict, 'transfer') = 'transfer'
+            and status_changed_at is not null
+            and (status <> 'approved' or status_changed_at <> occurred_at) as is_dated
+        from judged_rows
+        left join verdicts on judged_rows.row_number = verdicts.row_number
+        where judged_rows.broken_rule is null
+        """
+    )
     _reject_moves(database)
     _list_kept_rows(database, expected)
-    verdicts = dict(database.execute("select verdict, count(*) from verdicts group by verdict").fetchall())
-    good, broken = database.execute(
-        "select count(*) filter (where broken_rule is null), count(broken_rule) from judged_rows"
-    ).fetchone()
-    (dated,) = database.execute(
-        "select count(*) from judged_rows left join verdicts using (row_number)"
-        f" where judged_rows.broken_rule is null and {DATED}"
-    ).fetchone()
-    return Counts(
-        added=good - sum(verdicts.values()) + verdicts.get("transfer", 0),
-        dated=dated,
-        duplicates=verdicts.get("duplicate", 0),
-        status_changes=verdicts.get("status_change", 0),
-        history=verdicts.get("history", 0),
-        conflicts=verdicts.get("conflict", 0),
-        rejected=sum(verdicts.get(verdict, 0) for verdict in REJECTED),
-        broken=broken,
-    )
 
 
 def _accept_known_links(database: duckdb.DuckDBPyConnection) -> None:
@@ -177,7 +153,7 @@ def _find_conflicts(database: duckdb.DuckDBPyConnection, columns: Collection[str
 
 
 def _decide_statuses(database: duckdb.DuckDBPyConnection, says_status: bool) -> None:
-    """Make the table ``verdicts``.
+    """Make the table ``verdicts`` of the good rows that do not stand for themselves, as transfers do.
 
     A status that the ledger's transfer already had is a repetition unless it is dated after the last change;
     a status that it never had, dated before the last change, is history. With pending (1 May) and approved (5
@@ -316,47 +292,34 @@ def _decide_statuses(database: duckdb.DuckDBPyConnection, says_status: bool) -> 
 def _reject_moves(database: duckdb.DuckDBPyConnection) -> None:
     """Take no part of a move from a file: not a new transfer of one, not a status or a revocation of one of
     the two (docs/design.md, section 5). What the ledger holds just so is a repetition."""
-    database.execute(
-        """
-        update verdicts set verdict = case verdict when 'status_change' then 'move_status' else 'new_move' end
-        where
-            verdict in ('transfer', 'status_change')
-            and row_number in (select row_number from judged_rows where reason = $move)
-        """,
+    _reject(
+        database,
+        "case verdict when 'status_change' then 'move_status' else 'new_move' end",
+        "verdict in ('transfer', 'status_change') and reason = $move",
         {"move": MOVE_REASON},
     )
-    _add_verdicts(database, "new_move", "reason = $move", {"move": MOVE_REASON})
     # A move is in a batch, and a ledger without such a batch has none.
     if not Batch.objects.filter(origin__in=(MOVE, "mass")).exists():
         return
-    revoked = database.execute(
-        "select distinct reverses_transfer_id from judged_rows where broken_rule is null"
-        " and reason = 'revocation' and reverses_transfer_id <> ''"
-        " and row_number not in (select row_number from verdicts where verdict <> 'transfer')"
-    )
-    moved = ids_of_moves(transfer_id for (transfer_id,) in revoked.fetchall())
-    if moved:
-        is_of_move = "reason = 'revocation' and list_contains($moved, reverses_transfer_id)"
-        database.execute(
-            "update verdicts set verdict = 'revokes_move' where verdict = 'transfer' and row_number in"
-            f" (select row_number from judged_rows where {is_of_move})",
-            {"moved": sorted(moved)},
-        )
-        _add_verdicts(database, "revokes_move", is_of_move, {"moved": sorted(moved)})
+    revokes = "verdict = 'transfer' and reason = 'revocation' and reverses_transfer_id <> ''"
+    revoked = database.execute(f"select distinct reverses_transfer_id from decided_rows where {revokes}")
+    if moved := ids_of_moves(transfer_id for (transfer_id,) in revoked.fetchall()):
+        of_move = f"{revokes} and list_contains($moved, reverses_transfer_id)"
+        _reject(database, "'revokes_move'", of_move, {"moved": sorted(moved)})
 
 
-def _add_verdicts(
+def _reject(
     database: duckdb.DuckDBPyConnection, verdict: str, condition: str, values: dict[str, object]
 ) -> None:
-    """Give the verdict to the good rows without one, which are new transfers, where a condition holds."""
+    """Give another ``verdict`` to those of `decided_rows` for which a condition holds."""
     database.execute(
-        f"""
-        insert into verdicts
-        select row_number, $verdict, null
-        from judged_rows
-        where broken_rule is null and {condition} and row_number not in (select row_number from verdicts)
-        """,
-        {"verdict": verdict, **values},
+        f"create or replace temp table rejected as"
+        f" select row_number, {verdict} as verdict from decided_rows where {condition}",
+        values,
+    )
+    database.execute(
+        "delete from verdicts where row_number in (select row_number from rejected);"
+        " insert into verdicts select row_number, verdict, null from rejected"
     )
 
 
@@ -365,33 +328,20 @@ def _list_kept_rows(database: duckdb.DuckDBPyConnection, expected: Mapping[str, 
     and those of history."""
     rules = row_rules()
 
-    def by_rule(texts: list[str]) -> str:
-        whens = " ".join(f"when {number} then {text}" for number, text in enumerate(texts))
-        return f"case broken.rule {whens} end"
+    def case(of: str, texts: Mapping[object, str]) -> str:
+        whens = " ".join(f"when {value} then {text}" for value, text in texts.items())
+        return f"case {of} {whens} end"
 
-    def together(rule: Rule, verdict: str, expected: str) -> str:
-        return f"""
-            select
-                verdicts.row_number,
-                0,
-                '{rule.code}',
-                '{rule.column}',
-                coalesce(sent_rows.{rule.column}, ''),
-                {expected}
-            from verdicts
-            inner join sent_rows on verdicts.row_number = sent_rows.row_number
-            left join conflicts on verdicts.row_number = conflicts.row_number
-            where verdicts.verdict = '{verdict}'
-        """
+    def by_rule(texts: Iterable[str]) -> str:
+        return case("broken.rule", dict(enumerate(texts)))
 
-    rejected = " union all ".join(
-        together(rule, verdict, literal(rule.expected)) for verdict, rule in REJECTED.items()
-    )
+    def by_verdict(texts: Iterable[str]) -> str:
+        return case("verdicts.verdict", dict(zip(map(literal, _KEPT), texts, strict=True)))
+
     broken = ", ".join(
         f"case when broken_rule = {number} or ({rule.also_broken_when}) then {number} end"
         for number, rule in enumerate(rules)
     )
-    in_conflict = f"{literal(ID_CONFLICT.expected + '; other: ')} || conflicts.differing"
     database.execute(
         f"""
         create or replace table kept_values as
@@ -411,20 +361,26 @@ def _list_kept_rows(database: duckdb.DuckDBPyConnection, expected: Mapping[str, 
         select
             broken.row_number,
             broken.rule as position,
-            {by_rule([literal(rule.code) for rule in rules])} as code,
-            {by_rule([literal(rule.column) for rule in rules])} as column_name,
-            coalesce(
-                {by_rule([f"sent_rows.{rule.column}" if rule.column else "''" for rule in rules])}, ''
-            ) as value,
-            {by_rule([literal(expected.get(rule.code, rule.expected)) for rule in rules])} as expected
+            {by_rule(literal(rule.code) for rule in rules)} as code,
+            {by_rule(literal(rule.column) for rule in rules)} as column_name,
+            coalesce({by_rule(f"sent_rows.{rule.column}" if rule.column else "null" for rule in rules)}, '')
+                as value,
+            {by_rule(literal(expected.get(rule.code, rule.expected)) for rule in rules)} as expected
         from broken
         inner join sent_rows on broken.row_number = sent_rows.row_number
         union all
-        {rejected}
-        union all
-        {together(ID_CONFLICT, "conflict", in_conflict)}
-        union all
-        {together(OLDER_STATUS, "history", literal(OLDER_STATUS.expected))}
+        select
+            verdicts.row_number,
+            0,
+            {by_verdict(literal(rule.code) for rule in _KEPT.values())},
+            {by_verdict(literal(rule.column) for rule in _KEPT.values())},
+            coalesce({by_verdict(f"sent_rows.{rule.column}" for rule in _KEPT.values())}, ''),
+            {by_verdict(literal(rule.expected) for rule in _KEPT.values())}
+            || coalesce('; other: ' || conflicts.differing, '')
+        from verdicts
+        inner join sent_rows on verdicts.row_number = sent_rows.row_number
+        left join conflicts on verdicts.row_number = conflicts.row_number
+        where verdicts.verdict in {literals(_KEPT)}
         """
     )
     database.execute(

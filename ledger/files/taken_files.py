@@ -93,7 +93,7 @@ def _check(path: Path, status: os.stat_result, free: int) -> None:
 
 
 def _refused(path: Path, problem: str, remedy: str) -> TransfersFileRefused:
-    return TransfersFileRefused("NOT_READABLE", str(path), problem, remedy)
+    return TransfersFileRefused("NOT_READABLE", path, problem, remedy)
 
 
 def _private(path: str, flags: int) -> int:

@@ -25,10 +25,10 @@ ENDINGS = (".csv.gz", ".csv", ".parquet")
 class TransfersFileRefused(PointsError):
     """A file of transfers cannot be read at all; ``code`` is the one that docs/cases.md gives."""
 
-    def __init__(self, code: str, path: str, problem: str, remedy: str) -> None:
+    def __init__(self, code: str, path: Path | str, problem: str, remedy: str) -> None:
         super().__init__(f"{code}: {path} {problem}; {remedy}.")
         self.code = code
-        self.path = path
+        self.path = str(path)
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,19 @@ class SentFile:
     path: Path
     content: Path
 
-    def __str__(self) -> str:
-        return str(self.path)
+    @property
+    def is_parquet(self) -> bool:
+        """Whether it is one of Parquet, by its name."""
+        return _name(self.path).endswith(".parquet")
+
+    @property
+    def is_gzip(self) -> bool:
+        """Whether it is compressed, by its name."""
+        return _name(self.path).endswith(".gz")
+
+    def refused(self, code: str, problem: str, remedy: str) -> TransfersFileRefused:
+        """The error for what is wrong with it."""
+        return TransfersFileRefused(code, self.path, problem, remedy)
 
 
 def sent_file(path: Path) -> SentFile:
@@ -63,24 +74,14 @@ def check_file(file: SentFile) -> None:
     """Raise `TransfersFileRefused` where ``file`` is no file that can be read, or not of the kind that its
     name says. What stands in it is for the reader to judge (`ledger.files.file_rows`)."""
     if not os.path.lexists(file.content):
-        raise TransfersFileRefused("NOT_FOUND", str(file), "is not there", "check its name")
+        raise file.refused("NOT_FOUND", "is not there", "check its name")
     if file.content.is_dir():
-        raise TransfersFileRefused("NOT_READABLE", str(file), "is a folder", "name one of its files")
+        raise file.refused("NOT_READABLE", "is a folder", "name one of its files")
     _check_kind(file)
-    if is_parquet(file):
+    if file.is_parquet:
         _check_parquet(file)
     else:
         _check_csv_head(file)
-
-
-def is_parquet(file: SentFile) -> bool:
-    """Is the file one of Parquet, by its name?"""
-    return _name(file.path).endswith(".parquet")
-
-
-def is_gzip(file: SentFile) -> bool:
-    """Is the file compressed, by its name?"""
-    return _name(file.path).endswith(".gz")
 
 
 def _name(file: Path) -> str:
@@ -130,7 +131,7 @@ def link_refusal(path: Path) -> TransfersFileRefused:
     """The error for a link where links are not followed."""
     return TransfersFileRefused(
         "NOT_READABLE",
-        str(path),
+        path,
         "is a link or lies behind one, which is not followed here",
         "put the file itself there",
     )
@@ -138,34 +139,19 @@ def link_refusal(path: Path) -> TransfersFileRefused:
 
 def _check_kind(file: SentFile) -> None:
     if not _name(file.path).endswith(ENDINGS):
-        raise TransfersFileRefused(
-            "NOT_CSV",
-            str(file),
-            "ends in none of .csv, .csv.gz and .parquet",
-            "rename or convert it",
-        )
+        raise file.refused("NOT_CSV", "ends in none of .csv, .csv.gz and .parquet", "rename or convert it")
     try:
         is_regular = stat.S_ISREG(file.content.stat().st_mode)
     except OSError:
-        raise TransfersFileRefused(
-            "NOT_READABLE", str(file), "is a link to nothing", "check where it points"
-        ) from None
+        raise file.refused("NOT_READABLE", "is a link to nothing", "check where it points") from None
     if not is_regular:
-        raise TransfersFileRefused(
-            "NOT_READABLE", str(file), "is no ordinary file", "name a file, a folder or a glob"
-        )
-    if "\\" in str(file) and any(character in str(file) for character in "*?["):
-        raise TransfersFileRefused(
-            "NOT_READABLE", str(file), "has a backslash beside *, ? or [ in its path", "rename it"
-        )
+        raise file.refused("NOT_READABLE", "is no ordinary file", "name a file, a folder or a glob")
+    if "\\" in str(file.path) and any(character in str(file.path) for character in "*?["):
+        raise file.refused("NOT_READABLE", "has a backslash beside *, ? or [ in its path", "rename it")
     if not os.access(file.content, os.R_OK):
-        raise TransfersFileRefused(
-            "NOT_READABLE", str(file), "may not be read by this user", "change its permissions"
-        )
+        raise file.refused("NOT_READABLE", "may not be read by this user", "change its permissions")
     if file.content.stat().st_size == 0:
-        raise TransfersFileRefused(
-            "FILE_EMPTY", str(file), "is empty, without even a header", "send it again"
-        )
+        raise file.refused("FILE_EMPTY", "is empty, without even a header", "send it again")
 
 
 def _check_parquet(file: SentFile) -> None:
@@ -174,34 +160,29 @@ def _check_parquet(file: SentFile) -> None:
         stream.seek(-min(4, file.content.stat().st_size), io.SEEK_END)
         tail = stream.read(4)
     if head != b"PAR1" or tail != b"PAR1":
-        raise TransfersFileRefused(
-            "PARQUET", str(file), "is no whole Parquet file", "write or transfer it again"
-        )
+        raise file.refused("PARQUET", "is no whole Parquet file", "write or transfer it again")
 
 
 def _check_csv_head(file: SentFile) -> None:
     with open(file.content, "rb") as stream:
         head = stream.read(4)
-    if is_gzip(file) != head.startswith(b"\x1f\x8b") or head.startswith((b"PK\x03\x04", b"PAR1")):
-        raise TransfersFileRefused(
+    if file.is_gzip != head.startswith(b"\x1f\x8b") or head.startswith((b"PK\x03\x04", b"PAR1")):
+        raise file.refused(
             "NOT_CSV",
-            str(file),
             "is a file of another kind under the name of a CSV",
             "export it as CSV, or give it its right name",
         )
     with opened(file) as stream:
         first_line = _read(file, lambda: stream.readline(1 << 20))
     if not first_line:
-        raise TransfersFileRefused(
-            "FILE_EMPTY", str(file), "is empty, without even a header", "send it again"
-        )
+        raise file.refused("FILE_EMPTY", "is empty, without even a header", "send it again")
     if first_line.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in first_line:
-        raise TransfersFileRefused("ENCODING", str(file), "is not UTF-8 in line 1", "save it as UTF-8")
+        raise file.refused("ENCODING", "is not UTF-8 in line 1", "save it as UTF-8")
 
 
 def opened(file: SentFile) -> BinaryIO:
     """The bytes of a CSV file, decompressed where its name says that it is compressed."""
-    return gzip.open(file.content, "rb") if is_gzip(file) else open(file.content, "rb")
+    return gzip.open(file.content, "rb") if file.is_gzip else open(file.content, "rb")
 
 
 def blocks(file: SentFile, size: int = 1 << 22) -> Iterator[bytes]:
@@ -215,6 +196,6 @@ def _read(file: SentFile, read: Callable[[], bytes]) -> bytes:
     try:
         return read()
     except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise TransfersFileRefused(
-            "TRUNCATED", str(file), "breaks off before its end or is damaged", "transfer it again"
+        raise file.refused(
+            "TRUNCATED", "breaks off before its end or is damaged", "transfer it again"
         ) from None

@@ -13,7 +13,7 @@ import duckdb
 
 from ledger.errors import PointsError
 from ledger.files.file_rows import TRANSFERS_SHAPE, FileShape, LoadedFile, load_rows
-from ledger.files.transfers_file import TransfersFileRefused, sent_file
+from ledger.files.transfers_file import sent_file
 from ledger.models import STYLES
 from ledger.rules import reasons
 from ledger.shown_text import shown
@@ -107,9 +107,8 @@ class Translation:
         if self == Translation():
             return "sent_rows"
         if self.signed_points and "style" in loaded.columns:
-            raise TransfersFileRefused(
+            raise loaded.sent.refused(
                 "HEADER",
-                str(loaded.sent),
                 "has a column 'style', though the signs of its points are to say it",
                 "leave the column out (--ignore-columns), or --signed-points",
             )
