@@ -7,7 +7,6 @@ the order of ``entry_id`` is the order of commits, and a cut up to some entry mi
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from weakref import WeakSet
 
@@ -18,6 +17,7 @@ from django.dispatch import receiver
 
 from ledger.anchors import Head, read_anchor, write_anchor
 from ledger.bulk_insert import insert_rows
+from ledger.chunks import chunks
 from ledger.clocks import ClockFarOff, is_far_off, newest_recorded_at, warn_of_setback
 from ledger.database import Ledger
 from ledger.digests import ENTRIES_PER_LINK, digest_of, entry_digest, link_digest
@@ -70,11 +70,10 @@ class Appender:
         return entry
 
     def append_rows(self, model: type[Entry], rows: Iterable[tuple]) -> None:
-        """Append many entries of one kind; each row has the values of the model's ``digest_fields`` as the
+        """Append many entries of one kind; each row has the values of the model's own columns as the
         database keeps them."""
-        rows = iter(rows)
         recorded = (to_microseconds(self.recorded_at), self.ledger.user)
-        while chunk := list(islice(rows, _ROWS_PER_INSERT)):
+        for chunk in chunks(rows, _ROWS_PER_INSERT):
             entries = []
             for entry_id, values in enumerate(chunk, self.next_entry_id):
                 digest = entry_digest(model.kind, entry_id, (*recorded, *values))

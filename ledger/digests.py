@@ -9,6 +9,7 @@ changes its digest, the digest of link [1] and therefore that of link [2, 3].
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from ledger.fields import InstantField, PointsField, to_microseconds, to_units
 from ledger.models import Entry
@@ -17,19 +18,20 @@ SEPARATOR = "\x1f"
 # The longest link: an entry whose digest was recalculated after a change can only be traced to its link.
 ENTRIES_PER_LINK = 1_000
 NO_LINK = bytes(32)
-RECORDED_FIELDS = ("recorded_at", "recorded_by")
 
 
 def entry_digest(kind: str, entry_id: int, values: Iterable[object]) -> bytes:
     """The digest (32 bytes) of an entry whose ``values`` are as the database keeps them, in order of
-    ``recorded_at``, ``recorded_by`` and the model's ``digest_fields``; none of them holds a separator."""
+    `digest_columns`; none of them holds a separator."""
     text = SEPARATOR.join([kind, str(entry_id), *map(str, values)])
     return hashlib.sha256(text.encode("utf-8")).digest()
 
 
+@cache
 def digest_columns(model: type[Entry]) -> tuple[str, ...]:
-    """The columns that an entry's digest covers, in its order, without ``entry_id``."""
-    return (*RECORDED_FIELDS, *model.digest_fields)
+    """The columns that an entry's digest covers, in its order, without ``entry_id``: ``recorded_at``,
+    ``recorded_by`` and all of its kind, as the model declares them. One more would change every digest."""
+    return tuple(field.name for field in model._meta.local_fields if field.name not in ("entry_id", "digest"))
 
 
 def digest_of(entry: Entry) -> bytes:

@@ -9,14 +9,13 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ledger.chunks import found_by
 from ledger.errors import PointsError
 from ledger.models import AccountEvent, Batch, Transfer
 from ledger.rules import check_identifier, is_identifier
 
 # Crockford's: no two of them look alike.
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-# Fewer than SQLite's limit on the parameters of a query.
-_IDS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -58,22 +57,14 @@ def given_or_new_id(given: str, prefix: str) -> str:
 
 def known_transfers(transfer_ids: Iterable[str]) -> dict[str, Transfer]:
     """Those of the transfers that the ledger has, by ``transfer_id``."""
-    wanted = list(filter(is_identifier, dict.fromkeys(transfer_ids)))
-    known: dict[str, Transfer] = {}
-    for start in range(0, len(wanted), _IDS_PER_QUERY):
-        found = Transfer.objects.filter(transfer_id__in=wanted[start : start + _IDS_PER_QUERY])
-        known.update((transfer.transfer_id, transfer) for transfer in found)
-    return known
+    found = found_by(Transfer.objects.all(), "transfer_id", filter(is_identifier, transfer_ids))
+    return {transfer.transfer_id: transfer for transfer in found}
 
 
 def known_events(event_ids: Iterable[str]) -> dict[str, AccountEvent]:
     """Those of the account events that the ledger has, by ``event_id``."""
-    wanted = list(filter(is_identifier, dict.fromkeys(event_ids)))
-    known: dict[str, AccountEvent] = {}
-    for start in range(0, len(wanted), _IDS_PER_QUERY):
-        found = AccountEvent.objects.filter(event_id__in=wanted[start : start + _IDS_PER_QUERY])
-        known.update((event.event_id, event) for event in found)
-    return known
+    found = found_by(AccountEvent.objects.all(), "event_id", filter(is_identifier, event_ids))
+    return {event.event_id: event for event in found}
 
 
 def known_batch(batch_id: str, origin: str) -> Batch | None:

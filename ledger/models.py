@@ -1,7 +1,8 @@
 """The ledger's tables (docs/design.md, section 5). Every row but a chain link is an entry; none is ever
 changed.
 
-Text that was not given is empty, never null. `Entry.digest_fields` is what an entry's digest covers.
+Text that was not given is empty, never null. An entry's digest covers all its columns, in the order in which
+they stand here (`ledger.digests`).
 """
 
 from django.db import models
@@ -21,7 +22,6 @@ class Entry(models.Model):
     """One appended line of the ledger; `entry_id` is its place in the order of commits."""
 
     kind: str
-    digest_fields: tuple[str, ...]
 
     entry_id = EntryIdField(primary_key=True)
     recorded_at = InstantField()
@@ -36,20 +36,6 @@ class Transfer(Entry):
     """One immutable movement of points; `status` is the first it had."""
 
     kind = "transfer"
-    digest_fields = (
-        "transfer_id",
-        "relation_reference",
-        "currency",
-        "style",
-        "points",
-        "reason",
-        "status",
-        "occurred_at",
-        "reverses_transfer_id",
-        "batch_id",
-        "external_reference",
-        "comment",
-    )
 
     transfer_id = CodeField()
     relation_reference = CodeField()
@@ -104,7 +90,6 @@ class StatusChange(Entry):
     """A transfer's move to another status."""
 
     kind = "status_change"
-    digest_fields = ("transfer_id", "status", "changed_at", "batch_id", "comment")
 
     transfer_id = CodeField()
     status = CodeField()
@@ -130,15 +115,6 @@ class AccountEvent(Entry):
     """
 
     kind = "account_event"
-    digest_fields = (
-        "event_id",
-        "relation_reference",
-        "event",
-        "occurred_at",
-        "request_id",
-        "batch_id",
-        "comment",
-    )
 
     event_id = CodeField()
     relation_reference = CodeField()
@@ -166,7 +142,6 @@ class Comment(Entry):
     """A note added to a transfer later."""
 
     kind = "comment"
-    digest_fields = ("transfer_id", "text")
 
     transfer_id = CodeField()
     text = models.TextField()
@@ -180,18 +155,6 @@ class Batch(Entry):
     """Many entries of one request: an imported file, or a mass of transfers. It is their first entry."""
 
     kind = "batch"
-    digest_fields = (
-        "batch_id",
-        "origin",
-        "file_name",
-        "file_sha256",
-        "last_entry_id",
-        "row_count",
-        "added_count",
-        "duplicate_count",
-        "status_change_count",
-        "quarantined_count",
-    )
 
     batch_id = CodeField()
     origin = CodeField()
@@ -214,7 +177,6 @@ class QuarantinedRow(Entry):
     `row` is a JSON object of its columns."""
 
     kind = "quarantined_row"
-    digest_fields = ("batch_id", "line", "transfer_id", "row", "code", "column", "expected")
 
     batch_id = CodeField()
     line = models.BigIntegerField()
@@ -233,7 +195,6 @@ class QuarantineDismissal(Entry):
     """Says why a quarantined row will not come again."""
 
     kind = "quarantine_dismissal"
-    digest_fields = ("quarantined_entry_id", "reason")
 
     quarantined_entry_id = models.BigIntegerField(unique=True)
     reason = models.TextField()
@@ -249,16 +210,6 @@ class Close(Entry):
     """
 
     kind = "close"
-    digest_fields = (
-        "event",
-        "report_month",
-        "revision",
-        "cutoff_entry_id",
-        "control_totals",
-        "manifest_sha256",
-        "seals",
-        "reason",
-    )
 
     event = CodeField()
     report_month = CodeField()
@@ -282,7 +233,6 @@ class SignOff(Entry):
     """Someone other than who closed a month vouches for its issued files."""
 
     kind = "sign_off"
-    digest_fields = ("report_month", "revision", "manifest_sha256")
 
     report_month = CodeField()
     revision = models.BigIntegerField()

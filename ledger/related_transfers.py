@@ -7,12 +7,13 @@ history (docs/design.md, section 3). A revocation of May 2026 that revokes half 
 along that give, and an earlier revocation of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import duckdb
 from django.db import DatabaseError
 
+from ledger.chunks import chunks, found_by
 from ledger.cut import PARTS, TRANSFERS, Part, segment_files
 from ledger.data_files import connect, read_parquet
 from ledger.database import Ledger, LedgerNotReached
@@ -24,8 +25,6 @@ from ledger.sql_text import literal
 from ledger.unrevoked import revocations_of
 
 _STATUS_CHANGES = next(part for part in PARTS if part.name == "status_changes")
-# Fewer than SQLite's limit on the parameters of a query.
-_IDS_PER_QUERY = 500
 _ROWS_PER_INSERT = 10_000
 
 
@@ -68,7 +67,7 @@ def write_related(
             before = (transfer for transfer in candidates if transfer.entry_id <= opening_cutoff)
             _create_table(duck, TRANSFERS)
             waited = []
-            for chunk in _chunks(before, _ROWS_PER_INSERT):
+            for chunk in chunks(before, _ROWS_PER_INSERT):
                 _insert(duck, TRANSFERS, chunk)
                 waited += [transfer.transfer_id for transfer in chunk if transfer.status in WAITING]
             if unposted_file:
@@ -77,7 +76,8 @@ def write_related(
                     f" (select transfer_id from {read_parquet(unposted_file)})"
                 )
             _create_table(duck, _STATUS_CHANGES)
-            for chunk in _chunks(_status_changes(waited, opening_cutoff), _ROWS_PER_INSERT):
+            known = StatusChange.objects.filter(entry_id__lte=opening_cutoff)
+            for chunk in chunks(found_by(known, "transfer_id", waited), _ROWS_PER_INSERT):
                 _insert(duck, _STATUS_CHANGES, chunk)
             duck.execute(
                 "delete from status_changes where transfer_id not in (select transfer_id from transfers)"
@@ -122,7 +122,7 @@ def _connected(level: dict[str, str], upto_entry_id: int) -> Iterator[Transfer]:
     while level:
         originals = set(filter(None, level.values())) - asked
         asked |= originals
-        neighbours = _looked_up(list(level), list(originals))
+        neighbours = _looked_up(level, originals)
         level = {}
         for transfer in neighbours:
             if transfer.entry_id <= upto_entry_id and transfer.transfer_id not in found:
@@ -132,29 +132,11 @@ def _connected(level: dict[str, str], upto_entry_id: int) -> Iterator[Transfer]:
                 yield transfer
 
 
-def _looked_up(revoked_ids: list[str], original_ids: list[str]) -> Iterator[Transfer]:
+def _looked_up(revoked_ids: Iterable[str], original_ids: Iterable[str]) -> Iterator[Transfer]:
     """Some transfers at a time: those that point to ``revoked_ids``, and those that ``original_ids`` name."""
-    for start in range(0, len(original_ids), _IDS_PER_QUERY):
-        yield from known_transfers(original_ids[start : start + _IDS_PER_QUERY]).values()
+    for chunk in chunks(original_ids):
+        yield from known_transfers(chunk).values()
     yield from revocations_of(revoked_ids)
-
-
-def _status_changes(transfer_ids: Sequence[str], opening_cutoff: int) -> Iterator[StatusChange]:
-    for start in range(0, len(transfer_ids), _IDS_PER_QUERY):
-        yield from StatusChange.objects.filter(
-            transfer_id__in=transfer_ids[start : start + _IDS_PER_QUERY], entry_id__lte=opening_cutoff
-        )
-
-
-def _chunks(entries: Iterator[Entry], size: int) -> Iterator[list[Entry]]:
-    chunk = []
-    for entry in entries:
-        chunk.append(entry)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
 
 
 def _create_table(duck: duckdb.DuckDBPyConnection, part: Part) -> None:

@@ -1,14 +1,13 @@
 """Which customers' accounts the ledger knows, and which of them are closed (docs/design.md, section 5)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 
+from ledger.chunks import chunks, found_by
 from ledger.errors import PointsError
 from ledger.models import AccountEvent, Transfer
 from ledger.rules import is_identifier
 from ledger.statuses import current_standings
-
-_REFERENCES_PER_QUERY = 500
 
 
 class UnknownRelation(PointsError):
@@ -40,7 +39,7 @@ class AccountClosed(PointsError):
 def known_references(references: Iterable[str]) -> set[str]:
     """Those of the relation ``references`` that have a transfer or an account event."""
     known: set[str] = set()
-    for chunk in _chunks(filter(is_identifier, references)):
+    for chunk in chunks(filter(is_identifier, references)):
         for model in (Transfer, AccountEvent):
             found = model.objects.filter(relation_reference__in=chunk).order_by()
             known.update(found.values_list("relation_reference", flat=True).distinct())
@@ -63,24 +62,19 @@ def account_history(references: Iterable[str]) -> dict[str, list[tuple[datetime,
     An approved transfer of the reason account_closure closes the account too, wherever it came from.
     """
     history: dict[str, list[tuple[datetime, int, str]]] = {}
-    for chunk in _chunks(references):
-        events = AccountEvent.objects.filter(relation_reference__in=chunk, event__in=["open", "close"])
-        for event in events:
-            history.setdefault(event.relation_reference, []).append(
-                (event.occurred_at, event.entry_id, event.event)
+    references = list(references)
+    events = AccountEvent.objects.filter(event__in=["open", "close"])
+    for event in found_by(events, "relation_reference", references):
+        history.setdefault(event.relation_reference, []).append(
+            (event.occurred_at, event.entry_id, event.event)
+        )
+    transfers = Transfer.objects.filter(reason="account_closure")
+    closures = list(found_by(transfers, "relation_reference", references))
+    standings = current_standings(closures)
+    for closure in closures:
+        standing = standings[closure.transfer_id]
+        if standing.effective_at is not None:
+            history.setdefault(closure.relation_reference, []).append(
+                (standing.effective_at, standing.entry_id, "close")
             )
-        closures = list(Transfer.objects.filter(relation_reference__in=chunk, reason="account_closure"))
-        standings = current_standings(closures)
-        for closure in closures:
-            standing = standings[closure.transfer_id]
-            if standing.effective_at is not None:
-                history.setdefault(closure.relation_reference, []).append(
-                    (standing.effective_at, standing.entry_id, "close")
-                )
     return history
-
-
-def _chunks(references: Iterable[str]) -> Iterator[list[str]]:
-    wanted = list(dict.fromkeys(references))
-    for start in range(0, len(wanted), _REFERENCES_PER_QUERY):
-        yield wanted[start : start + _REFERENCES_PER_QUERY]

@@ -12,9 +12,9 @@ from django.db.models import BooleanField, Case, F, OuterRef, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 
+from ledger.chunks import found_by
 from ledger.models import WAITING, StatusChange, Transfer
 
-_IDS_PER_QUERY = 500
 _CHANGES = StatusChange.objects.filter(transfer_id=OuterRef("transfer_id"))
 
 
@@ -72,14 +72,11 @@ def current_standings(transfers: Iterable[Transfer]) -> dict[str, Standing]:
         for transfer in transfers
     }
     waiting = [transfer_id for transfer_id, standing in standings.items() if standing.status in WAITING]
-    for start in range(0, len(waiting), _IDS_PER_QUERY):
-        found = with_standing(
-            Transfer.objects.filter(transfer_id__in=waiting[start : start + _IDS_PER_QUERY])
-        )
-        for transfer_id, *standing in found.values_list(
-            "transfer_id", "current_status", "status_entry_id", "effective_at"
-        ):
-            standings[transfer_id] = _standing(*standing)
+    found = with_standing(Transfer.objects.all()).values_list(
+        "transfer_id", "current_status", "status_entry_id", "effective_at"
+    )
+    for transfer_id, *standing in found_by(found, "transfer_id", waiting):
+        standings[transfer_id] = _standing(*standing)
     return standings
 
 

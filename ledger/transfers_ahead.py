@@ -14,12 +14,11 @@ from decimal import Decimal
 
 from django.db.models import Q
 
+from ledger.chunks import found_by
 from ledger.identifiers import known_transfers
 from ledger.models import WAITING, Transfer
 from ledger.rules import reasons
 from ledger.statuses import current_standings
-
-_REFERENCES_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -51,15 +50,11 @@ class TransferAhead:
 
 def transfers_ahead(references: Sequence[str], now: datetime) -> list[TransferAhead]:
     """The approved transfers of the relation ``references`` that have not taken effect at ``now``."""
-    found: list[TransferAhead] = []
-    for start in range(0, len(references), _REFERENCES_PER_QUERY):
-        candidates = Transfer.objects.filter(
-            Q(status__in=WAITING) | Q(status="approved", occurred_at__gt=now),
-            relation_reference__in=references[start : start + _REFERENCES_PER_QUERY],
-        ).order_by("entry_id")
-        effective = _effective_ahead(candidates, now)
-        found += look_ahead(((transfer, effective_at) for transfer, effective_at in effective.values()), now)
-    return found
+    rows = Transfer.objects.filter(
+        Q(status__in=WAITING) | Q(status="approved", occurred_at__gt=now)
+    ).order_by("entry_id")
+    effective = _effective_ahead(found_by(rows, "relation_reference", references), now)
+    return look_ahead(effective.values(), now)
 
 
 def look_ahead(ahead: Iterable[tuple[Transfer, datetime]], now: datetime) -> list[TransferAhead]:

@@ -1,17 +1,15 @@
 """What of a transfer is not revoked: its points, less what its revocations take, to any depth
 (docs/design.md, section 5; docs/cases.md, C13)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from ledger.amounts import points_text
+from ledger.chunks import chunks
 from ledger.errors import PointsError
 from ledger.identifiers import known_transfers
 from ledger.models import WAITING, Transfer
 from ledger.statuses import current_statuses
-
-# Fewer than SQLite's limit on the parameters of a query.
-_IDS_PER_QUERY = 500
 
 # The first condition repeats the partial index's own, word for word: SQLite uses the index only then. A
 # recursive query would walk all levels at once, but PostgreSQL reads the whole table for it while it has no
@@ -66,7 +64,7 @@ class RevocationTrees:
             # Files can make circles.
             level = {
                 revocation.transfer_id: revocation
-                for revocation in revocations_of(list(level))
+                for revocation in revocations_of(level)
                 if revocation.transfer_id not in self._points
             }
 
@@ -145,10 +143,9 @@ class RevocationTrees:
         return status == "approved" or (depth % 2 == 1 and status in WAITING)
 
 
-def revocations_of(transfer_ids: Sequence[str]) -> Iterator[Transfer]:
+def revocations_of(transfer_ids: Iterable[str]) -> Iterator[Transfer]:
     """The revocations of each of ``transfer_ids``, in any status, read through their index."""
-    for start in range(0, len(transfer_ids), _IDS_PER_QUERY):
-        originals = transfer_ids[start : start + _IDS_PER_QUERY]
+    for originals in chunks(transfer_ids):
         query = _REVOCATIONS.format(originals=", ".join(["%s"] * len(originals)))
         yield from Transfer.objects.raw(query, originals)
 

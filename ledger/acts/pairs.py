@@ -8,14 +8,13 @@ own. So each half is found from the other by the entry beside it.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
+from ledger.chunks import found_by
 from ledger.models import Batch, Transfer
 
 MOVE_REASON = "transfer_between_accounts"
 # The origins of batches: a move, and the revocation of one. A mass may hold moves too.
 MOVE = "move"
 REVOCATION = "revocation"
-# Fewer than SQLite's limit on the parameters of a query.
-_IDS_PER_QUERY = 500
 
 
 class Placed(NamedTuple):
@@ -55,11 +54,10 @@ def other_halves(transfers: Iterable[Transfer]) -> dict[str, Transfer]:
         for transfer in _halves(list(transfers))
     }
     found: dict[str, Transfer] = {}
-    entry_ids = [entry_id for entry_id, _ in halves]
-    for start in range(0, len(entry_ids), _IDS_PER_QUERY):
-        for other in Transfer.objects.filter(entry_id__in=entry_ids[start : start + _IDS_PER_QUERY]):
-            if half := halves.get((other.entry_id, other.batch_id)):
-                found[half.transfer_id] = other
+    entry_ids = (entry_id for entry_id, _ in halves)
+    for other in found_by(Transfer.objects.all(), "entry_id", entry_ids):
+        if half := halves.get((other.entry_id, other.batch_id)):
+            found[half.transfer_id] = other
     return found
 
 
@@ -69,14 +67,10 @@ def half_ids(transfers: Iterable[Placed]) -> set[str]:
 
 
 def _halves(transfers: Sequence[_Found]) -> list[_Found]:
-    batch_ids = list({transfer.batch_id for transfer in transfers if transfer.reason == "revocation"} - {""})
-    revoking: set[str] = set()
-    for start in range(0, len(batch_ids), _IDS_PER_QUERY):
-        # Files may hold revocations too, and an import is a batch.
-        batches = Batch.objects.filter(
-            batch_id__in=batch_ids[start : start + _IDS_PER_QUERY], origin=REVOCATION
-        )
-        revoking.update(batches.values_list("batch_id", flat=True))
+    batch_ids = {transfer.batch_id for transfer in transfers if transfer.reason == "revocation"} - {""}
+    # Files may hold revocations too, and an import is a batch.
+    batches = found_by(Batch.objects.filter(origin=REVOCATION), "batch_id", batch_ids)
+    revoking = {batch.batch_id for batch in batches}
     return [
         transfer
         for transfer in transfers

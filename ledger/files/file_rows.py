@@ -238,9 +238,9 @@ def _said_by_path(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _scan(sent: SentFile, column_count: int) -> tuple[int, bool]:
-    """Look at every byte of a CSV file; return how many lines it has, and whether the last one ends.
+    """Look at the bytes of a CSV file; return how many lines it has, and whether the last one ends.
 
-    Raises where the bytes are no UTF-8 (F3), a line is longer than a row may be, or a quote never closes (F8).
+    Raises where they are no UTF-8 (F3), a line is longer than a row may be, or a quote never closes (F8).
     """
     line_ends = quotes = line_length = 0
     ends_with_return = False

@@ -3,13 +3,13 @@
 import csv
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import duckdb
 from django.db import connection
 
 from ledger.acts.pairs import Placed, half_ids
+from ledger.chunks import chunks
 from ledger.data_files import LONGEST_LINE, read_csv
 from ledger.files.row_rules import rule_number
 from ledger.models import WAITING, StatusChange, Transfer
@@ -53,7 +53,7 @@ def load_known_transfers(database: duckdb.DuckDBPyConnection, folder: Path) -> N
                 csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerow
                 for file in (transfers, changes)
             )
-            for ids in _groups(_sent_ids(database)):
+            for ids in chunks(_sent_ids(database), _IDS_PER_QUERY):
                 waiting = []
                 for transfer in _rows_of(Transfer, _TRANSFER_COLUMNS, ids):
                     longest = max(longest, write_transfer(transfer))
@@ -71,7 +71,7 @@ def ids_of_moves(transfer_ids: Iterable[str]) -> set[str]:
     """Those of the ids that are of half of a move, or of the revocation of one, in the ledger."""
     return {
         half_id
-        for ids in _groups(transfer_ids)
+        for ids in chunks(transfer_ids, _IDS_PER_QUERY)
         for half_id in half_ids(map(Placed._make, _rows_of(Transfer, Placed._fields, ids)))
     }
 
@@ -85,12 +85,6 @@ def _sent_ids(database: duckdb.DuckDBPyConnection) -> Iterator[str]:
     while rows := result.fetchmany(_IDS_PER_QUERY):
         for (transfer_id,) in rows:
             yield transfer_id
-
-
-def _groups(ids: Iterable[str]) -> Iterator[list[str]]:
-    ids = iter(ids)
-    while group := list(islice(ids, _IDS_PER_QUERY)):
-        yield group
 
 
 def _rows_of(model: type[Transfer | StatusChange], columns: Iterable[str], ids: list[str]) -> list[tuple]:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 
 from django.db.models import Exists, OuterRef, QuerySet
 
 from ledger.append import appending
+from ledger.chunks import chunks
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.models import Batch, QuarantineDismissal, QuarantinedRow, StatusChange, Transfer
@@ -22,7 +22,6 @@ from ledger.settings import transfer_patterns
 # The code of rows with a status from before the transfer's last one: they need no correction.
 HISTORY = "HISTORY"
 _ROWS_PER_QUERY = 1_000
-_IDS_PER_QUERY = 500
 
 
 class QuarantinedRowUnknown(PointsError):
@@ -201,8 +200,7 @@ def rows_to_keep(rows: Iterable[Quarantined]) -> set[int]:
     wanted: set[int] = set()
     seen: set[bytes] = set()
     looked_up: set[str] = set()
-    rows = iter(rows)
-    while page := list(islice(rows, _IDS_PER_QUERY)):
+    for page in chunks(rows):
         ids = {row.known_id for row in page} - looked_up
         looked_up |= ids
         seen.update(_kept_before(ids))

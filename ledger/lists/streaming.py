@@ -7,11 +7,12 @@ keeps every writer waiting, so its rows go into a file at once, and are handed o
 import pickle
 import tempfile
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain
 
 from django.db import connection
 from django.db.models import QuerySet
 
+from ledger.chunks import chunks
 from ledger.database import Ledger
 from ledger.files.work_folders import work_folder
 
@@ -25,9 +26,8 @@ def streamed(ledger: Ledger, values: QuerySet) -> Iterator[tuple]:
         yield from rows
         return
     with work_folder(ledger.settings.home) as folder, tempfile.TemporaryFile(dir=folder) as spool:
-        rows = iter(rows)
         parts = 0
-        while part := list(islice(rows, ROWS_PER_READ)):
+        for part in chunks(rows, ROWS_PER_READ):
             pickle.dump(part, spool, pickle.HIGHEST_PROTOCOL)
             parts += 1
         spool.seek(0)

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
-from itertools import islice
 
 from django.db import connection
 from django.db.models import BooleanField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
 from ledger.acts.revocations import UnknownTransfer
+from ledger.chunks import chunks
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.links import ledger_head
@@ -46,7 +46,6 @@ ENTRIES_BESIDE_CUT = 100_000
 SORTS = ("entry_id", "occurred_at", "points", "relation_reference", "transfer_id")
 DEFAULT_SORT = "-entry_id"
 BUCKETS = ("earned", "reversal", "redeemed", "expired")
-_IDS_PER_QUERY = 500
 
 
 class BuildNeeded(PointsError):
@@ -246,8 +245,7 @@ def every_listed_transfer(
         )
         parts = (_of_entries(rows, entries) for entries in found)
     else:
-        values = streamed(ledger, _values(order.applied(rows)))
-        parts = map(_with_revoked, iter(lambda: list(islice(values, ROWS_PER_READ)), []))
+        parts = map(_with_revoked, chunks(streamed(ledger, _values(order.applied(rows))), ROWS_PER_READ))
     return (transfer for part in parts for transfer in part if form.takes(transfer))
 
 
@@ -263,12 +261,11 @@ def selected_transfers(transfer_ids: Sequence[str]) -> list[ListedTransfer]:
 
 def read_transfers(transfer_ids: Iterable[str]) -> list[ListedTransfer]:
     """The transfers of these ids that the ledger has, in no order."""
-    wanted = list(filter(is_identifier, transfer_ids))
-    found: list[ListedTransfer] = []
-    for start in range(0, len(wanted), _IDS_PER_QUERY):
-        chunk = wanted[start : start + _IDS_PER_QUERY]
-        found += _listed(with_standing(Transfer.objects.filter(transfer_id__in=chunk)))
-    return found
+    return [
+        transfer
+        for chunk in chunks(filter(is_identifier, transfer_ids))
+        for transfer in _listed(with_standing(Transfer.objects.filter(transfer_id__in=chunk)))
+    ]
 
 
 def _asked(

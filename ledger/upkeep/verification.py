@@ -417,7 +417,7 @@ def _name(model: type[Entry], row: Row) -> str:
 def _facts(model: type[Entry], row: Row) -> tuple[object, object, str, str | None]:
     """The first and last entry_id, kind and transfer_id of a finding about one entry."""
     transfer_id = None
-    if "transfer_id" in model.digest_fields:
+    if "transfer_id" in digest_columns(model):
         value = row[2 + digest_columns(model).index("transfer_id")]
         transfer_id = value if isinstance(value, str) and value.isprintable() else _shown(value)
     return row[0], row[0], model.kind, transfer_id

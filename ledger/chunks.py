@@ -1,0 +1,25 @@
+"""Many values, some at a time: as many as a query takes, or as memory shall hold."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from django.db.models import QuerySet
+
+# Fewer than SQLite's limit on the parameters of a query.
+VALUES_PER_QUERY = 500
+
+Value = TypeVar("Value")
+
+
+def chunks(values: Iterable[Value], size: int = VALUES_PER_QUERY) -> Iterator[list[Value]]:
+    """``values`` in lists of at most ``size``, in their order."""
+    values = iter(values)
+    while chunk := list(islice(values, size)):
+        yield chunk
+
+
+def found_by(rows: QuerySet, column: str, values: Iterable[object]) -> Iterator:
+    """Those of ``rows`` whose ``column`` is one of ``values``; each part of them in the order of ``rows``."""
+    for chunk in chunks(dict.fromkeys(values)):
+        yield from rows.filter(**{f"{column}__in": chunk})
