@@ -8,7 +8,7 @@ from decimal import Decimal
 from ledger.acts.approval import check_approver, exceeds_limit
 from ledger.acts.pairs import other_halves
 from ledger.acts.transfer_requests import checked_note
-from ledger.acts.transfers import RecordedTransfer, recorded
+from ledger.acts.transfers import RecordedTransfer, recorded, recorded_before
 from ledger.amounts import points_text
 from ledger.append import Appender, appending
 from ledger.balances import Balance, balances_of
@@ -127,7 +127,7 @@ def open_account(
     """
     event_id, is_given = _checked(relation_reference, event_id, comment)
     with appending(ledger, dry_run) as appender:
-        if is_given and (known := _repeated(event_id, relation_reference, "open")):
+        if is_given and (known := repeated_event(event_id, relation_reference, "open")):
             return known
         is_closed = bool(closed_references([relation_reference]))
         if not is_closed and known_references([relation_reference]):
@@ -139,16 +139,7 @@ def open_account(
             event = "open_requested"
         else:
             event = "open"
-        return _outcome(
-            _append_event(
-                appender,
-                event_id,
-                relation_reference,
-                event,
-                comment,
-                request_id=request.event_id if request else "",
-            )
-        )
+        return _outcome(_append_event(appender, event_id, relation_reference, event, comment, request))
 
 
 def close_account(
@@ -168,7 +159,7 @@ def close_account(
     """
     event_id, is_given = _checked(relation_reference, event_id, comment)
     with appending(ledger, dry_run) as appender:
-        if is_given and (known := _repeated(event_id, relation_reference, "close")):
+        if is_given and (known := repeated_event(event_id, relation_reference, "close")):
             return known
         if not known_references([relation_reference]):
             raise UnknownRelation(relation_reference)
@@ -176,20 +167,14 @@ def close_account(
             return _nothing_to_do(relation_reference)
         waiting = _check_not_in_use(relation_reference, appender.recorded_at, cancel_pending)
         request = _waiting_request(relation_reference, "close_requested")
-        balances = _balances(relation_reference, appender.recorded_at)
-        if exceeds_limit(ledger, ((found.currency, abs(found.approved_points)) for found in balances)):
+        amounts = (
+            (found.currency, abs(found.approved_points)) for found in _balances(appender, relation_reference)
+        )
+        if exceeds_limit(ledger, amounts):
             if request:
                 return _outcome(request, was_known=True)
             return _outcome(_append_event(appender, event_id, relation_reference, "close_requested", comment))
-        return _carry_out_closing(
-            appender,
-            relation_reference,
-            event_id,
-            comment,
-            waiting,
-            balances,
-            request_id=request.event_id if request else "",
-        )
+        return _carry_out_closing(appender, relation_reference, event_id, comment, waiting, request)
 
 
 def close_emptied_account(
@@ -202,25 +187,12 @@ def close_emptied_account(
     """
     check_unused_by_transfers(event_id)
     waiting = _check_not_in_use(relation_reference, appender.recorded_at)
-    balances = _balances(relation_reference, appender.recorded_at)
+    balances = _balances(appender, relation_reference)
     left = {found.currency: found.approved_points for found in balances if found.approved_points}
     if left:
         raise AccountNotEmptied(relation_reference, left)
     request = _waiting_request(relation_reference, "close_requested")
-    return _carry_out_closing(
-        appender,
-        relation_reference,
-        event_id,
-        comment,
-        waiting,
-        balances,
-        request_id=request.event_id if request else "",
-    )
-
-
-def repeated_closing(event_id: str, relation_reference: str) -> AccountOutcome | None:
-    """The closing that has the id; None where there is none. Raises `IdConflict`."""
-    return _repeated(event_id, relation_reference, "close")
+    return _carry_out_closing(appender, relation_reference, event_id, comment, waiting, request)
 
 
 def approve_request(
@@ -247,21 +219,9 @@ def approve_request(
             f"decline it with `points cancel {request.event_id}`",
         )
     if event == "open":
-        return _outcome(
-            _append_event(
-                appender, new_id("A"), relation_reference, "open", comment, request_id=request.event_id
-            )
-        )
+        return _outcome(_append_event(appender, new_id("A"), relation_reference, "open", comment, request))
     waiting = _check_not_in_use(relation_reference, appender.recorded_at, cancel_pending)
-    return _carry_out_closing(
-        appender,
-        relation_reference,
-        new_id("A"),
-        comment,
-        waiting,
-        _balances(relation_reference, appender.recorded_at),
-        request_id=request.event_id,
-    )
+    return _carry_out_closing(appender, relation_reference, new_id("A"), comment, waiting, request)
 
 
 def decline_request(appender: Appender, request: AccountEvent, comment: str) -> AccountOutcome:
@@ -270,32 +230,16 @@ def decline_request(appender: Appender, request: AccountEvent, comment: str) -> 
     if settling and settling.event == "declined":
         return _outcome(settling, was_known=True)
     if settling:
-        raise RequestSettled(
-            request.event_id,
-            "was approved",
-            "what it did is undone by opening or closing the account",
-        )
-    return _outcome(
-        _append_event(
-            appender,
-            new_id("A"),
-            request.relation_reference,
-            "declined",
-            comment,
-            request_id=request.event_id,
-        )
-    )
+        remedy = "what it did is undone by opening or closing the account"
+        raise RequestSettled(request.event_id, "was approved", remedy)
+    reference = request.relation_reference
+    return _outcome(_append_event(appender, new_id("A"), reference, "declined", comment, request))
 
 
 def settlement(request: AccountEvent) -> AccountEvent | None:
     """The event that approved or declined a request; None while it waits."""
-    return (
-        AccountEvent.objects.filter(
-            relation_reference=request.relation_reference, request_id=request.event_id
-        )
-        .order_by("-entry_id")
-        .first()
-    )
+    of_relation = AccountEvent.objects.filter(relation_reference=request.relation_reference)
+    return of_relation.filter(request_id=request.event_id).order_by("-entry_id").first()
 
 
 def _checked(relation_reference: str, event_id: str, comment: str) -> tuple[str, bool]:
@@ -304,7 +248,7 @@ def _checked(relation_reference: str, event_id: str, comment: str) -> tuple[str,
     return given_or_new_id(event_id, "A"), bool(event_id)
 
 
-def _repeated(event_id: str, relation_reference: str, act: str) -> AccountOutcome | None:
+def repeated_event(event_id: str, relation_reference: str, act: str) -> AccountOutcome | None:
     """What the same request did before; None where the id is new. Raises `IdConflict`."""
     known = known_events([event_id]).get(event_id)
     if known is None:
@@ -323,9 +267,7 @@ def _repeated(event_id: str, relation_reference: str, act: str) -> AccountOutcom
         reason="account_closure",
         transfer_id__startswith=f"{now.event_id}-",
     ).order_by("entry_id")
-    by_id = {transfer.transfer_id: transfer for transfer in closing}
-    asked = [Transfer(transfer_id=transfer_id) for transfer_id in by_id]
-    return _outcome(now, was_known=True, transfers=recorded(asked, by_id))
+    return _outcome(now, was_known=True, transfers=recorded_before(closing))
 
 
 def _nothing_to_do(relation_reference: str) -> AccountOutcome:
@@ -355,8 +297,8 @@ def _waiting_request(relation_reference: str, event: str) -> AccountEvent | None
     return of_relation.filter(event=event).exclude(event_id__in=settled).order_by("entry_id").first()
 
 
-def _balances(relation_reference: str, now: datetime) -> list[Balance]:
-    balances = balances_of([relation_reference], now)
+def _balances(appender: Appender, relation_reference: str) -> list[Balance]:
+    balances = balances_of([relation_reference], appender.recorded_at)
     return [balances[key] for key in sorted(balances)]
 
 
@@ -401,13 +343,13 @@ def _carry_out_closing(
     event_id: str,
     comment: str,
     waiting: list[str],
-    balances: list[Balance],
-    request_id: str,
+    request: AccountEvent | None,
 ) -> AccountOutcome:
     for transfer_id in waiting:
         appender.append(
             StatusChange(transfer_id=transfer_id, status="cancelled", changed_at=appender.recorded_at)
         )
+    balances = _balances(appender, relation_reference)
     closing = list(_closing_transfers(relation_reference, event_id, balances, appender.recorded_at))
     batch_id = event_id if len(closing) > 1 else ""
     for transfer in closing:
@@ -426,15 +368,7 @@ def _carry_out_closing(
         )
     for transfer in closing:
         appender.append(transfer)
-    event = _append_event(
-        appender,
-        event_id,
-        relation_reference,
-        "close",
-        comment,
-        request_id=request_id,
-        batch_id=batch_id,
-    )
+    event = _append_event(appender, event_id, relation_reference, "close", comment, request, batch_id)
     return _outcome(event, transfers=recorded(closing, {}), cancelled=tuple(waiting))
 
 
@@ -466,23 +400,23 @@ def _append_event(
     relation_reference: str,
     event: str,
     comment: str,
-    request_id: str = "",
+    request: AccountEvent | None = None,
     batch_id: str = "",
 ) -> AccountEvent:
     # Another machine's clock, or a file, may have dated an earlier event later than now.
     known = account_history([relation_reference]).get(relation_reference, [])
     occurred_at = max([appender.recorded_at, *(instant for instant, _, _ in known)])
-    appended = AccountEvent(
-        event_id=event_id,
-        relation_reference=relation_reference,
-        event=event,
-        occurred_at=occurred_at,
-        request_id=request_id,
-        batch_id=batch_id,
-        comment=comment,
+    return appender.append(
+        AccountEvent(
+            event_id=event_id,
+            relation_reference=relation_reference,
+            event=event,
+            occurred_at=occurred_at,
+            request_id=request.event_id if request else "",
+            batch_id=batch_id,
+            comment=comment,
+        )
     )
-    appender.append(appended)
-    return appended
 
 
 def _named(transfer_ids: list[str]) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Unpack
 
-from ledger.acts.accounts import AccountOutcome, close_emptied_account, repeated_closing
+from ledger.acts.accounts import AccountOutcome, close_emptied_account, repeated_event
 from ledger.acts.pairs import MOVE, pair_batch, pair_ids
 from ledger.acts.transfer_requests import TransferDetails, TransferRequest, checked_move
 from ledger.acts.transfers import JudgedTransfers, RecordedTransfer, append_transfers, judge_transfers
@@ -131,7 +131,7 @@ def _check_move_id(move_id: str, judged: JudgedTransfers) -> None:
 def _close(appender: Appender, move_id: str, deducted: RecordedTransfer, comment: str) -> AccountOutcome:
     event_id, reference = f"{move_id}-close", deducted.relation_reference
     if deducted.was_known:
-        if closed := repeated_closing(event_id, reference):
+        if closed := repeated_event(event_id, reference, "close"):
             return closed
         raise IdConflict(move_id, [Difference("closing the account", "no", "yes")])
     if deducted.is_waiting:

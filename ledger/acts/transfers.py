@@ -1,7 +1,7 @@
 """Giving and deducting points by hand, one transfer or many in one request (docs/design.md, section 5)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Unpack
@@ -45,6 +45,9 @@ class RecordedTransfer:
     def is_waiting(self) -> bool:
         """Whether another person has yet to approve it."""
         return self.status in WAITING
+
+
+_COPIED = tuple(field.name for field in fields(RecordedTransfer) if field.name != "was_known")
 
 
 def give(
@@ -210,27 +213,19 @@ def append_transfers(
     return recorded(judged.asked, judged.known)
 
 
-def recorded(asked: Sequence[Transfer], known: dict[str, Transfer]) -> tuple[RecordedTransfer, ...]:
+def recorded(asked: Iterable[Transfer], known: Mapping[str, Transfer]) -> tuple[RecordedTransfer, ...]:
     """How the ledger has each of the transfers that were ``asked`` for; ``known`` are the repeated ones."""
     statuses = current_statuses(known.values())
     answers = []
     for transfer in asked:
         kept = known.get(transfer.transfer_id, transfer)
-        answers.append(
-            RecordedTransfer(
-                transfer_id=kept.transfer_id,
-                relation_reference=kept.relation_reference,
-                currency=kept.currency,
-                style=kept.style,
-                points=kept.points,
-                reason=kept.reason,
-                status=statuses.get(kept.transfer_id, kept.status),
-                occurred_at=kept.occurred_at,
-                reverses_transfer_id=kept.reverses_transfer_id,
-                batch_id=kept.batch_id,
-                external_reference=kept.external_reference,
-                comment=kept.comment,
-                was_known=kept is not transfer,
-            )
-        )
+        values = {name: getattr(kept, name) for name in _COPIED}
+        values["status"] = statuses.get(kept.transfer_id, kept.status)
+        answers.append(RecordedTransfer(**values, was_known=kept is not transfer))
     return tuple(answers)
+
+
+def recorded_before(known: Iterable[Transfer]) -> tuple[RecordedTransfer, ...]:
+    """How the ledger has each of ``known``, which a repeated request has added before."""
+    by_id = {transfer.transfer_id: transfer for transfer in known}
+    return recorded((Transfer(transfer_id=transfer_id) for transfer_id in by_id), by_id)
