@@ -44,6 +44,18 @@ class IdConflict(PointsError):
         )
 
 
+class UnknownTransfer(PointsError):
+    """No transfer has the id."""
+
+    code = "UNKNOWN_TRANSFER"
+
+    def __init__(self, transfer_id: str) -> None:
+        super().__init__(
+            f"No transfer has the id {transfer_id}; look for the right one with `points transfers`."
+        )
+        self.transfer_id = transfer_id
+
+
 def new_id(prefix: str) -> str:
     """A new random id that can be read out on the telephone: ``T-4M9Q-07XK-RD5B-HW2Z``."""
     groups = ("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(4))

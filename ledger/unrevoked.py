@@ -4,6 +4,9 @@
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
+
 from ledger.amounts import points_text
 from ledger.chunks import chunks
 from ledger.errors import PointsError
@@ -11,16 +14,15 @@ from ledger.identifiers import known_transfers
 from ledger.models import WAITING, Transfer
 from ledger.statuses import current_statuses
 
-# The first condition repeats the partial index's own, word for word: SQLite uses the index only then. A
-# recursive query would walk all levels at once, but PostgreSQL reads the whole table for it while it has no
+# The first condition repeats the partial index's own, word for word: SQLite uses the index only then.
+_IS_REVOCATION = "not (reverses_transfer_id = '') and reason = 'revocation'"
+# A recursive query would walk all levels at once, but PostgreSQL reads the whole table for it while it has no
 # statistics.
-_REVOCATIONS = """
-    select * from transfers
-    where
-        not (reverses_transfer_id = '')
-        and reverses_transfer_id in ({originals})
-        and reason = 'revocation'
-"""
+_REVOCATIONS = f"select * from transfers where {_IS_REVOCATION} and reverses_transfer_id in ({{originals}})"
+_HAS_REVOCATIONS = (
+    "exists (select 1 from transfers as r"
+    f" where r.reverses_transfer_id = transfers.transfer_id and {_IS_REVOCATION})"
+)
 
 
 class RevokedBeyondOriginal(PointsError):
@@ -95,12 +97,34 @@ class RevocationTrees:
     def undone_again(self, transfer_id: str) -> list[str]:
         """The transfers that a revocation of ``transfer_id`` revokes again: every second one up its chain,
         the nearest first. R revokes T, and Q revokes R, so T counts again; revoking Q would take from T."""
-        chain = self._chain(transfer_id)
+        chain = self.chain(transfer_id)
         return [
             chain[distance]
             for distance in range(2, len(chain), 2)
             if all(self._counts(chain[below], depth=distance - below) for below in range(distance))
         ]
+
+    def chain(self, transfer_id: str) -> list[str]:
+        """A transfer and what it revokes, to any depth; each once, where files made a circle."""
+        chain = [transfer_id]
+        while (original := self.original_of(chain[-1])) in self._points and original not in chain:
+            chain.append(original)
+        return chain
+
+    def original_of(self, transfer_id: str) -> str:
+        """What a transfer revokes, known or not; empty where that is nothing."""
+        return self._originals.get(transfer_id, "")
+
+    def descendants(self, transfer_id: str) -> Iterator[tuple[int, str]]:
+        """The revocations of a transfer, to any depth, with their depth from 1 on; each before its own."""
+        waiting = [(0, transfer_id)]
+        while waiting:
+            depth, current = waiting.pop()
+            if depth:
+                yield depth, current
+            for revocation in reversed(self._revocations.get(current, [])):
+                if revocation != transfer_id:
+                    waiting.append((depth + 1, revocation))
 
     def check_approval(self, revocation: Transfer) -> None:
         """Raise `RevokedBeyondOriginal` where approving a waiting revocation brings the unrevoked points of a
@@ -111,7 +135,7 @@ class RevocationTrees:
         """
         revocation_id = revocation.transfer_id
         status = self._statuses[revocation_id]
-        for original_id in self._chain(revocation_id)[1:]:
+        for original_id in self.chain(revocation_id)[1:]:
             left = {}
             for tried in ("cancelled", "approved"):
                 self._statuses[revocation_id] = tried
@@ -119,13 +143,6 @@ class RevocationTrees:
             self._statuses[revocation_id] = status
             if left["approved"] < min(left["cancelled"], Decimal(0)):
                 raise RevokedBeyondOriginal(revocation_id, original_id, left["approved"])
-
-    def _chain(self, transfer_id: str) -> list[str]:
-        """A transfer and what it revokes, to any depth; each once, where files made a circle."""
-        chain = [transfer_id]
-        while (original := self._originals.get(chain[-1], "")) in self._points and original not in chain:
-            chain.append(original)
-        return chain
 
     def _counting(self, transfer_id: str, depth: int, root: str) -> list[str]:
         """The revocations of a transfer that count at ``depth`` below ``root``."""
@@ -148,6 +165,11 @@ def revocations_of(transfer_ids: Iterable[str]) -> Iterator[Transfer]:
     for originals in chunks(transfer_ids):
         query = _REVOCATIONS.format(originals=", ".join(["%s"] * len(originals)))
         yield from Transfer.objects.raw(query, originals)
+
+
+def has_revocations() -> RawSQL:
+    """Whether a transfer of a query has revocations, in any status; a condition."""
+    return RawSQL(_HAS_REVOCATIONS, [], output_field=BooleanField())
 
 
 def unrevoked_points(transfer_ids: Iterable[str]) -> dict[str, Decimal]:

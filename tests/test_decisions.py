@@ -9,11 +9,12 @@ import pytest
 from ledger.acts.accounts import open_account
 from ledger.acts.approval import ApprovalByItsAuthor
 from ledger.acts.decisions import StatusTransitionRefused, approve, cancel, hold, release
-from ledger.acts.revocations import UnknownTransfer, revoke
+from ledger.acts.revocations import revoke
 from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfers import deduct, give
 from ledger.append import appending
 from ledger.balances import balances_of
+from ledger.identifiers import UnknownTransfer
 from ledger.links import ledger_head
 from ledger.models import AccountEvent, Batch, StatusChange, Transfer
 from ledger.refusals import SeveralRefused

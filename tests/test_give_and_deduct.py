@@ -8,7 +8,7 @@ import pytest
 
 from ledger.acts.comments import LONGEST_COMMENT, CommentInvalid, add_comment
 from ledger.acts.decisions import approve
-from ledger.acts.revocations import UnknownTransfer, revoke
+from ledger.acts.revocations import revoke
 from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfer_requests import ReasonNotByHand
 from ledger.acts.transfers import deduct, give
@@ -16,7 +16,7 @@ from ledger.append import appending
 from ledger.balances import balances_of
 from ledger.database import LedgerEmpty
 from ledger.databases import ledger_place
-from ledger.identifiers import IdConflict
+from ledger.identifiers import IdConflict, UnknownTransfer
 from ledger.links import ledger_head
 from ledger.models import Comment, Transfer
 from ledger.relations import UnknownRelation

@@ -14,14 +14,13 @@ from ledger.acts.revocations import (
     RevokedPointsSpent,
     TransferAlreadyRevoked,
     UndoneTwice,
-    UnknownTransfer,
     revoke,
 )
 from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfers import deduct, give
 from ledger.append import appending
 from ledger.balances import balances_of
-from ledger.identifiers import IdConflict
+from ledger.identifiers import IdConflict, UnknownTransfer
 from ledger.links import ledger_head
 from ledger.lists.transfer_details import read_transfer
 from ledger.lists.transfer_lists import list_transfers

@@ -8,10 +8,10 @@ from itertools import product
 import duckdb
 import pytest
 
-from ledger.acts.revocations import UnknownTransfer
 from ledger.anchors import write_anchor
 from ledger.append import appending
 from ledger.cut import freeze
+from ledger.identifiers import UnknownTransfer
 from ledger.links import ledger_head
 from ledger.lists import streaming, transfer_lists
 from ledger.lists.filters import FilterInvalid, FilterUnknown

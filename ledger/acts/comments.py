@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from ledger.acts.revocations import UnknownTransfer
 from ledger.acts.transfer_requests import checked_note
 from ledger.append import appending
 from ledger.database import Ledger
 from ledger.errors import PointsError
-from ledger.identifiers import known_transfers
+from ledger.identifiers import UnknownTransfer, known_transfers
 from ledger.models import Comment
 
 LONGEST_COMMENT = 4_000

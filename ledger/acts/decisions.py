@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from ledger.acts.accounts import AccountOutcome, approve_request, decline_request
 from ledger.acts.approval import check_approver
 from ledger.acts.pairs import other_halves
-from ledger.acts.revocations import UnknownTransfer
 from ledger.acts.spendable import SpendablePoints
 from ledger.acts.transfer_requests import checked_note
 from ledger.append import Appender, appending
 from ledger.database import Ledger
 from ledger.errors import PointsError
-from ledger.identifiers import known_events, known_transfers, new_id
+from ledger.identifiers import UnknownTransfer, known_events, known_transfers, new_id
 from ledger.models import WAITING, AccountEvent, StatusChange, Transfer
 from ledger.refusals import Problem, refuse
 from ledger.relations import AccountClosed, closed_references

@@ -7,12 +7,12 @@ from decimal import Decimal
 from ledger.acts.pairs import REVOCATION, other_halves, pair_batch, pair_ids
 from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfer_requests import checked_note, differences_from
-from ledger.acts.transfers import RecordedTransfer, append_transfers, judge_transfers, recorded
+from ledger.acts.transfers import RecordedTransfer, append_transfers, judge_transfers
 from ledger.amounts import points_text
 from ledger.append import appending
 from ledger.database import Ledger
 from ledger.errors import PointsError
-from ledger.identifiers import IdConflict, given_or_new_id, known_batch, known_transfers
+from ledger.identifiers import IdConflict, UnknownTransfer, given_or_new_id, known_batch, known_transfers
 from ledger.models import Batch, Transfer
 from ledger.refusals import Problem, refuse
 from ledger.rules import check_identifier, parse_points
@@ -20,18 +20,6 @@ from ledger.statuses import Standing, current_standings
 from ledger.unrevoked import RevocationTrees
 
 _OPPOSITE = {"give": "deduct", "deduct": "give"}
-
-
-class UnknownTransfer(PointsError):
-    """No transfer has the id."""
-
-    code = "UNKNOWN_TRANSFER"
-
-    def __init__(self, transfer_id: str) -> None:
-        super().__init__(
-            f"No transfer has the id {transfer_id}; look for the right one with `points transfers`."
-        )
-        self.transfer_id = transfer_id
 
 
 class RevocationOfUnapproved(PointsError):
@@ -157,8 +145,7 @@ def revoke(
         already = known_transfers(identifier for undoing in undoings for identifier in undoing.revocation_ids)
         trees = RevocationTrees(originals, upwards=True)
         problems: dict[str, PointsError] = {}
-        answers: dict[str, Transfer] = {}
-        fresh: list[Transfer] = []
+        asked: list[Transfer] = []
         batches: dict[str, Batch] = {}
         undoing_of: dict[str, str] = {}
         for undoing in undoings:
@@ -171,8 +158,8 @@ def revoke(
                 continue
             for revocation in revocations:
                 undoing_of[revocation.transfer_id] = undoing.transfer_id
+                asked.append(revocation)
                 if revocation.transfer_id in already:
-                    answers[revocation.transfer_id] = already[revocation.transfer_id]
                     continue
                 effective_at = standings[revocation.reverses_transfer_id].effective_at
                 if effective_at > appender.recorded_at:
@@ -183,7 +170,7 @@ def revoke(
                 trees.add(
                     revocation.transfer_id, revocation.reverses_transfer_id, revocation.points, "pending"
                 )
-                fresh.append(revocation)
+        fresh = [revocation for revocation in asked if revocation.transfer_id not in already]
         judged = judge_transfers(appender, fresh, new=True, allow_negative=allow_negative)
         for position, error in judged.problems:
             # What is wrong with a move is said once.
@@ -198,12 +185,8 @@ def revoke(
             ],
             len(undoings),
         )
-        added = {answer.transfer_id: answer for answer in append_transfers(appender, judged, batches)}
-        return tuple(
-            added[identifier] if identifier in added else _known(answers[identifier])
-            for undoing in undoings
-            for identifier in undoing.revocation_ids
-        )
+        judged.asked, judged.known = asked, already
+        return append_transfers(appender, judged, batches)
 
 
 @dataclass(frozen=True)
@@ -315,8 +298,3 @@ def _points_to_revoke(transfer_id: str, status: str, unrevoked: Decimal, points:
     if points is not None and points > unrevoked:
         raise RevocationTooLarge(transfer_id, points, unrevoked)
     return unrevoked if points is None else points
-
-
-def _known(revocation: Transfer) -> RecordedTransfer:
-    asked = Transfer(transfer_id=revocation.transfer_id)
-    return recorded([asked], {revocation.transfer_id: revocation})[0]

@@ -9,10 +9,10 @@ from django.db import connection
 from django.db.models import BooleanField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
-from ledger.acts.revocations import UnknownTransfer
 from ledger.chunks import chunks
 from ledger.database import Ledger
 from ledger.errors import PointsError
+from ledger.identifiers import UnknownTransfer
 from ledger.links import ledger_head
 from ledger.lists.filters import (
     POINTS_DIGITS,
@@ -33,7 +33,7 @@ from ledger.lists.streaming import ROWS_PER_READ, streamed
 from ledger.models import INDEXED_CHARACTERS, STATUSES, STYLES, Batch, Transfer
 from ledger.rules import currencies, is_identifier, reasons
 from ledger.statuses import began_unapproved, with_standing
-from ledger.unrevoked import unrevoked_points
+from ledger.unrevoked import has_revocations, unrevoked_points
 from ledger.zones import Zone
 
 # Brings the cut up to the ledger's end, where it can: a build holds the lock that this needs.
@@ -159,7 +159,7 @@ class TransferFilters(ListForm):
                 # Approved is final, so that only few need a look.
                 rows = began_unapproved(rows)
         if asked.get("revoked"):
-            rows = rows.filter(_literal(_HAS_REVOCATIONS))
+            rows = rows.filter(has_revocations())
         return rows
 
     def takes(self, transfer: ListedTransfer) -> bool:
@@ -181,16 +181,6 @@ _COMPARED = {
     "min_points": ("points", ">="),
     "max_points": ("points", "<="),
 }
-# Written like the conditions of the partial indexes, or SQLite would not use those.
-_HAS_REVOCATIONS = """
-    exists (
-        select 1 from transfers as r
-        where
-            r.reverses_transfer_id = transfers.transfer_id
-            and not (r.reverses_transfer_id = '')
-            and r.reason = 'revocation'
-    )
-"""
 
 
 def list_transfers(
@@ -301,10 +291,6 @@ def _has_reference(reference: str) -> RawSQL:
     )
 
 
-def _literal(condition: str) -> RawSQL:
-    return RawSQL(condition, [], output_field=BooleanField())
-
-
 def _in_months(form: TransferFilters, order: Order, postings: Postings) -> FileSearch:
     bucket = form.asked().get("bucket")
     conditions = [*form.conditions(), *([Condition("bucket", "=", bucket)] if bucket else [])]
@@ -378,7 +364,7 @@ def _listed(rows: QuerySet[Transfer]) -> list[ListedTransfer]:
 
 def _values(rows: QuerySet[Transfer]) -> QuerySet:
     """The values of many rows, each after whether it has revocations."""
-    return rows.annotate(has_revocations=_literal(_HAS_REVOCATIONS)).values_list("has_revocations", *_COLUMNS)
+    return rows.annotate(has_revocations=has_revocations()).values_list("has_revocations", *_COLUMNS)
 
 
 def _with_revoked(part: Sequence[tuple]) -> list[ListedTransfer]:
