@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from django.db.models import Q
 
+from ledger.amounts import summed
 from ledger.chunks import found_by
 from ledger.identifiers import known_transfers
 from ledger.models import WAITING, Transfer
@@ -36,6 +37,11 @@ class TransferAhead:
     first: Transfer
     reserves: bool
     is_of_one_account: bool
+
+    @property
+    def account(self) -> tuple[str, str]:
+        """Whose balance it changes, and in which currency."""
+        return self.transfer.relation_reference, self.transfer.currency
 
     @property
     def signed_points(self) -> Decimal:
@@ -94,18 +100,10 @@ def look_ahead(ahead: Iterable[tuple[Transfer, datetime]], now: datetime) -> lis
 def reserved_points(ahead: Iterable[TransferAhead]) -> dict[tuple[str, str], Decimal]:
     """The reserved points by relation reference and currency: what is left of each deduct ahead, at least
     zero. A deduct of 100, revoked by 30, and another one of 20 reserve 70 + 20 = 90."""
-    left: dict[tuple[str, str, str], Decimal] = {}
-    for found in ahead:
-        if found.reserves:
-            transfer = found.transfer
-            key = (transfer.relation_reference, transfer.currency, found.first.transfer_id)
-            left[key] = left.get(key, Decimal(0)) - found.signed_points
-    reserved: dict[tuple[str, str], Decimal] = {}
-    for (reference, currency, _), points in left.items():
-        reserved[reference, currency] = reserved.get((reference, currency), Decimal(0)) + max(
-            points, Decimal(0)
-        )
-    return reserved
+    left = summed(
+        ((*found.account, found.first.transfer_id), -found.signed_points) for found in ahead if found.reserves
+    )
+    return summed((key[:2], max(points, Decimal(0))) for key, points in left.items())
 
 
 def _effective_ahead(transfers: Iterable[Transfer], now: datetime) -> dict[str, tuple[Transfer, datetime]]:

@@ -27,7 +27,7 @@ from ledger.acts.revocations import RevocationAmbiguous
 from ledger.acts.revocations import revoke as revoke_transfers
 from ledger.acts.transfer_requests import DEFAULT_REASON, TransferRequest
 from ledger.acts.transfers import RecordedTransfer, record_transfer
-from ledger.amounts import points_text
+from ledger.amounts import points_text, value_text
 from ledger.database import Ledger, open_ledger
 from ledger.models import STYLES
 from ledger.refusals import SeveralRefused
@@ -522,20 +522,8 @@ def _recorded(was_known: bool, dry_run: bool) -> dict[str, bool]:
 
 
 def _transfer_row(transfer: RecordedTransfer, dry_run: bool) -> dict:
-    return {
-        "transfer_id": transfer.transfer_id,
-        "relation_reference": transfer.relation_reference,
-        "currency": transfer.currency,
-        "style": transfer.style,
-        "points": points_text(transfer.points),
-        "reason": transfer.reason,
-        "status": transfer.status,
-        "occurred_at": transfer.occurred_at.isoformat().replace("+00:00", "Z"),
-        "reverses_transfer_id": transfer.reverses_transfer_id,
-        "batch_id": transfer.batch_id,
-        "external_reference": transfer.external_reference,
-        "comment": transfer.comment,
-    } | _recorded(transfer.was_known, dry_run)
+    row = {name: value_text(value) for name, value in vars(transfer).items() if name != "was_known"}
+    return row | _recorded(transfer.was_known, dry_run)
 
 
 def _transfer_sentence(transfer: RecordedTransfer) -> str:

@@ -279,7 +279,7 @@ def _export(rows: Iterable, columns: Sequence[str], element: str, as_csv: bool) 
 
 def _as_values(row: object, columns: Sequence[str]) -> dict:
     """A row for JSON: exact points and instants as text."""
-    from ledger.lists.list_exports import value_text
+    from ledger.amounts import value_text
 
     values = {column: getattr(row, column) for column in columns}
     return {

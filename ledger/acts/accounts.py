@@ -9,7 +9,7 @@ from ledger.acts.approval import check_approver, exceeds_limit
 from ledger.acts.pairs import other_halves
 from ledger.acts.transfer_requests import checked_note
 from ledger.acts.transfers import RecordedTransfer, recorded, recorded_before
-from ledger.amounts import points_text
+from ledger.amounts import points_text, summed
 from ledger.append import Appender, appending
 from ledger.balances import Balance, balances_of
 from ledger.database import Ledger
@@ -325,16 +325,13 @@ def _check_not_in_use(
 def _unrevoked_ahead(relation_reference: str, now: datetime) -> list[str]:
     """The transfers ahead that will still change the balance, because they are not fully revoked by transfers
     with effect at the same instant. A give of 100 for 1 May and its full revocation for 1 May leave none."""
-    together: dict[tuple[str, str, datetime], list[TransferAhead]] = {}
-    for ahead in transfers_ahead([relation_reference], now):
-        key = (ahead.transfer.currency, ahead.first.transfer_id, ahead.effective_at)
-        together.setdefault(key, []).append(ahead)
-    return [
-        ahead.transfer.transfer_id
-        for members in together.values()
-        if sum(ahead.signed_points for ahead in members)
-        for ahead in members
-    ]
+    ahead = transfers_ahead([relation_reference], now)
+
+    def taking_effect_together(found: TransferAhead) -> tuple[str, str, datetime]:
+        return found.transfer.currency, found.first.transfer_id, found.effective_at
+
+    sums = summed((taking_effect_together(found), found.signed_points) for found in ahead)
+    return [found.transfer.transfer_id for found in ahead if sums[taking_effect_together(found)]]
 
 
 def _carry_out_closing(

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from ledger.acts.pairs import is_give_of_pair
+from ledger.amounts import summed
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.models import AccountEvent, Batch, Transfer
@@ -33,10 +34,7 @@ def exceeds_limit(ledger: Ledger, amounts: Iterable[tuple[str, Decimal]]) -> boo
     limit = ledger.settings.approval_above
     if limit is None:
         return False
-    sums: dict[str, Decimal] = {}
-    for currency, points in amounts:
-        sums[currency] = sums.get(currency, Decimal(0)) + points
-    return any(points > limit for points in sums.values())
+    return any(points > limit for points in summed(amounts).values())
 
 
 def hold_back(ledger: Ledger, transfers: Iterable[Transfer]) -> None:

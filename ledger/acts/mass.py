@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
-from ledger.acts.pairs import MOVE_REASON
+from ledger.acts.pairs import is_give_of_pair
 from ledger.acts.repeated_customers import RepeatedCustomer, find_repeated_customers, find_repeated_rows
 from ledger.acts.transfer_requests import TransferRequest, checked_move, checked_transfer
 from ledger.acts.transfers import (
@@ -14,6 +14,7 @@ from ledger.acts.transfers import (
     append_transfers,
     judge_transfers,
 )
+from ledger.amounts import summed
 from ledger.append import appending
 from ledger.data_files import connect
 from ledger.database import Ledger
@@ -83,12 +84,8 @@ class MassOutcome:
     @property
     def points_by_currency(self) -> dict[str, Decimal]:
         """The points of all its transfers, given, deducted or moved, by currency; a move counts once."""
-        sums: dict[str, Decimal] = {}
-        for transfer in self.transfers:
-            if transfer.reason == MOVE_REASON and transfer.style == "give":
-                continue
-            sums[transfer.currency] = sums.get(transfer.currency, Decimal(0)) + transfer.points
-        return sums
+        counted = (transfer for transfer in self.transfers if not is_give_of_pair(transfer))
+        return summed((transfer.currency, transfer.points) for transfer in counted)
 
 
 def mass_rows(request: TransferRequest, relation_references: Sequence[str]) -> tuple[MassRow, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ledger.acts.transfers import RecordedTransfer
+from ledger.amounts import summed
 from ledger.errors import PointsError
 from ledger.models import Transfer
 
@@ -63,8 +64,7 @@ def find_repeated_customers(transfers: Iterable[RecordedTransfer]) -> tuple[Repe
 
 
 def _sums(transfers: Iterable[RecordedTransfer]) -> dict[str, Decimal]:
-    sums: dict[str, Decimal] = {}
-    for transfer in transfers:
-        signed = transfer.points if transfer.style == "give" else -transfer.points
-        sums[transfer.currency] = sums.get(transfer.currency, Decimal(0)) + signed
-    return sums
+    return summed(
+        (transfer.currency, transfer.points if transfer.style == "give" else -transfer.points)
+        for transfer in transfers
+    )

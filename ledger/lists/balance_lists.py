@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from operator import gt, lt
+from typing import ClassVar
 
 from django.db.models import QuerySet
 
@@ -23,7 +24,6 @@ from ledger.lists.filters import (
     TextFilter,
     YesNoFilter,
     all_of,
-    beginning_with,
 )
 from ledger.lists.paging import DEFAULT_PAGE_SIZE, Order, Page, Read, parse_order, read_page, reading
 from ledger.lists.streaming import streamed
@@ -51,6 +51,14 @@ BALANCE_COLUMNS = (
 class BalanceFilters(ListForm):
     """What balances are wanted."""
 
+    compared: ClassVar = {
+        "relation": ("relation_reference", "="),
+        "currency": ("currency", "="),
+        "min": ("approved_points", ">="),
+        "max": ("approved_points", "<="),
+        "closed": ("is_account_closed", "="),
+    }
+
     def __init__(self, filters: Mapping[str, str]) -> None:
         super().__init__(filters)
         self.fields |= {
@@ -65,23 +73,9 @@ class BalanceFilters(ListForm):
 
     def conditions(self) -> list[Condition]:
         """What is asked; raises `FilterUnknown` and `FilterInvalid`."""
-        conditions: list[Condition] = []
-        for name, value in self.asked().items():
-            match name:
-                case "relation":
-                    conditions.append(Condition("relation_reference", "=", value))
-                case "relation_prefix":
-                    conditions += beginning_with("relation_reference", value)
-                case "currency":
-                    conditions.append(Condition("currency", "=", value))
-                case "min":
-                    conditions.append(Condition("approved_points", ">=", value))
-                case "max":
-                    conditions.append(Condition("approved_points", "<=", value))
-                case "closed":
-                    conditions.append(Condition("is_account_closed", "=", value))
-                case "negative":
-                    conditions.append(Condition("approved_points", "<" if value else ">=", Decimal(0)))
+        conditions = super().conditions()
+        if (is_negative := self.asked().get("negative")) is not None:
+            conditions.append(Condition("approved_points", "<" if is_negative else ">=", Decimal(0)))
         return conditions
 
     def queryset(self) -> QuerySet[KeptBalance]:

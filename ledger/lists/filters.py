@@ -6,12 +6,13 @@ columns are this project's own; values are only ever bound.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import reduce
 from operator import and_, eq, ge, gt, le, lt
+from typing import ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -143,7 +144,9 @@ class MomentFilter(TextFilter):
 
 
 class ListForm(forms.Form):
-    """The filters of a list."""
+    """The filters of a list; ``compared`` has those that compare a column with a value, and how."""
+
+    compared: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
     def asked(self) -> dict[str, object]:
         """What the filters ask, by name, those alone that ask something; raises `FilterUnknown` and
@@ -154,6 +157,16 @@ class ListForm(forms.Form):
         for name, errors in self.errors.items():
             raise FilterInvalid(name, self.data[name], errors[0])
         return {name: value for name, value in self.cleaned_data.items() if value is not None}
+
+    def conditions(self) -> list["Condition"]:
+        """What is asked of columns, one by one; raises `FilterUnknown` and `FilterInvalid`."""
+        conditions: list[Condition] = []
+        for name, value in self.asked().items():
+            if name == "relation_prefix":
+                conditions += beginning_with("relation_reference", value)
+            elif name in self.compared:
+                conditions.append(Condition(*self.compared[name], value))
+        return conditions
 
 
 @dataclass(frozen=True)

@@ -9,40 +9,23 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
-from decimal import Decimal
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from django.utils.xmlutils import SimplerXMLGenerator
 
-from ledger.amounts import points_text
+from ledger.amounts import value_text
 from ledger.spreadsheet_text import FREE_TEXTS, harmless_text
 
-_ROWS_PER_WRITE = 1_000
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def value_text(value: object) -> str:
-    """A value as exports and answers show it: exact points without trailing zeros, instants in UTC."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return points_text(value)
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return str(value)
 
 
 def write_csv(rows: Iterable[object], columns: Sequence[str], file: BinaryIO) -> None:
     """Write the attributes ``columns`` of ``rows`` to ``file``, under a header of their names."""
-    written = io.StringIO(newline="")
-    writer = csv.writer(written, lineterminator="\r\n")
-    writer.writerow(columns)
-    for batch in _batches(rows):
-        writer.writerows([_csv_text(column, getattr(row, column)) for column in columns] for row in batch)
-        file.write(written.getvalue().encode("utf-8"))
-        written.seek(0)
-        written.truncate()
+    with _text(file) as text:
+        writer = csv.writer(text, lineterminator="\r\n")
+        writer.writerow(columns)
+        writer.writerows([_csv_text(column, getattr(row, column)) for column in columns] for row in rows)
 
 
 def _csv_text(column: str, value: object) -> str:
@@ -52,26 +35,22 @@ def _csv_text(column: str, value: object) -> str:
 
 def write_xml(rows: Iterable[object], columns: Sequence[str], element: str, file: BinaryIO) -> None:
     """Write ``rows`` as elements named ``element`` within one of its plural; what is empty is left out."""
-    written = io.StringIO()
-    xml = _ListXml(written, "UTF-8")
-    xml.startDocument()
-    xml.startElement(f"{element}s", {})
-    for batch in _batches(rows):
-        for row in batch:
+    with _text(file) as text:
+        xml = _ListXml(text, "UTF-8")
+        xml.startDocument()
+        xml.startElement(f"{element}s", {})
+        for row in rows:
             xml.ignorableWhitespace("\n  ")
             xml.startElement(element, {})
             for column in columns:
-                if text := value_text(getattr(row, column)):
+                if value := value_text(getattr(row, column)):
                     xml.ignorableWhitespace("\n    ")
-                    xml.addQuickElement(column, _NOT_IN_XML.sub("\ufffd", text))
+                    xml.addQuickElement(column, _NOT_IN_XML.sub("\ufffd", value))
             xml.ignorableWhitespace("\n  ")
             xml.endElement(element)
-        file.write(written.getvalue().encode("utf-8"))
-        written.seek(0)
-        written.truncate()
-    xml.ignorableWhitespace("\n")
-    xml.endElement(f"{element}s")
-    file.write(f"{written.getvalue()}\n".encode())
+        xml.ignorableWhitespace("\n")
+        xml.endElement(f"{element}s")
+        xml.ignorableWhitespace("\n")
 
 
 class _ListXml(SimplerXMLGenerator):
@@ -85,12 +64,11 @@ class _ListXml(SimplerXMLGenerator):
             super().characters(part)
 
 
-def _batches(rows: Iterable[object]) -> Iterator[list[object]]:
-    """At least one batch, so that even an empty list has its header."""
-    batch: list[object] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == _ROWS_PER_WRITE:
-            yield batch
-            batch = []
-    yield batch
+@contextmanager
+def _text(file: BinaryIO) -> Iterator[io.TextIOWrapper]:
+    """``file`` for text, which it gets in UTF-8 and some at a time; it stays open."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    try:
+        yield text
+    finally:
+        text.detach()

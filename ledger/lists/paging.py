@@ -9,16 +9,14 @@ import binascii
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Generic, TypeVar
 
-from django.db.models import BooleanField, F, Field, Func, Model, QuerySet, Value
+from django.db.models import BigIntegerField, BooleanField, F, Field, Func, Model, QuerySet, Value
 from django.db.models.lookups import GreaterThan, LessThan
 
-from ledger.amounts import points_text
 from ledger.errors import PointsError
-from ledger.fields import InstantField, PointsField, from_microseconds, to_microseconds
-from ledger.lists.filters import SUM_DIGITS, FilterInvalid, PointsFilter
+from ledger.fields import PointsField
+from ledger.lists.filters import SUM_DIGITS, FilterInvalid
 
 MAX_PAGE_SIZE = 1_000
 DEFAULT_PAGE_SIZE = 50
@@ -98,7 +96,14 @@ class Order:
 
     def values(self, cursor: str) -> list:
         """What `fields` are in the row of a ``cursor``; raises `CursorInvalid`."""
-        return _decoded(cursor, self.text, self._columns)
+        try:
+            padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+            made_for, *values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+            if made_for != self.text:
+                raise ValueError
+            return [_checked(column, value) for column, value in zip(self._columns, values, strict=True)]
+        except (ValueError, TypeError, ArithmeticError, RecursionError, binascii.Error):
+            raise CursorInvalid(cursor) from None
 
     @property
     def _columns(self) -> list[Field]:
@@ -106,7 +111,8 @@ class Order:
 
     def cursor(self, row: Model) -> str:
         """The place of ``row``, as text that needs no quoting in a URL or on a command line."""
-        values = map(_as_json, self.key_of(row))
+        keyed = zip(self._columns, self.key_of(row), strict=True)
+        values = [column.get_prep_value(value) for column, value in keyed]
         content = json.dumps([self.text, *values], separators=(",", ":"))
         return base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
 
@@ -172,45 +178,15 @@ def read_page(
     )
 
 
-def _as_json(value: object) -> object:
-    if isinstance(value, Decimal):
-        return points_text(value)
-    return value if isinstance(value, str | int) else to_microseconds(value)
-
-
-def _decoded(cursor: str, order: str, fields: Sequence[Field]) -> list:
-    try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        made_for, *values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        if made_for != order:
+def _checked(column: Field, value: object) -> object:
+    """A value of a cursor, as the database keeps it, as one of ``column``; raise `ValueError` where it cannot
+    be one."""
+    if isinstance(column, BigIntegerField):
+        # Sums that are added up may be larger than what is kept.
+        largest = 10 ** (SUM_DIGITS + 4) if isinstance(column, PointsField) else 2**63
+        if type(value) is not int or abs(value) >= largest:
             raise ValueError
-        return [_checked(field)(value) for field, value in zip(fields, values, strict=True)]
-    except (ValueError, TypeError, ArithmeticError, RecursionError, binascii.Error):
-        raise CursorInvalid(cursor) from None
-
-
-def _checked(field: Field) -> Callable[[object], object]:
-    """Makes a value of a cursor one of ``field``; raises `ValueError` where it cannot be one."""
-    if isinstance(field, PointsField):
-        return _points
-    if isinstance(field, InstantField):
-        return lambda value: from_microseconds(_number(value))
-    return _number if field.get_internal_type() == "BigIntegerField" else _code
-
-
-def _points(value: object) -> Decimal:
-    if not isinstance(value, str):
+    elif not isinstance(value, str) or not value.isprintable() or len(value) > 128:
         raise ValueError
-    return PointsFilter(SUM_DIGITS, signed=True).parsed(value)
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
-        raise ValueError
-    return value
-
-
-def _code(value: object) -> str:
-    if not isinstance(value, str) or not value.isprintable() or len(value) > 128:
-        raise ValueError
-    return value
+    from_database = getattr(column, "from_db_value", None)
+    return from_database(value, None, None) if from_database else value

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
+from typing import ClassVar
 
 from django.db import connection
 from django.db.models import BooleanField, Q, QuerySet
@@ -25,7 +26,6 @@ from ledger.lists.filters import (
     TextFilter,
     YesNoFilter,
     all_of,
-    beginning_with,
 )
 from ledger.lists.paging import DEFAULT_PAGE_SIZE, Order, Page, Read, parse_order, read_page, reading
 from ledger.lists.parquet_search import FileSearch, Postings, cut_files
@@ -103,7 +103,19 @@ _ID, _POINTS = _COLUMNS.index("transfer_id"), _COLUMNS.index("points")
 
 
 class TransferFilters(ListForm):
-    """What transfers are wanted; dates are those of ``zone``."""
+    """What transfers are wanted; dates are those of ``zone``. Those that compare are of columns that never
+    change."""
+
+    compared: ClassVar = {
+        "relation": ("relation_reference", "="),
+        "reason": ("reason", "="),
+        "style": ("style", "="),
+        "currency": ("currency", "="),
+        "from": ("occurred_at", ">="),
+        "to": ("occurred_at", "<"),
+        "min_points": ("points", ">="),
+        "max_points": ("points", "<="),
+    }
 
     def __init__(self, filters: Mapping[str, str], zone: Zone) -> None:
         super().__init__(filters)
@@ -124,16 +136,6 @@ class TransferFilters(ListForm):
             "posted_month": MonthFilter(),
             "revoked": YesNoFilter(),
         }
-
-    def conditions(self) -> list[Condition]:
-        """What is asked of the columns that never change; raises `FilterUnknown` and `FilterInvalid`."""
-        conditions: list[Condition] = []
-        for name, value in self.asked().items():
-            if name == "relation_prefix":
-                conditions += beginning_with("relation_reference", value)
-            elif name in _COMPARED:
-                conditions.append(Condition(*_COMPARED[name], value))
-        return conditions
 
     def is_indexed(self, order: Order) -> bool:
         """Whether the ledger's indexes lead to the rows in ``order`` without a look at all of them."""
@@ -171,16 +173,6 @@ class TransferFilters(ListForm):
 
 # Only what began by waiting can be any of these.
 _FEW = ("pending", "on_hold", "cancelled")
-_COMPARED = {
-    "relation": ("relation_reference", "="),
-    "reason": ("reason", "="),
-    "style": ("style", "="),
-    "currency": ("currency", "="),
-    "from": ("occurred_at", ">="),
-    "to": ("occurred_at", "<"),
-    "min_points": ("points", ">="),
-    "max_points": ("points", "<="),
-}
 
 
 def list_transfers(
