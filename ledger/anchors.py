@@ -30,8 +30,6 @@ class LedgerReplaced(PointsError):
             f"The ledger in {place} {finding}: it is an older copy or another ledger; restore the newest"
             " backup, or set POINTS_HOME to the home that belongs to it."
         )
-        self.entry_id = entry_id
-        self.head_entry_id = head_entry_id
 
 
 class AnchorUnreadable(PointsError):
@@ -44,7 +42,6 @@ class AnchorUnreadable(PointsError):
             f"{file} cannot be read, so it is not known whether the ledger is the one that it was made from;"
             f" run `points verify` with {file.parent} moved out of the home, then build again."
         )
-        self.file = file
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,6 @@ class ClockFarOff(PointsError):
             f" clock; or, where it is right, say so once with POINTS_CLOCK_CONFIRMED={now:%Y-%m-%d} in the"
             " environment, or say of a transfer when it happened with --occurred-at."
         )
-        self.now = now
-        self.newest = newest
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,6 @@ class LedgerMissing(PointsError):
             f"The ledger is missing: {place} holds none, but {trace} was made from one; restore the ledger"
             " from its backup, or set POINTS_HOME to an empty folder to begin another programme."
         )
-        self.place = place
-        self.trace = trace
 
 
 class LedgerEmpty(PointsError):
@@ -98,8 +96,6 @@ class AnotherHome(PointsError):
             f"This process was started for {f'the ledger in {own}' if own else 'no ledger'}, so it does not"
             f" open the one in {place}; start another process, with the POINTS_ settings of that one."
         )
-        self.place = place
-        self.own = own
 
 
 @dataclass(frozen=True)

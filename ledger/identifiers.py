@@ -36,7 +36,6 @@ class IdConflict(PointsError):
     code = "ID_CONFLICT"
 
     def __init__(self, identifier: str, differences: Iterable[Difference]) -> None:
-        self.identifier = identifier
         self.differences = tuple(differences)
         super().__init__(
             f"ID_CONFLICT: {identifier} is already recorded with other content"
@@ -53,7 +52,6 @@ class UnknownTransfer(PointsError):
         super().__init__(
             f"No transfer has the id {transfer_id}; look for the right one with `points transfers`."
         )
-        self.transfer_id = transfer_id
 
 
 def new_id(prefix: str) -> str:

@@ -22,8 +22,6 @@ class LockNotOurs(PointsError):
             f"{path} {finding}, where this project keeps a lock, so nothing was begun; find out who put it"
             " there, move it away and run the same again."
         )
-        self.path = path
-        self.finding = finding
 
 
 def open_lock(path: Path, is_looked_at: bool = False) -> IO[str]:

@@ -23,7 +23,6 @@ class SeveralRefused(PointsError):
 
     def __init__(self, problems: Iterable[Problem], part_count: int) -> None:
         self.problems = tuple(problems)
-        self.part_count = part_count
         refused = len(self.problems)
         super().__init__(
             f"Nothing was recorded, because {refused:,} of {part_count:,} {'is' if refused == 1 else 'are'}"

@@ -38,7 +38,6 @@ class RelatedTransfersNotWritten(PointsError):
             f"The transfers related to this run's revocations could not be written to {file}: {reason};"
             " nothing was lost, so fix that and run the same again."
         )
-        self.file = file
 
 
 def write_related(

@@ -20,7 +20,6 @@ class UnknownRelation(PointsError):
         super().__init__(
             f"The ledger does not know the relation reference {relation_reference}; check it{way_out}."
         )
-        self.relation_reference = relation_reference
 
 
 class AccountClosed(PointsError):
@@ -33,7 +32,6 @@ class AccountClosed(PointsError):
             f"The account of {relation_reference} is closed and takes nothing; open it again with"
             f" `points account open {relation_reference}`."
         )
-        self.relation_reference = relation_reference
 
 
 def known_references(references: Iterable[str]) -> set[str]:

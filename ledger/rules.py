@@ -20,10 +20,6 @@ class ValueRefused(PointsError):
 
     def __init__(self, code: str, column: str, value: str, expected: str) -> None:
         super().__init__(f"{code}: {column} is {value!r}, but must be {expected}.")
-        self.code = code
-        self.column = column
-        self.value = value
-        self.expected = expected
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,6 @@ class SealBroken(PointsError):
             f"{name} is {value}, but the programme's first close sealed it as {sealed}, and with another"
             f" closed months would come out differently; set {name}={sealed}."
         )
-        self.name = name
-        self.value = value
-        self.sealed = sealed
 
 
 def seals_of(settings: Settings, first_month: str) -> dict[str, object]:

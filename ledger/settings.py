@@ -38,8 +38,6 @@ class SettingInvalid(PointsError):
 
     def __init__(self, name: str, value: str, expected: str) -> None:
         super().__init__(f"{name} is {value!r}, but {expected}.")
-        self.name = name
-        self.value = value
 
 
 class MonthInvalid(PointsError):
@@ -49,7 +47,6 @@ class MonthInvalid(PointsError):
 
     def __init__(self, text: str) -> None:
         super().__init__(f"{text!r} is no report month; write one as YYYY-MM, like 2026-10.")
-        self.text = text
 
 
 class _Unfit(ValueError):

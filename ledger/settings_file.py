@@ -20,8 +20,6 @@ class SettingsFileRefused(PointsError):
 
     def __init__(self, path: Path, problem: str, advice: str) -> None:
         super().__init__(f"{path} {problem}, so no setting is taken from it; {advice}.")
-        self.path = path
-        self.problem = problem
 
 
 def settings_file(folder: Path) -> Path:

@@ -31,14 +31,11 @@ class RevokedBeyondOriginal(PointsError):
 
     code = "REVOKED"
 
-    def __init__(self, transfer_id: str, original_id: str, unrevoked: Decimal) -> None:
+    def __init__(self, transfer_id: str, original_id: str, unrevoked_points: Decimal) -> None:
         super().__init__(
-            f"{transfer_id} cannot be approved, because {points_text(-unrevoked)} points more than"
+            f"{transfer_id} cannot be approved, because {points_text(-unrevoked_points)} points more than"
             f" {original_id} has would then be revoked of it; cancel it with `points cancel {transfer_id}`."
         )
-        self.transfer_id = transfer_id
-        self.original_id = original_id
-        self.unrevoked_points = unrevoked
 
 
 class RevocationTrees:

@@ -307,9 +307,7 @@ def test_the_command_revokes_and_refuses(points, ledger_home):
     assert "`points revoke T-1 --points 70`" in too_much.stderr
     answer(points("deduct", "C-1", "60", home=ledger_home.home, **ledger_home.environment))
     spent = run("T-1")
-    assert_refused(
-        spent, RevokedPointsSpent("T-1", NotEnoughPoints("C-1", "POINTS", Decimal(70), Decimal(10)))
-    )
+    assert_refused(spent, RevokedPointsSpent("T-1", "C-1", "POINTS", Decimal(70), Decimal(10)))
     assert "`points revoke T-1 --points 10`" in spent.stderr
     several = run("T-8", "T-9")
     assert several.returncode == 1

@@ -53,7 +53,6 @@ class AccountInUse(PointsError):
             f"The account of {relation_reference} cannot be closed because of transfers"
             f" {', and '.join(parts)}; {', and '.join(remedies)}."
         )
-        self.relation_reference = relation_reference
         self.waiting_transfer_ids = tuple(waiting)
         self.later_transfer_ids = tuple(later)
 
@@ -68,15 +67,13 @@ class AccountNotEmptied(PointsError):
 
     code = "NOT_EMPTIED"
 
-    def __init__(self, relation_reference: str, left: dict[str, Decimal]) -> None:
-        named = ", ".join(f"{points_text(points)} {currency}" for currency, points in left.items())
+    def __init__(self, relation_reference: str, points_by_currency: dict[str, Decimal]) -> None:
+        left = ", ".join(f"{points_text(points)} {code}" for code, points in points_by_currency.items())
         super().__init__(
-            f"The account of {relation_reference} would still have {named}, so it cannot be closed with the"
+            f"The account of {relation_reference} would still have {left}, so it cannot be closed with the"
             " move; move that too, or close the account afterwards with"
             f" `points account close {relation_reference}`, which lets it expire."
         )
-        self.relation_reference = relation_reference
-        self.points_by_currency = left
 
 
 class RequestSettled(PointsError):
@@ -86,7 +83,6 @@ class RequestSettled(PointsError):
 
     def __init__(self, request_id: str, finding: str, remedy: str) -> None:
         super().__init__(f"The request {request_id} {finding}; {remedy}.")
-        self.request_id = request_id
 
 
 @dataclass(frozen=True)

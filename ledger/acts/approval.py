@@ -25,8 +25,6 @@ class ApprovalByItsAuthor(PointsError):
         super().__init__(
             f"{identifier} was entered by {author}, who may not approve it as well; ask another person to."
         )
-        self.identifier = identifier
-        self.author = author
 
 
 def exceeds_limit(ledger: Ledger, amounts: Iterable[tuple[str, Decimal]]) -> bool:

@@ -22,7 +22,6 @@ class CommentInvalid(PointsError):
             f"A comment has 1 to {LONGEST_COMMENT:,} characters, and this one {length:,} besides blanks;"
             f" write {'less' if length else 'what is to be noted'}."
         )
-        self.length = length
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,6 @@ class StatusTransitionRefused(PointsError):
             else "record what is meant as a new transfer"
         )
         super().__init__(f"{transfer_id} is {status}, which is final, and cannot become {wanted}; {remedy}.")
-        self.transfer_id = transfer_id
-        self.status = status
-        self.wanted = wanted
 
 
 class RequestCannotBeHeld(PointsError):
@@ -51,7 +48,6 @@ class RequestCannotBeHeld(PointsError):
             f"{request_id} asks for an account to be opened or closed and cannot be put on hold; approve or"
             " cancel it."
         )
-        self.request_id = request_id
 
 
 @dataclass(frozen=True)

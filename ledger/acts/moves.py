@@ -25,14 +25,11 @@ class NothingToMove(PointsError):
 
     code = "NOTHING_TO_MOVE"
 
-    def __init__(self, relation_reference: str, currency: str, spendable: Decimal) -> None:
+    def __init__(self, relation_reference: str, currency: str, spendable_points: Decimal) -> None:
         super().__init__(
-            f"{relation_reference} has {points_text(spendable)} {currency} to spend, so there is nothing to"
-            " move; look at it with `points balances`, or say another --currency."
+            f"{relation_reference} has {points_text(spendable_points)} {currency} to spend, so there is"
+            " nothing to move; look at it with `points balances`, or say another --currency."
         )
-        self.relation_reference = relation_reference
-        self.currency = currency
-        self.spendable_points = spendable
 
 
 class ClosingWaitsForMove(PointsError):
@@ -46,7 +43,6 @@ class ClosingWaitsForMove(PointsError):
             " cannot be closed in the same step; move without --close, and close the account once the move"
             " is approved."
         )
-        self.relation_reference = relation_reference
 
 
 @dataclass(frozen=True)

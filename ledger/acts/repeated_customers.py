@@ -22,8 +22,6 @@ class CustomerRepeated(PointsError):
             f"{relation_reference} stands{where} before, and --once-each takes every customer once; leave one"
             " of them out, or leave --once-each out where both are meant."
         )
-        self.relation_reference = relation_reference
-        self.first_place = first_place
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,6 @@ class RevocationOfUnapproved(PointsError):
             else f"cancel it instead, with `points cancel {transfer_id}`"
         )
         super().__init__(f"{transfer_id} is {status} and counts in no balance; {remedy}.")
-        self.transfer_id = transfer_id
-        self.status = status
 
 
 class TransferAlreadyRevoked(PointsError):
@@ -48,7 +46,6 @@ class TransferAlreadyRevoked(PointsError):
             f"{transfer_id} is already revoked, and nothing of it is left; to bring it back, revoke its"
             " revocation."
         )
-        self.transfer_id = transfer_id
 
 
 class RevocationTooLarge(PointsError):
@@ -56,14 +53,11 @@ class RevocationTooLarge(PointsError):
 
     code = "REVOKED"
 
-    def __init__(self, transfer_id: str, points: Decimal, unrevoked: Decimal) -> None:
+    def __init__(self, transfer_id: str, points: Decimal, unrevoked_points: Decimal) -> None:
         super().__init__(
-            f"Of {transfer_id} {points_text(unrevoked)} points are left, so {points_text(points)} cannot be"
-            f" revoked; revoke at most what is left, with {_partly(transfer_id, unrevoked)}."
+            f"Of {transfer_id} {points_text(unrevoked_points)} points are left, so {points_text(points)}"
+            f" cannot be revoked; revoke at most what is left, with {_partly(transfer_id, unrevoked_points)}."
         )
-        self.transfer_id = transfer_id
-        self.points = points
-        self.unrevoked_points = unrevoked
 
 
 class UndoneTwice(PointsError):
@@ -72,31 +66,33 @@ class UndoneTwice(PointsError):
 
     code = "REVOKED"
 
-    def __init__(self, transfer_id: str, undone_id: str, unrevoked: Decimal) -> None:
-        left = f"{points_text(unrevoked)} points are left" if unrevoked > 0 else "nothing is left"
-        remedy = "there is nothing to take back any more"
-        if unrevoked > 0:
-            remedy = f"revoke at most these, with {_partly(transfer_id, unrevoked)}"
-        super().__init__(
-            f"{transfer_id} cannot be revoked, because that would undo {undone_id} again, of which {left};"
-            f" {remedy}."
+    def __init__(self, transfer_id: str, undone_transfer_id: str, unrevoked_points: Decimal) -> None:
+        left = (
+            f"{points_text(unrevoked_points)} points are left" if unrevoked_points > 0 else "nothing is left"
         )
-        self.transfer_id = transfer_id
-        self.undone_transfer_id = undone_id
-        self.unrevoked_points = unrevoked
+        remedy = "there is nothing to take back any more"
+        if unrevoked_points > 0:
+            remedy = f"revoke at most these, with {_partly(transfer_id, unrevoked_points)}"
+        super().__init__(
+            f"{transfer_id} cannot be revoked, because that would undo {undone_transfer_id} again, of which"
+            f" {left}; {remedy}."
+        )
 
 
 class RevokedPointsSpent(NotEnoughPoints):
     """What is to be revoked was spent, wholly or in part."""
 
-    def __init__(self, transfer_id: str, found: NotEnoughPoints) -> None:
-        spendable = found.spendable_points
-        partly = f"revoke these alone, with {_partly(transfer_id, spendable)}, or " if spendable > 0 else ""
-        super().__init__(
-            *(found.relation_reference, found.currency, found.points, spendable),
-            remedy=f"{partly}say --allow-negative",
-        )
-        self.transfer_id = transfer_id
+    def __init__(
+        self,
+        transfer_id: str,
+        relation_reference: str,
+        currency: str,
+        points: Decimal,
+        spendable_points: Decimal,
+    ) -> None:
+        partly = f"revoke these alone, with {_partly(transfer_id, spendable_points)}, or "
+        remedy = f"{partly if spendable_points > 0 else ''}say --allow-negative"
+        super().__init__(relation_reference, currency, points, spendable_points, remedy)
 
 
 class RevocationAmbiguous(PointsError):
@@ -175,7 +171,10 @@ def revoke(
         for position, error in judged.problems:
             # What is wrong with a move is said once.
             if isinstance(error, NotEnoughPoints):
-                error = RevokedPointsSpent(fresh[position].reverses_transfer_id, error)
+                error = RevokedPointsSpent(
+                    fresh[position].reverses_transfer_id,
+                    *(error.relation_reference, error.currency, error.points, error.spendable_points),
+                )
             problems.setdefault(undoing_of[fresh[position].transfer_id], error)
         refuse(
             [

@@ -21,17 +21,13 @@ class NotEnoughPoints(PointsError):
         relation_reference: str,
         currency: str,
         points: Decimal,
-        spendable: Decimal,
+        spendable_points: Decimal,
         remedy: str = "deduct less, or say --allow-negative",
     ) -> None:
         super().__init__(
-            f"{relation_reference} has {points_text(spendable)} {currency} to spend, so"
+            f"{relation_reference} has {points_text(spendable_points)} {currency} to spend, so"
             f" {points_text(points)} cannot be deducted; {remedy}."
         )
-        self.relation_reference = relation_reference
-        self.currency = currency
-        self.points = points
-        self.spendable_points = spendable
 
 
 class SpendablePoints:

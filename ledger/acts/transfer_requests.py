@@ -41,9 +41,6 @@ class ReasonNotByHand(PointsError):
             f"REASON: {reason} is not a reason that people may choose to {style} points; choose one of"
             f" {', '.join(allowed)}{other_way}."
         )
-        self.reason = reason
-        self.style = style
-        self.allowed = allowed
 
 
 class MoveToItself(PointsError):
@@ -56,7 +53,6 @@ class MoveToItself(PointsError):
             f"The points of {relation_reference} are to be moved to the same account, which would change"
             " nothing; name another one."
         )
-        self.relation_reference = relation_reference
 
 
 class TransferDetails(TypedDict, total=False):

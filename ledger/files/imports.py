@@ -109,10 +109,6 @@ class ImportRefused(PointsError):
         super().__init__(
             f"{self.code}: nothing of {path} was added, because {rows} (the first: {bad_rows[0]}); {remedy}."
         )
-        self.path = path
-        self.bad_rows = bad_rows
-        self.bad_row_count = bad_row_count
-        self.codes = codes
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,6 @@ class QuarantinedRowUnknown(PointsError):
         super().__init__(
             f"Entry {entry_id:,} is no quarantined row; `points quarantine` lists those that are open."
         )
-        self.entry_id = entry_id
 
 
 class QuarantinedRowSettled(PointsError):
@@ -45,8 +44,6 @@ class QuarantinedRowSettled(PointsError):
         super().__init__(
             f"Quarantined row {entry_id:,} is settled: {finding}; there is nothing left to dismiss."
         )
-        self.entry_id = entry_id
-        self.finding = finding
 
 
 class ReasonMissing(PointsError):
@@ -56,7 +53,6 @@ class ReasonMissing(PointsError):
 
     def __init__(self, entry_id: int) -> None:
         super().__init__(f"Say why quarantined row {entry_id:,} will not come again, with --reason TEXT.")
-        self.entry_id = entry_id
 
 
 @dataclass(frozen=True, slots=True)

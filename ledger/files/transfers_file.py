@@ -27,7 +27,6 @@ class TransfersFileRefused(PointsError):
 
     def __init__(self, code: str, path: Path | str, problem: str, remedy: str) -> None:
         super().__init__(f"{code}: {path} {problem}; {remedy}.")
-        self.code = code
         self.path = str(path)
 
 

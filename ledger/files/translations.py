@@ -32,8 +32,6 @@ class ReasonsRefused(PointsError):
 
     def __init__(self, path: Path, line: int, problem: str, remedy: str) -> None:
         super().__init__(f"REASONS: {path}, line {line:,}, {problem}; {remedy}.")
-        self.path = path
-        self.line = line
 
 
 class DateTimeInvalid(PointsError):

@@ -39,7 +39,6 @@ class FilterUnknown(PointsError):
 
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(f"There is no filter {name!r}; filter by {', '.join(known)}.")
-        self.name = name
 
 
 class FilterInvalid(PointsError):
@@ -49,9 +48,6 @@ class FilterInvalid(PointsError):
 
     def __init__(self, name: str, value: str, expected: str) -> None:
         super().__init__(f"The filter {name} is {value!r}, but must be {expected}.")
-        self.name = name
-        self.value = value
-        self.expected = expected
 
 
 class TextFilter(forms.CharField):

@@ -34,7 +34,6 @@ class SortUnknown(PointsError):
             f"The list cannot be sorted by {name!r}; sort by {', '.join(known)}, with a - before it for the"
             " largest first."
         )
-        self.name = name
 
 
 class CursorInvalid(PointsError):
@@ -47,7 +46,6 @@ class CursorInvalid(PointsError):
             f"{text!r} leads to no page of this list in this order; take what another page gave, with the"
             " same order, or leave it out for the first page."
         )
-        self.text = text
 
 
 @dataclass(frozen=True)

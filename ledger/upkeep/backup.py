@@ -52,7 +52,6 @@ class BackupExists(PointsError):
 
     def __init__(self, file: Path) -> None:
         super().__init__(f"{file} is there already, and a backup never overwrites; name another file.")
-        self.file = file
 
 
 class BackupNotWritten(PointsError):
@@ -62,7 +61,6 @@ class BackupNotWritten(PointsError):
 
     def __init__(self, file: Path, problem: str) -> None:
         super().__init__(f"{file} was not written: {problem}; fix that and run the same again.")
-        self.file = file
 
 
 class BackupUnsound(PointsError):
@@ -74,7 +72,6 @@ class BackupUnsound(PointsError):
         super().__init__(
             f"{file} is no whole backup of a ledger: {problem}; nothing was restored, so name another backup."
         )
-        self.file = file
 
 
 class LedgerThere(PointsError):
@@ -87,7 +84,6 @@ class LedgerThere(PointsError):
             f"{file} is there already, and a restore never replaces a ledger; move it out of the home, or set"
             " POINTS_HOME to another one."
         )
-        self.file = file
 
 
 class BackupOutdated(PointsError):
@@ -104,9 +100,6 @@ class BackupOutdated(PointsError):
             f"{file} {finding}; nothing was restored, so restore a newer backup; docs/operations.md says"
             " what to do where there is none."
         )
-        self.file = file
-        self.head = head
-        self.folder = folder
 
 
 @dataclass(frozen=True)

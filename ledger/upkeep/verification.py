@@ -65,11 +65,7 @@ class LedgerDamaged(PointsError):
             f"The ledger in {place} does not hold what was recorded: {finding}; keep it as it is for the"
             " investigation, and restore the newest backup that `points verify` finds whole."
         )
-        self.finding = finding
-        self.first_entry_id = first_entry_id
         self.last_entry_id = first_entry_id if last_entry_id is None else last_entry_id
-        self.kind = kind
-        self.transfer_id = transfer_id
 
     def of(self, place: str) -> "LedgerDamaged":
         """The same finding in the ledger of which the one that was looked at is a copy."""
