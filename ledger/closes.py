@@ -45,8 +45,6 @@ class Reopening:
     report_month: str
     entry_id: int
     reason: str
-    reopened_at: datetime
-    reopened_by: str
 
 
 @dataclass(frozen=True)
@@ -119,11 +117,7 @@ def read_history() -> CloseHistory:
         if entry.event == "close":
             closes.append(_closed_month(entry))
         else:
-            reopenings.append(
-                Reopening(
-                    entry.report_month, entry.entry_id, entry.reason, entry.recorded_at, entry.recorded_by
-                )
-            )
+            reopenings.append(Reopening(entry.report_month, entry.entry_id, entry.reason))
     signed = SignOff.objects.order_by("entry_id")
     return _follow(
         closes,

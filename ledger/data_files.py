@@ -114,11 +114,6 @@ def read_csv(
     )
 
 
-def parquet_key_values(file: Path) -> str:
-    """A relation of what a Parquet file's footer holds by ``key`` and ``value``, both of bytes."""
-    return f"parquet_kv_metadata({_names(file)})"
-
-
 def parquet_footer(file: Path) -> str:
     """A relation with what a Parquet file's footer says of the file: ``num_rows`` and more."""
     return f"parquet_file_metadata({_names(file)})"

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 from django.db import models
 
-UNITS_PER_POINT = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
