@@ -71,6 +71,15 @@ def known_transfers(transfer_ids: Iterable[str]) -> dict[str, Transfer]:
     return {transfer.transfer_id: transfer for transfer in found}
 
 
+def with_originals(transfers: Mapping[str, Transfer]) -> dict[str, Transfer]:
+    """``transfers``, by ``transfer_id``, and what they revoke, to any depth, as far as the ledger has it."""
+    found = dict(transfers)
+    level = found
+    while level := known_transfers({each.revokes_transfer_id for each in level.values()} - {"", *found}):
+        found |= level
+    return found
+
+
 def known_events(event_ids: Iterable[str]) -> dict[str, AccountEvent]:
     """Those of the account events that the ledger has, by ``event_id``."""
     found = found_by(AccountEvent.objects.all(), "event_id", filter(is_identifier, event_ids))

@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import cache
 
 from ledger.errors import PointsError
-from ledger.settings import PROJECT_ROOT, transfer_patterns, transfer_rules
+from ledger.settings import PROJECT_ROOT, currencies, transfer_patterns, transfer_rules
 from ledger.zones import Zone
 
 
@@ -44,13 +44,6 @@ def reasons() -> dict[tuple[str, str], Reason]:
             )
             for row in sorted(csv.DictReader(file), key=lambda row: row["from_month"])
         }
-
-
-@cache
-def currencies() -> tuple[str, ...]:
-    """The codes of seeds/points_currencies.csv."""
-    with open(PROJECT_ROOT / "seeds" / "points_currencies.csv", encoding="utf-8", newline="") as file:
-        return tuple(row["currency"] for row in csv.DictReader(file))
 
 
 def is_identifier(text: str) -> bool:

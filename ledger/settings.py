@@ -80,6 +80,13 @@ def longest_span_in_months() -> int:
     return _models_variables()["longest_span_in_months"]
 
 
+@cache
+def currencies() -> tuple[str, ...]:
+    """The codes of seeds/points_currencies.csv."""
+    with open(PROJECT_ROOT / "seeds" / "points_currencies.csv", encoding="utf-8", newline="") as file:
+        return tuple(row["currency"] for row in csv.DictReader(file))
+
+
 def check_month(text: str) -> str:
     """Return ``text`` where it names a report month, ``YYYY-MM``; raise `MonthInvalid` otherwise."""
     if not re.fullmatch(transfer_patterns()["month"], text):
@@ -184,10 +191,8 @@ def _today_in_utc(text: str) -> date:
 def _currency(code: str) -> str:
     if not re.fullmatch(transfer_patterns()["currency"], code):
         raise _Unfit("a currency's code is 1 to 16 capital letters, digits or underscores")
-    with open(PROJECT_ROOT / "seeds" / "points_currencies.csv", encoding="utf-8", newline="") as file:
-        known = [row["currency"] for row in csv.DictReader(file)]
-    if code not in known:
-        raise _Unfit(f"seeds/points_currencies.csv knows {', '.join(known)} alone; add it there")
+    if code not in currencies():
+        raise _Unfit(f"seeds/points_currencies.csv knows {', '.join(currencies())} alone; add it there")
     return code
 
 

@@ -16,7 +16,7 @@ from django.db.models import Q
 
 from ledger.amounts import summed
 from ledger.chunks import found_by
-from ledger.identifiers import known_transfers
+from ledger.identifiers import with_originals
 from ledger.models import WAITING, Transfer
 from ledger.rules import reasons
 from ledger.statuses import current_standings
@@ -69,12 +69,10 @@ def look_ahead(ahead: Iterable[tuple[Transfer, datetime]], now: datetime) -> lis
     They may be new: only what they revoke is looked up.
     """
     ahead = list(ahead)
-    known = {transfer.transfer_id: transfer for transfer, _ in ahead}
-    later = set(known)
-    level = known
-    while level := known_transfers({found.revokes_transfer_id for found in level.values()} - {"", *known}):
-        known |= level
-        later |= set(_effective_ahead(level.values(), now))
+    themselves = {transfer.transfer_id: transfer for transfer, _ in ahead}
+    known = with_originals(themselves)
+    originals = (transfer for transfer_id, transfer in known.items() if transfer_id not in themselves)
+    later = {*themselves, *_effective_ahead(originals, now)}
     answers = []
     for transfer, effective_at in ahead:
         chain = _chain(transfer, known)

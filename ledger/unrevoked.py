@@ -10,7 +10,7 @@ from django.db.models.expressions import RawSQL
 from ledger.amounts import points_text
 from ledger.chunks import chunks
 from ledger.errors import PointsError
-from ledger.identifiers import known_transfers
+from ledger.identifiers import known_transfers, with_originals
 from ledger.models import WAITING, Transfer
 from ledger.statuses import current_statuses
 
@@ -51,11 +51,7 @@ class RevocationTrees:
         self._statuses: dict[str, str] = {}
         level = {transfer.transfer_id: transfer for transfer in roots}
         if upwards:
-            above = level
-            while above := known_transfers(
-                {transfer.revokes_transfer_id for transfer in above.values()} - {"", *level}
-            ):
-                level |= above
+            level = with_originals(level)
         while level:
             for transfer_id, status in current_statuses(level.values()).items():
                 transfer = level[transfer_id]

@@ -238,7 +238,7 @@ def import_file(
             if not result.entry_count:
                 result = replace(result, batch_id="")
             elif not dry_run:
-                _append(appender, database, folder, loaded, result, kept, resolved, report)
+                _Addition(appender, database, folder, loaded, result, report).append(kept, resolved)
     return replace(result, seconds=time.monotonic() - started)
 
 
@@ -403,121 +403,147 @@ def _warnings(database: duckdb.DuckDBPyConnection, loaded: LoadedFile, history: 
     return tuple(warnings)
 
 
-def _append(
-    appender: Appender,
-    database: duckdb.DuckDBPyConnection,
-    folder: Path,
-    loaded: LoadedFile,
-    result: ImportResult,
-    kept: set[int],
-    resolved: list[int],
-    report: Callable[[ImportProgress], None],
-) -> None:
-    """Append everything: the batch, transfers in file order, status changes, closed accounts, bad rows, and
-    what resolves earlier ones."""
-    appender.append(
-        Batch(
-            batch_id=result.batch_id,
-            origin="import",
-            file_name=shown(loaded.sent.path.name),
-            file_sha256=loaded.sha256,
-            last_entry_id=appender.next_entry_id + result.entry_count,
-            row_count=result.row_count,
-            added_count=result.added,
-            duplicate_count=result.duplicates,
-            status_change_count=result.status_changes,
-            quarantined_count=result.quarantined,
-        )
-    )
-    report(ImportProgress("adding", 0, result.entry_count))
-    for done in _append_transfers(appender, database, folder, loaded.row_count, result.batch_id):
-        report(ImportProgress("adding", done, result.entry_count))
-    appender.append_rows(StatusChange, _status_changes(appender, database, result.batch_id))
-    appender.append_rows(AccountEvent, _closed_accounts(appender, database, result.batch_id))
-    appender.append_rows(
-        QuarantinedRow,
-        (
-            (result.batch_id, row.line, row.known_id, row.row, row.code, row.column, row.expected)
-            for row in (_quarantined(database, loaded) if kept else ())
-            if row.row_number in kept
-        ),
-    )
-    appender.append_rows(
-        QuarantineDismissal, ((entry_id, f"known, said {result.batch_id}") for entry_id in resolved)
-    )
-    report(ImportProgress("adding", result.entry_count, result.entry_count))
+@dataclass(frozen=True)
+class _Addition:
+    """What an import adds to the ledger; its rows are `decided_rows` and `kept_rows` of ``database``."""
 
+    appender: Appender
+    database: duckdb.DuckDBPyConnection
+    folder: Path
+    loaded: LoadedFile
+    result: ImportResult
+    report: Callable[[ImportProgress], None]
 
-def _append_transfers(
-    appender: Appender, database: duckdb.DuckDBPyConnection, folder: Path, row_count: int, batch_id: str
-) -> Iterator[int]:
-    """Append the transfers chunk by chunk, and give how many are there after each."""
-    done = 0
-    with _larger_cache():
-        # Another thread makes them, whose connection is not this one.
-        as_files = connection.vendor == "postgresql"
-        chunks = _transfer_chunks(appender, database, folder, row_count, batch_id, as_files)
-        for digests, rows in _one_ahead(chunks):
-            if isinstance(rows, Path):
-                copy_rows(Transfer, rows)
-            else:
-                insert_rows(Transfer, rows)
-            appender.note_digests(digests)
-            done += len(digests)
-            yield done
-
-
-def _transfer_chunks(
-    appender: Appender,
-    database: duckdb.DuckDBPyConnection,
-    folder: Path,
-    row_count: int,
-    batch_id: str,
-    as_files: bool,
-) -> Iterator[tuple[list[bytes], list[tuple] | Path]]:
-    """The digests of the transfers to add, and their rows in the order of `insert_columns`: tuples, or
-    ``as_files`` a CSV file, which stays until the next chunk but one is asked for."""
-    cursor = database.cursor()
-    columns = insert_columns(Transfer)
-    transfers = f"""
-        select {", ".join(name for name in columns if name != "digest")}, {digest_sql(Transfer)} as digest
-        from (
-            select
-                * replace (case when is_dated then 'pending' else status end as status),
-                $next_entry_id + row_number() over (order by row_number) - 1 as entry_id,
-                $recorded_at as recorded_at,
-                $recorded_by as recorded_by,
-                $batch_id as batch_id
-            from decided_rows
-            where row_number between $first and $last and verdict = 'transfer'
-        )
-    """
-    values = {
-        "next_entry_id": appender.next_entry_id,
-        "recorded_at": to_microseconds(appender.recorded_at),
-        "recorded_by": appender.ledger.user,
-        "batch_id": batch_id,
-    }
-    for first in range(1, row_count + 1, _ROWS_PER_CHUNK):
-        values |= {"first": first, "last": first + _ROWS_PER_CHUNK - 1}
-        if as_files:
-            cursor.execute(f"create or replace temp table chunk as {transfers}", values)
-            file = folder / f"chunk_{first // _ROWS_PER_CHUNK % 2}.csv"
-            as_text = [r"'\x' || hex(digest)" if name == "digest" else name for name in columns]
-            cursor.execute(
-                f"copy (select {', '.join(as_text)} from chunk) to {literal(file)} (format csv, header false)"
+    def append(self, kept: set[int], resolved: list[int]) -> None:
+        """Append everything: the batch, transfers in file order, status changes, closed accounts, bad rows,
+        and what resolves earlier ones."""
+        appender, result = self.appender, self.result
+        appender.append(
+            Batch(
+                batch_id=result.batch_id,
+                origin="import",
+                file_name=shown(self.loaded.sent.path.name),
+                file_sha256=self.loaded.sha256,
+                last_entry_id=appender.next_entry_id + result.entry_count,
+                row_count=result.row_count,
+                added_count=result.added,
+                duplicate_count=result.duplicates,
+                status_change_count=result.status_changes,
+                quarantined_count=result.quarantined,
             )
-            found = cursor.execute("select digest from chunk order by entry_id").fetchall()
-            digests = [digest for (digest,) in found]
-            rows: list[tuple] | Path = file
-        else:
-            rows = cursor.execute(f"select {', '.join(columns)} from ({transfers})", values).fetchall()
-            rows.sort()  # by entry_id, and nearly always in that order already
-            position = columns.index("digest")
-            digests = [row[position] for row in rows]
-        if digests:
-            values["next_entry_id"] += len(digests)
-            yield digests, rows
+        )
+        self.report(ImportProgress("adding", 0, result.entry_count))
+        for done in self._append_transfers():
+            self.report(ImportProgress("adding", done, result.entry_count))
+        appender.append_rows(StatusChange, self._status_changes())
+        appender.append_rows(AccountEvent, self._closed_accounts())
+        appender.append_rows(
+            QuarantinedRow,
+            (
+                (result.batch_id, row.line, row.known_id, row.row, row.code, row.column, row.expected)
+                for row in (_quarantined(self.database, self.loaded) if kept else ())
+                if row.row_number in kept
+            ),
+        )
+        appender.append_rows(
+            QuarantineDismissal, ((entry_id, f"known, said {result.batch_id}") for entry_id in resolved)
+        )
+        self.report(ImportProgress("adding", result.entry_count, result.entry_count))
+
+    def _append_transfers(self) -> Iterator[int]:
+        """Append the transfers chunk by chunk, and give how many are there after each."""
+        done = 0
+        with _larger_cache():
+            # Another thread makes them, whose connection is not this one.
+            as_files = connection.vendor == "postgresql"
+            for digests, rows in _one_ahead(self._transfer_chunks(as_files)):
+                if isinstance(rows, Path):
+                    copy_rows(Transfer, rows)
+                else:
+                    insert_rows(Transfer, rows)
+                self.appender.note_digests(digests)
+                done += len(digests)
+                yield done
+
+    def _transfer_chunks(self, as_files: bool) -> Iterator[tuple[list[bytes], list[tuple] | Path]]:
+        """The digests of the transfers to add, and their rows in the order of `insert_columns`: tuples, or
+        ``as_files`` a CSV file, which stays until the next chunk but one is asked for."""
+        cursor = self.database.cursor()
+        columns = insert_columns(Transfer)
+        transfers = f"""
+            select {", ".join(name for name in columns if name != "digest")}, {digest_sql(Transfer)} as digest
+            from (
+                select
+                    * replace (case when is_dated then 'pending' else status end as status),
+                    $next_entry_id + row_number() over (order by row_number) - 1 as entry_id,
+                    $now as recorded_at,
+                    $recorded_by as recorded_by,
+                    $batch_id as batch_id
+                from decided_rows
+                where row_number between $first and $last and verdict = 'transfer'
+            )
+        """
+        values = {
+            "next_entry_id": self.appender.next_entry_id,
+            "now": to_microseconds(self.appender.recorded_at),
+            "recorded_by": self.appender.ledger.user,
+            "batch_id": self.result.batch_id,
+        }
+        for first in range(1, self.loaded.row_count + 1, _ROWS_PER_CHUNK):
+            values |= {"first": first, "last": first + _ROWS_PER_CHUNK - 1}
+            if as_files:
+                cursor.execute(f"create or replace temp table chunk as {transfers}", values)
+                file = self.folder / f"chunk_{first // _ROWS_PER_CHUNK % 2}.csv"
+                as_text = [r"'\x' || hex(digest)" if name == "digest" else name for name in columns]
+                as_csv = f"{literal(file)} (format csv, header false)"
+                cursor.execute(f"copy (select {', '.join(as_text)} from chunk) to {as_csv}")
+                found = cursor.execute("select digest from chunk order by entry_id").fetchall()
+                digests = [digest for (digest,) in found]
+                rows: list[tuple] | Path = file
+            else:
+                rows = cursor.execute(f"select {', '.join(columns)} from ({transfers})", values).fetchall()
+                rows.sort()  # by entry_id, and nearly always in that order already
+                position = columns.index("digest")
+                digests = [row[position] for row in rows]
+            if digests:
+                values["next_entry_id"] += len(digests)
+                yield digests, rows
+
+    def _status_changes(self) -> Iterator[tuple]:
+        """The rows of `StatusChange`: those of new transfers, then all others in the order in which the
+        statuses changed."""
+        return self._rows(
+            """
+            select transfer_id, status, coalesce(status_changed_at, $now), $batch_id, ''
+            from decided_rows
+            where verdict = 'status_change' or is_dated
+            order by change_number nulls first, row_number
+            """
+        )
+
+    def _closed_accounts(self) -> Iterator[tuple]:
+        """The rows of `AccountEvent`, in the order of the entries that made the closures effective."""
+        return self._rows(
+            f"""
+            select
+                'close-of-' || transfer_id,
+                relation_reference,
+                'close',
+                greatest(
+                    occurred_at,
+                    coalesce(status_changed_at, case when verdict = 'status_change' then $now end)
+                ),
+                '',
+                $batch_id,
+                ''
+            from {_CLOSURES}
+            order by change_number nulls first, row_number
+            """
+        )
+
+    def _rows(self, query: str) -> Iterator[tuple]:
+        values = {"now": to_microseconds(self.appender.recorded_at), "batch_id": self.result.batch_id}
+        return _fetched(self.database.cursor().execute(query, values))
 
 
 def _one_ahead(chunks: Iterable) -> Iterator:
@@ -543,44 +569,3 @@ def _larger_cache() -> Iterator[None]:
             yield
         finally:
             cursor.execute(f"pragma cache_size = {before}")
-
-
-def _status_changes(
-    appender: Appender, database: duckdb.DuckDBPyConnection, batch_id: str
-) -> Iterator[tuple]:
-    """The rows of `StatusChange`: those of new transfers, then all others in the order in which the statuses
-    changed."""
-    changes = database.cursor().execute(
-        """
-        select transfer_id, status, coalesce(status_changed_at, $now), $batch_id, ''
-        from decided_rows
-        where verdict = 'status_change' or is_dated
-        order by change_number nulls first, row_number
-        """,
-        {"now": to_microseconds(appender.recorded_at), "batch_id": batch_id},
-    )
-    yield from _fetched(changes)
-
-
-def _closed_accounts(
-    appender: Appender, database: duckdb.DuckDBPyConnection, batch_id: str
-) -> Iterator[tuple]:
-    """The rows of `AccountEvent`, in the order of the entries that made the closures effective."""
-    closures = database.cursor().execute(
-        f"""
-        select
-            'close-of-' || transfer_id,
-            relation_reference,
-            'close',
-            greatest(
-                occurred_at, coalesce(status_changed_at, case when verdict = 'status_change' then $now end)
-            ),
-            '',
-            $batch_id,
-            ''
-        from {_CLOSURES}
-        order by change_number nulls first, row_number
-        """,
-        {"now": to_microseconds(appender.recorded_at), "batch_id": batch_id},
-    )
-    yield from _fetched(closures)
