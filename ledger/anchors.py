@@ -22,10 +22,7 @@ class LedgerReplaced(PointsError):
     code = "LEDGER_REPLACED"
 
     def __init__(self, place: str, made: str, entry_id: int, head_entry_id: int) -> None:
-        if head_entry_id < entry_id:
-            finding = f"ends at entry {head_entry_id:,}, but {made} was made from entry {entry_id:,}"
-        else:
-            finding = f"holds other entries up to {entry_id:,} than {made} was made from"
+        finding = why_not_continued(head_entry_id, entry_id, made)
         super().__init__(
             f"The ledger in {place} {finding}: it is an older copy or another ledger; restore the newest"
             " backup, or set POINTS_HOME to the home that belongs to it."
@@ -50,6 +47,14 @@ class Head:
 
     entry_id: int
     chain_digest: bytes
+
+
+def why_not_continued(head_entry_id: int, entry_id: int, made: object) -> str:
+    """Why a ledger that ends at ``head_entry_id`` does not go on from the entry that ``made`` was made from,
+    as a part of a sentence."""
+    if head_entry_id < entry_id:
+        return f"ends at entry {head_entry_id:,}, but {made} was made from entry {entry_id:,}"
+    return f"holds other entries up to {entry_id:,} than {made} was made from"
 
 
 def write_anchor(folder: Path, head: Head) -> None:

@@ -66,7 +66,7 @@ class Appender:
         entry.recorded_by = self.ledger.user
         entry.digest = digest_of(entry)
         entry.save(force_insert=True)
-        self.note_digest(entry.digest)
+        self.note_digests([entry.digest])
         return entry
 
     def append_rows(self, model: type[Entry], rows: Iterable[tuple]) -> None:
@@ -81,12 +81,8 @@ class Appender:
             insert_rows(model, entries)
             self.note_digests([entry[3] for entry in entries])
 
-    def note_digest(self, digest: bytes) -> None:
-        """Take the digest of the next entry, which was inserted."""
-        self.note_digests([digest])
-
     def note_digests(self, digests: Sequence[bytes]) -> None:
-        """Take the digests of the next entries in their order, which a bulk load inserted itself."""
+        """Take the digests of the next entries in their order, which were inserted."""
         position = 0
         while position < len(digests):
             part = digests[position : position + ENTRIES_PER_LINK - len(self._digests)]

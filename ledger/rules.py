@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 
+from ledger.amounts import points_text
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT, currencies, transfer_patterns, transfer_rules
 from ledger.zones import Zone
@@ -72,8 +73,9 @@ def check_text(column: str, text: str) -> str:
     return text
 
 
-def parse_points(text: str) -> Decimal:
+def parse_points(points: Decimal | str) -> Decimal:
     """Points as exact decimals; raise `ValueRefused` (docs/cases.md, R6 and R7)."""
+    text = points_text(points) if isinstance(points, Decimal) else points
     if re.fullmatch(transfer_patterns()["points"], text) and Decimal(text) > 0:
         return Decimal(text)
     raise ValueRefused("POINTS", "points", text, _expected("POINTS"))

@@ -531,26 +531,27 @@ def _transfer_sentence(transfer: RecordedTransfer) -> str:
     if transfer.is_waiting or transfer.status == "cancelled":
         act = {"give": "To give", "deduct": "To deduct"}[transfer.style]
     revoking = f", which revokes {transfer.reverses_transfer_id}" if transfer.reverses_transfer_id else ""
-    sentence = (
+    return _with_state(
+        transfer,
         f"{act}: {points_text(transfer.points)} {transfer.currency} {preposition}"
-        f" {transfer.relation_reference}, transfer {transfer.transfer_id}{revoking} ({transfer.status})."
+        f" {transfer.relation_reference}, transfer {transfer.transfer_id}{revoking} ({transfer.status}).",
     )
-    if transfer.is_waiting:
-        sentence += " It waits for another person's approval."
-    return sentence + (" It was recorded before." if transfer.was_known else "")
 
 
 def _move_sentence(outcome: MoveOutcome) -> str:
     deducted, given = outcome.deducted, outcome.given
     act = "To move" if deducted.is_waiting or deducted.status == "cancelled" else "Moved"
-    sentence = (
+    return _with_state(
+        deducted,
         f"{act}: {points_text(deducted.points)} {deducted.currency} from {deducted.relation_reference} to"
         f" {given.relation_reference}, transfers {deducted.transfer_id} and {given.transfer_id}"
-        f" ({deducted.status})."
+        f" ({deducted.status}).",
     )
-    if deducted.is_waiting:
-        sentence += " It waits for another person's approval."
-    return sentence + (" It was recorded before." if outcome.was_known else "")
+
+
+def _with_state(transfer: RecordedTransfer, sentence: str) -> str:
+    waits = " It waits for another person's approval." if transfer.is_waiting else ""
+    return sentence + waits + (" It was recorded before." if transfer.was_known else "")
 
 
 def _repeated_sentence(customer: RepeatedCustomer) -> str:

@@ -116,7 +116,7 @@ def _all_points(appender: Appender, deduct: Transfer) -> Decimal:
     spendable = found.spendable_points if found else Decimal(0)
     if spendable <= 0:
         raise NothingToMove(*key, spendable)
-    return parse_points(points_text(spendable))
+    return parse_points(spendable)
 
 
 def _check_move_id(move_id: str, judged: JudgedTransfers) -> None:

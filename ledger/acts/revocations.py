@@ -128,9 +128,7 @@ def revoke(
     `TransferAlreadyRevoked`, `RevocationTooLarge`, `UndoneTwice`, `IdConflict`, `AccountClosed`,
     `RevokedPointsSpent`; or `SeveralRefused`.
     """
-    asked_points = None
-    if points is not None:
-        asked_points = parse_points(points_text(points) if isinstance(points, Decimal) else points)
+    asked_points = None if points is None else parse_points(points)
     checked_note("comment", comment)
     with appending(ledger, dry_run) as appender:
         undoings = _undoings(transfer_ids, revocation_id)

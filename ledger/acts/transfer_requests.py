@@ -126,9 +126,7 @@ def _checked(
         check_identifier("TRANSFER_ID", "transfer_id", request.transfer_id)
     check_identifier("RELATION_REFERENCE", "relation_reference", request.relation_reference)
     currency = check_currency(request.currency or ledger.settings.default_currency)
-    points = request.points
-    if points is not None:
-        points = parse_points(points_text(points) if isinstance(points, Decimal) else points)
+    points = None if request.points is None else parse_points(request.points)
     status = request.status or "approved"
     if status not in _FIRST_STATUSES:
         raise ValueRefused("STATUS", "status", status, f"one of {', '.join(_FIRST_STATUSES)}")

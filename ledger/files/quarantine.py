@@ -4,7 +4,6 @@ Rows of history, which are not bad, are kept beside them (docs/cases.md, R25).""
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +11,11 @@ from datetime import datetime
 from django.db.models import Exists, OuterRef, QuerySet
 
 from ledger.append import appending
-from ledger.chunks import chunks
+from ledger.chunks import chunks, found_by
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.models import Batch, QuarantineDismissal, QuarantinedRow, StatusChange, Transfer
-from ledger.rules import check_text
-from ledger.settings import transfer_patterns
+from ledger.rules import check_text, is_identifier
 
 # The code of rows with a status from before the transfer's last one: they need no correction.
 HISTORY = "HISTORY"
@@ -74,7 +72,7 @@ class Quarantined:
     @property
     def known_id(self) -> str:
         """The ``transfer_id`` where it may be one, else empty: what no transfer can have settles nothing."""
-        return self.transfer_id if _IDENTIFIER.fullmatch(self.transfer_id) else ""
+        return self.transfer_id if is_identifier(self.transfer_id) else ""
 
 
 @dataclass(frozen=True)
@@ -116,9 +114,6 @@ class OpenRow:
     @property
     def expected(self) -> str:
         return "; ".join(bad.expected for bad in self.bad_values)
-
-
-_IDENTIFIER = re.compile(transfer_patterns()["identifier"])
 
 
 def open_quarantined_rows() -> QuerySet[QuarantinedRow]:
@@ -199,19 +194,14 @@ def rows_to_keep(rows: Iterable[Quarantined]) -> set[int]:
     for page in chunks(rows):
         ids = {row.known_id for row in page} - looked_up
         looked_up |= ids
-        seen.update(_kept_before(ids))
+        before = found_by(QuarantinedRow.objects.values_list("row", "code"), "transfer_id", ids)
+        seen.update(_key(row, code) for row, code in before)
         for row in page:
             key = _key(row.row, row.code)
             if key not in seen:
                 seen.add(key)
                 wanted.add(row.row_number)
     return wanted
-
-
-def _kept_before(transfer_ids: Iterable[str]) -> Iterator[bytes]:
-    found = QuarantinedRow.objects.filter(transfer_id__in=list(transfer_ids)).order_by()
-    for row, code in found.values_list("row", "code"):
-        yield _key(row, code)
 
 
 def _key(row: str, code: str) -> bytes:

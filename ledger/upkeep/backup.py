@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ledger.anchors import Head, anchored_folders, read_anchor, write_anchor
+from ledger.anchors import Head, anchored_folders, read_anchor, why_not_continued, write_anchor
 from ledger.database import Ledger, connected_to
 from ledger.databases import ledger_place, sqlite_file
 from ledger.disk import let_appear, why_not_written
@@ -92,10 +92,7 @@ class BackupOutdated(PointsError):
     code = "BACKUP_OUTDATED"
 
     def __init__(self, file: Path, head: Head, folder: Path, anchor: Head) -> None:
-        if head.entry_id < anchor.entry_id:
-            finding = f"ends at entry {head.entry_id:,}, but {folder} was made from entry {anchor.entry_id:,}"
-        else:
-            finding = f"holds other entries up to {anchor.entry_id:,} than {folder} was made from"
+        finding = why_not_continued(head.entry_id, anchor.entry_id, folder)
         super().__init__(
             f"{file} {finding}; nothing was restored, so restore a newer backup; docs/operations.md says"
             " what to do where there is none."
