@@ -4,10 +4,12 @@ import csv
 import json
 import re
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from ledger.amounts import value_text
 from ledger.spreadsheet_text import FREE_TEXTS, harmless_text
 
 _NUMBER = re.compile(r"-?[0-9]+([.][0-9]+)?")
@@ -22,6 +24,26 @@ def _only_one(context: typer.Context, is_asked: bool) -> bool:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, points as exact text.", callback=_only_one)]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_only_one)]
+
+
+def printed(as_json: bool, as_csv: bool, answer: dict | list, rows: list | None = None) -> bool:
+    """Print ``answer``, a row or many, as JSON, or it or in its place ``rows`` as CSV; return whether either
+    is asked for."""
+    if as_json:
+        print_json(answer)
+    elif as_csv:
+        found = answer if rows is None else rows
+        print_csv(found if isinstance(found, list) else [found])
+    return as_json or as_csv
+
+
+def values_of(row: object, columns: Sequence[str]) -> dict:
+    """A row for JSON: exact points and instants as text."""
+    values = {column: getattr(row, column) for column in columns}
+    return {
+        column: value if isinstance(value, bool | int) else value_text(value)
+        for column, value in values.items()
+    }
 
 
 def print_json(value: object) -> None:

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from console.help_panels import ACTING
-from console.output import AsCsv, AsJson, print_csv, print_json
+from console.output import AsCsv, AsJson, printed
 from console.tables import error_console
 from ledger.acts.accounts import AccountOutcome, close_account, open_account
 from ledger.acts.comments import add_comment
@@ -506,15 +506,12 @@ def _answer(
     content: dict | list[dict], sentences: Sequence[str], dry_run: bool, as_json: bool, as_csv: bool
 ) -> None:
     """Print ``content``, one row or many, for programs, or the ``sentences`` for people."""
-    if as_json:
-        print_json(content)
-    elif as_csv:
-        print_csv(content if isinstance(content, list) else [content])
-    else:
-        for sentence in sentences:
-            typer.echo(sentence)
-        if dry_run:
-            typer.echo("This was a dry run: nothing was recorded.")
+    if printed(as_json, as_csv, content):
+        return
+    for sentence in sentences:
+        typer.echo(sentence)
+    if dry_run:
+        typer.echo("This was a dry run: nothing was recorded.")
 
 
 def _recorded(was_known: bool, dry_run: bool) -> dict[str, bool]:

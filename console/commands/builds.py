@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from console.help_panels import MONTHS, UPKEEP
-from console.output import AsCsv, AsJson, print_csv, print_json
+from console.output import AsCsv, AsJson, print_json, printed
 from console.screens import build_progress, show_build, show_cut, show_months, show_report
 from ledger.settings import project_settings
 
@@ -47,22 +47,17 @@ def build(
         }
         for month in finished.months
     ]
-    if as_csv:
-        print_csv(rows)
-        return
-    if as_json:
-        print_json(
-            {
-                "run": finished.run,
-                "folder": str(finished.folder),
-                "cutoff_entry_id": finished.cutoff_entry_id,
-                "opening_month": finished.opening_month,
-                "quarantined": finished.quarantined,
-                "quarantined_in_ledger": finished.quarantined_in_ledger,
-                "tests_passed": finished.test_count,
-                "months": rows,
-            }
-        )
+    answer = {
+        "run": finished.run,
+        "folder": str(finished.folder),
+        "cutoff_entry_id": finished.cutoff_entry_id,
+        "opening_month": finished.opening_month,
+        "quarantined": finished.quarantined,
+        "quarantined_in_ledger": finished.quarantined_in_ledger,
+        "tests_passed": finished.test_count,
+        "months": rows,
+    }
+    if printed(as_json, as_csv, answer, rows):
         return
     from orchestration.reports import read_provisional_report
 
@@ -84,11 +79,8 @@ def cut(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     with run_lock(settings.home, "points cut"), build_progress(quiet=as_json or as_csv) as report:
         frozen = freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)))
         rows = frozen.count_rows()
-    if as_json:
-        print_json({"folder": str(frozen.folder), "entry_id": frozen.head.entry_id, "rows": rows})
-    elif as_csv:
-        print_csv([{"part": part, "rows": count} for part, count in rows.items()])
-    else:
+    answer = {"folder": str(frozen.folder), "entry_id": frozen.head.entry_id, "rows": rows}
+    if not printed(as_json, as_csv, answer, [{"part": part, "rows": count} for part, count in rows.items()]):
         show_cut(frozen, rows)
 
 
@@ -99,11 +91,9 @@ def months(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
 
     settings = project_settings()
     summaries = list_months(settings)
-    if not (as_json or as_csv):
-        show_months(settings, summaries)
-        return
     rows = [{name: _as_text(name, value) for name, value in vars(month).items()} for month in summaries]
-    print_json(rows) if as_json else print_csv(rows)
+    if not printed(as_json, as_csv, rows):
+        show_months(settings, summaries)
 
 
 def _as_text(name: str, value: object) -> object:
@@ -176,8 +166,7 @@ def demo(as_json: AsJson = False, as_csv: AsCsv = False) -> None:
         "first_month": FIRST_MONTH,
         "last_month": LAST_MONTH,
     }
-    if as_json or as_csv:
-        print_json(answer) if as_json else print_csv([answer])
+    if printed(as_json, as_csv, answer):
         return
     elsewhere = "POINTS_DATABASE_URL= " if settings.database_url else ""
     typer.echo(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.help_panels import MONTHS
-from console.output import AsCsv, AsJson, print_csv, print_json
+from console.output import AsCsv, AsJson, printed
 from console.screens import build_progress, show_closing, show_export, show_reopening
 from ledger.settings import Settings, project_settings
 
@@ -48,22 +48,17 @@ def close(
     with build_progress(quiet=as_json or as_csv) as report:
         closing = close_months(settings, month, through, first_month, report)
     rows = [_facts(settings, closed) for closed in closing.closed]
-    if as_csv:
-        print_csv(rows)
-    elif as_json:
-        print_json(
-            {
-                "closed": rows,
-                "already_closed": _facts(settings, closing.already) if closing.already else None,
-                "next_month": closing.next_month,
-                "next_ends_at": f"{closing.next_ends_at:%Y-%m-%dT%H:%M:%SZ}",
-                "waiting": list(closing.waiting),
-                "waiting_for": list(closing.waiting_for),
-                "quarantined_in_ledger": closing.quarantined_in_ledger,
-                "zone_notes": list(closing.zone_notes),
-            }
-        )
-    else:
+    answer = {
+        "closed": rows,
+        "already_closed": _facts(settings, closing.already) if closing.already else None,
+        "next_month": closing.next_month,
+        "next_ends_at": f"{closing.next_ends_at:%Y-%m-%dT%H:%M:%SZ}",
+        "waiting": list(closing.waiting),
+        "waiting_for": list(closing.waiting_for),
+        "quarantined_in_ledger": closing.quarantined_in_ledger,
+        "zone_notes": list(closing.zone_notes),
+    }
+    if not printed(as_json, as_csv, answer, rows):
         show_closing(settings, closing)
 
 
@@ -86,9 +81,7 @@ def reopen(
     with build_progress(quiet=as_json or as_csv) as report:
         reopened = reopen_months(settings, month, reason, report=report)
     rows = [_facts(settings, closed) for closed in reopened]
-    if as_json or as_csv:
-        print_json({"reopened": rows}) if as_json else print_csv(rows)
-    else:
+    if not printed(as_json, as_csv, {"reopened": rows}, rows):
         show_reopening(reopened)
 
 
@@ -103,11 +96,7 @@ def export_database(
 
     tables = export(project_settings().home, file)
     rows = [{"table": name, "rows": count} for name, count in tables]
-    if as_json:
-        print_json({"file": str(file), "tables": rows})
-    elif as_csv:
-        print_csv(rows)
-    else:
+    if not printed(as_json, as_csv, {"file": str(file), "tables": rows}, rows):
         show_export(file, tables)
 
 

@@ -8,8 +8,13 @@ from typing import Annotated
 import typer
 
 from console.help_panels import FILES
-from console.output import AsCsv, AsJson, print_csv, print_json
+from console.output import AsCsv, AsJson, printed, values_of
 from ledger.settings import project_settings
+
+_QUARANTINE_COLUMNS = (
+    *("entry_id", "recorded_at", "batch_id", "file_name", "line", "transfer_id"),
+    *("code", "column", "value", "expected", "row"),
+)
 
 app = typer.Typer()
 quarantine = typer.Typer(
@@ -103,11 +108,8 @@ def import_transfers(
             )
     except ImportRefused as refused:
         rows = [{name: getattr(row, name) for name in row.__slots__} for row in refused.bad_rows]
-        if as_json:
-            print_json({"code": refused.code, "bad_row_count": refused.bad_row_count, "bad_rows": rows})
-        elif as_csv:
-            print_csv(rows)
-        else:
+        found = {"code": refused.code, "bad_row_count": refused.bad_row_count, "bad_rows": rows}
+        if not printed(as_json, as_csv, found, rows):
             show_bad_rows(refused)
         raise
     answer = {
@@ -124,11 +126,7 @@ def import_transfers(
         "closed_accounts": result.closed_accounts,
         "rows_per_second": result.rows_per_second,
     }
-    if as_json:
-        print_json(answer | {"warnings": list(result.warnings)})
-    elif as_csv:
-        print_csv([answer])
-    else:
+    if not printed(as_json, as_csv, answer | {"warnings": list(result.warnings)}, [answer]):
         show_import(result)
 
 
@@ -143,27 +141,8 @@ def list_quarantined(context: typer.Context, as_json: AsJson = False, as_csv: As
 
     ledger = open_ledger(project_settings())
     rows = list(list_open_rows(ledger))
-    answer = [
-        {
-            "entry_id": row.entry_id,
-            "recorded_at": row.recorded_at.isoformat().replace("+00:00", "Z"),
-            "batch_id": row.batch_id,
-            "file_name": row.file_name,
-            "line": row.line,
-            "transfer_id": row.transfer_id,
-            "code": row.code,
-            "column": row.column,
-            "value": row.value,
-            "expected": row.expected,
-            "row": row.row,
-        }
-        for row in rows
-    ]
-    if as_json:
-        print_json(answer)
-    elif as_csv:
-        print_csv(answer)
-    else:
+    answer = [values_of(row, _QUARANTINE_COLUMNS) for row in rows]
+    if not printed(as_json, as_csv, answer):
         show_open_rows(rows)
 
 
@@ -181,11 +160,7 @@ def dismiss(
     ledger = open_ledger(project_settings())
     dismissal = dismiss_row(ledger, entry_id, reason)
     answer = {"entry_id": dismissal.entry_id, "quarantined_entry_id": entry_id, "reason": dismissal.reason}
-    if as_json:
-        print_json(answer)
-    elif as_csv:
-        print_csv([answer])
-    else:
+    if not printed(as_json, as_csv, answer):
         typer.echo(f"Quarantined row {entry_id:,} is dismissed: {dismissal.reason}")
 
 

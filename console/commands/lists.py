@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.help_panels import LOOKING
-from console.output import AsJson, print_json
+from console.output import AsJson, print_json, values_of
 from console.standard_streams import while_read
 from console.tables import error_console
 from ledger.database import Ledger, open_ledger
@@ -262,7 +262,7 @@ def _freeze(ledger: Ledger) -> None:
 
 def _page(page: Page, columns: Sequence[str]) -> dict:
     """A page for JSON."""
-    rows = [_as_values(row, columns) for row in page.rows]
+    rows = [values_of(row, columns) for row in page.rows]
     return {"rows": rows, "next": page.next_cursor, "previous": page.previous_cursor}
 
 
@@ -277,17 +277,6 @@ def _export(rows: Iterable, columns: Sequence[str], element: str, as_csv: bool) 
         write_xml(rows, columns, element, sys.stdout.buffer)
 
 
-def _as_values(row: object, columns: Sequence[str]) -> dict:
-    """A row for JSON: exact points and instants as text."""
-    from ledger.amounts import value_text
-
-    values = {column: getattr(row, column) for column in columns}
-    return {
-        column: value if isinstance(value, bool | int) else value_text(value)
-        for column, value in values.items()
-    }
-
-
 def _show_transfer(details: "TransferDetails", posting: "Posting | None", zone: Zone, as_json: bool) -> None:
     from ledger.lists.transfer_lists import TRANSFER_COLUMNS
 
@@ -298,16 +287,16 @@ def _show_transfer(details: "TransferDetails", posting: "Posting | None", zone: 
         return
     columns = (*TRANSFER_COLUMNS, "unrevoked_points")
     print_json(
-        _as_values(details.transfer, columns)
+        values_of(details.transfer, columns)
         | {
             "posting": vars(posting) if posting else None,
-            "statuses": [_as_values(event, tuple(vars(event))) for event in details.statuses],
-            "notes": [_as_values(note, tuple(vars(note))) for note in details.notes],
-            "revokes": [_as_values(original, columns) for original in details.revokes],
+            "statuses": [values_of(event, tuple(vars(event))) for event in details.statuses],
+            "notes": [values_of(note, tuple(vars(note))) for note in details.notes],
+            "revokes": [values_of(original, columns) for original in details.revokes],
             "missing_original": details.missing_original,
             "is_circular": details.is_circular,
             "revoked_by": [
-                {"depth": revocation.depth} | _as_values(revocation.transfer, columns)
+                {"depth": revocation.depth} | values_of(revocation.transfer, columns)
                 for revocation in details.revoked_by
             ],
         }
