@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ledger.acts.accounts import AccountOutcome, approve_request, decline_request
 from ledger.acts.approval import check_approver
-from ledger.acts.pairs import other_halves
+from ledger.acts.pairs import asked_parts
 from ledger.acts.spendable import SpendablePoints
 from ledger.acts.transfer_requests import checked_note
 from ledger.append import Appender, appending
@@ -118,21 +118,12 @@ def _decide(
 ) -> tuple[Decision, ...]:
     checked_note("comment", comment)
     with appending(ledger, dry_run) as appender:
-        transfers = known_transfers(identifiers)
         # Both transfers of a move are decided on together, by either id.
-        halves = other_halves(transfers.values())
-        parts: list[list[str]] = []
-        for identifier in dict.fromkeys(identifiers):
-            half = halves.get(identifier)
-            if half is None:
-                parts.append([identifier])
-            elif [half.transfer_id, identifier] not in parts:
-                parts.append([identifier, half.transfer_id])
-                transfers[half.transfer_id] = half
-        identifiers = [identifier for part in parts for identifier in part]
+        parts = asked_parts(identifiers, known_transfers(identifiers))
+        transfers = {transfer.transfer_id: transfer for part in parts.values() for transfer in part}
         requests = {
             identifier: event
-            for identifier, event in known_events(set(identifiers) - set(transfers)).items()
+            for identifier, event in known_events(set(parts) - set(transfers)).items()
             if event.event.endswith("_requested")
         }
         decisions: dict[str, Decision] = {}
@@ -153,16 +144,20 @@ def _decide(
                 identifier,
                 lambda request=request: _decide_request(appender, request, wanted, comment, cancel_pending),
             )
-        for identifier in identifiers:
+        for identifier in parts:
             if identifier not in transfers and identifier not in requests:
                 problems[identifier] = UnknownTransfer(identifier)
+        ids_of = {
+            identifier: [transfer.transfer_id for transfer in part] or [identifier]
+            for identifier, part in parts.items()
+        }
         # What is wrong with a move is said once.
-        wrong = [[problems[identifier] for identifier in part if identifier in problems] for part in parts]
-        refuse(
-            [Problem(part[0], errors[0]) for part, errors in zip(parts, wrong, strict=True) if errors],
-            len(parts),
-        )
-        return tuple(decisions[identifier] for identifier in identifiers)
+        first = {
+            identifier: next((problems[each] for each in ids if each in problems), None)
+            for identifier, ids in ids_of.items()
+        }
+        refuse([Problem(identifier, error) for identifier, error in first.items() if error], len(parts))
+        return tuple(decisions[each] for ids in ids_of.values() for each in ids)
 
 
 class _TransferMoves:

@@ -5,7 +5,7 @@ A pair is a deduct and, as the very next entry of the same batch, a give of as m
 own. So each half is found from the other by the entry beside it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from ledger.chunks import found_by
@@ -59,6 +59,20 @@ def other_halves(transfers: Iterable[Transfer]) -> dict[str, Transfer]:
         if half := halves.get((other.entry_id, other.batch_id)):
             found[half.transfer_id] = other
     return found
+
+
+def asked_parts(transfer_ids: Iterable[str], known: Mapping[str, Transfer]) -> dict[str, list[Transfer]]:
+    """By each of the ids what it stands for: its transfer among ``known``, with the other half of a pair, or
+    nothing. A pair stands under the first of its two ids."""
+    halves = other_halves(known.values())
+    parts: dict[str, list[Transfer]] = {}
+    for transfer_id in dict.fromkeys(transfer_ids):
+        half = halves.get(transfer_id)
+        if half is None:
+            parts[transfer_id] = [known[transfer_id]] if transfer_id in known else []
+        elif half.transfer_id not in parts:
+            parts[transfer_id] = [known[transfer_id], half]
+    return parts
 
 
 def half_ids(transfers: Iterable[Placed]) -> set[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ledger.acts.pairs import REVOCATION, other_halves, pair_batch, pair_ids
+from ledger.acts.pairs import REVOCATION, asked_parts, pair_batch, pair_ids
 from ledger.acts.spendable import NotEnoughPoints
 from ledger.acts.transfer_requests import checked_note, differences_from
 from ledger.acts.transfers import RecordedTransfer, append_transfers, judge_transfers
@@ -207,20 +207,11 @@ class _Undoing:
 
 def _undoings(transfer_ids: Sequence[str], given_id: str) -> list[_Undoing]:
     """What is asked to be undone, each transfer once, with the ids that the revocations get."""
-    known = known_transfers(transfer_ids)
-    halves = other_halves(known.values())
-    parts: dict[str, tuple[Transfer, ...]] = {}
-    for transfer_id in dict.fromkeys(transfer_ids):
-        half = halves.get(transfer_id)
-        if half is None:
-            parts[transfer_id] = tuple(filter(None, [known.get(transfer_id)]))
-        elif half.transfer_id not in parts:
-            both = (known[transfer_id], half)
-            parts[transfer_id] = tuple(sorted(both, key=lambda transfer: transfer.style, reverse=True))
+    parts = asked_parts(transfer_ids, known_transfers(transfer_ids))
     return [
         _Undoing(
             transfer_id,
-            originals,
+            tuple(sorted(originals, key=lambda transfer: transfer.style, reverse=True)),
             check_identifier("ID", "id", f"{given_id}-{position}")
             if given_id and len(parts) > 1
             else given_or_new_id(given_id, "M" if len(originals) == 2 else "T"),
