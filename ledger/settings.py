@@ -9,7 +9,7 @@ import getpass
 import os
 import re
 import textwrap
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from decimal import Decimal
@@ -135,26 +135,30 @@ def _setting(about: str = "", **declared: Any) -> Any:
     return field(repr="mask" not in declared, metadata={"about": about, **declared})
 
 
+def _matches(pattern: str) -> Callable[[str], Any]:
+    return lambda text: re.fullmatch(transfer_patterns()[pattern], text)
+
+
 def _optional(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: read(text) if text else None
 
 
-def _one_of(values: Collection[str], expected: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in values:
+def _value(
+    expected: str, is_right: Callable[[str], Any], make: Callable[[str], Any] = str
+) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        if not is_right(text):
             raise _Unfit(expected)
-        return text
+        return make(text)
 
     return read
 
 
 def _whole_number(least: int, most: int, expected: str) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not re.fullmatch("0|[1-9][0-9]{0,4}", text) or not least <= int(text) <= most:
-            raise _Unfit(expected)
-        return int(text)
+    def is_right(text: str) -> bool:
+        return bool(re.fullmatch("0|[1-9][0-9]{0,4}", text)) and least <= int(text) <= most
 
-    return read
+    return _value(expected, is_right, int)
 
 
 def _home(path: str) -> Path:
@@ -166,12 +170,6 @@ def _home(path: str) -> Path:
     if str(home).splitlines() != [str(home)]:
         raise _Unfit("dbt cannot work where a line break is in the path; name another")
     return home
-
-
-def _programme_name(name: str) -> str:
-    if not name.isprintable():
-        raise _Unfit("it stands on reports, so it is one line of printable UTF-8 text")
-    return name
 
 
 def _time_zone(name: str) -> str:
@@ -194,13 +192,6 @@ def _currency(code: str) -> str:
     if code not in currencies():
         raise _Unfit(f"seeds/points_currencies.csv knows {', '.join(currencies())} alone; add it there")
     return code
-
-
-def _month(text: str) -> str:
-    try:
-        return check_month(text)
-    except MonthInvalid:
-        raise _Unfit("a report month is written YYYY-MM, like 2026-10") from None
 
 
 def _database_url(text: str) -> str:
@@ -230,12 +221,6 @@ def _without_password(url: str) -> str:
     user = f"{parts['user']}@" if parts.get("user") else ""
     port = f":{parts['port']}" if parts.get("port") else ""
     return f"postgresql://{user}{parts.get('host', '')}{port}/{parts.get('dbname', '')}"
-
-
-def _points(text: str) -> Decimal:
-    if not re.fullmatch(transfer_patterns()["points"], text):
-        raise _Unfit("it is a number of points, like 1000")
-    return Decimal(text)
 
 
 def _user(name: str) -> str:
@@ -313,10 +298,12 @@ class Settings:
     approval_above: Decimal | None = _setting(
         "What a person enters above so many points waits until another person approves it. Unset, there is no"
         " limit.",
-        read=_optional(_points),
+        read=_optional(_value("it is a number of points, like 1000", _matches("points"), Decimal)),
     )
     programme_name: str = _setting(
-        "The name on reports and in the files.", default="Points programme", read=_programme_name
+        "The name on reports and in the files.",
+        default="Points programme",
+        read=_value("it stands on reports, so it is one line of printable UTF-8 text", str.isprintable),
     )
     time_zone: str = _setting(
         "The zone whose calendar decides to which month an instant belongs, by its name, like Europe/Berlin.",
@@ -336,7 +323,7 @@ class Settings:
     first_month: str | None = _setting(
         "The first month, YYYY-MM, that anything posts to: earlier transfers post to it. Unset, that of the"
         " earliest.",
-        read=_optional(_month),
+        read=_optional(_value("a report month is written YYYY-MM, like 2026-10", _matches("month"))),
     )
     close_after_days: int = _setting(
         "How many days after its end a month is closed by the schedule, 0 to 28: time for what comes late.",
@@ -347,7 +334,7 @@ class Settings:
         "Who on this machine may read what is made for readers, published and provisional months: owner (who"
         " runs this), group (that of the files) or everyone. All else in POINTS_HOME is for its owner alone.",
         default="owner",
-        read=_one_of(READERS, "who may read is owner, group or everyone"),
+        read=_value("who may read is owner, group or everyone", READERS.__contains__),
     )
     alert_webhook_url: str | None = _setting(
         "Who is alerted when a run fails, a month is not closed in time or something was tampered with: an"
@@ -367,7 +354,7 @@ class Settings:
         read=_optional(_whole_number(1, 65535, "a port is a number from 1 to 65535"))
     )
     alert_smtp_security: str | None = _setting(
-        read=_optional(_one_of(("starttls", "tls", "none"), "it is starttls, tls or none"))
+        read=_optional(_value("it is starttls, tls or none", ("starttls", "tls", "none").__contains__))
     )
     alert_smtp_user: str | None = _setting(read=_optional(str))
     alert_smtp_password: str | None = _setting(read=_optional(str), mask=lambda password: "…")
