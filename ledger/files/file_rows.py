@@ -362,16 +362,12 @@ def _read_csv(
     texts = {
         name: as_written_in_sql(field) if name in FREE_TEXTS else field for name, field in fields.items()
     }
-    columns = [
-        f"{texts[name]} as {name}" if name in texts else f"cast(null as varchar) as {name}"
-        for name in shape.columns
-    ]
     database.execute(
         f"""
         create table sent_rows as
         select
             row_number() over () as row_number,
-            {", ".join(columns)},
+            {_columns(shape, texts)},
             {names[len(ours) - 1]} is null or {surplus[0]} is not null as has_wrong_field_count,
             case when {surplus[0]} is not null then
                 list_filter([{", ".join(surplus)}], sent -> sent is not null)
@@ -387,6 +383,11 @@ def _read_csv(
         }
         """
     )
+
+
+def _columns(shape: FileShape, texts: Mapping[str, str]) -> str:
+    """Every column of ``shape``, from the expressions for those that the file has."""
+    return ", ".join(f"{texts.get(name, 'cast(null as varchar)')} as {name}" for name in shape.columns)
 
 
 @contextmanager
@@ -472,16 +473,12 @@ def _load_parquet(database: duckdb.DuckDBPyConnection, sent: SentFile, shape: Fi
             for name, (sent_name, sent_type, *_) in zip(ours, described, strict=True)
             if name
         }
-        columns = [
-            f"coalesce({texts[name]}, '') as {name}" if name in texts else f"cast(null as varchar) as {name}"
-            for name in shape.columns
-        ]
         database.execute(
             f"""
             create table sent_rows as
             select
                 file_row_number + 1 as row_number,
-                {", ".join(columns)},
+                {_columns(shape, {name: f"coalesce({text}, '')" for name, text in texts.items()})},
                 false as has_wrong_field_count,
                 cast(null as varchar[]) as surplus_fields
             from {read_parquet(sent.content, row_numbers=True)}
