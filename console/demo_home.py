@@ -36,8 +36,6 @@ class DemoHomeTaken(PointsError):
             f"The demo needs a home of its own, but {home} holds {found}, which is not of the demo;"
             " name another folder in POINTS_HOME."
         )
-        self.home = home
-        self.found = found
 
 
 @dataclass(frozen=True)

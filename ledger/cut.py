@@ -50,7 +50,6 @@ class CutHoldsOther(PointsError):
             f"{path} is no segment of the cut, but the models would read it as one; move it elsewhere, or"
             " name it in POINTS_TRANSFERS."
         )
-        self.path = path
 
 
 class CutNotWritten(PointsError):
@@ -63,7 +62,6 @@ class CutNotWritten(PointsError):
             f"The ledger could not be frozen to {folder}: {reason}; nothing was lost, so fix that and run"
             " the same again."
         )
-        self.folder = folder
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,6 @@ class BalancesBehind(PointsError):
             f" cannot be brought up to date here ({reason}); ask for customers by name, or let a user who may"
             " write to the ledger list the balances once."
         )
-        self.entry_id = entry_id
 
 
 class BalanceDiffers(PointsError):
@@ -69,7 +68,6 @@ class BalanceDiffers(PointsError):
             " holds what was recorded, so throw the kept balances away with `points verify --rebuild`, which"
             " adds them up anew, and find out who changed them."
         )
-        self.relation_reference = relation_reference
 
 
 def kept_balance(balance: Balance, is_account_closed: bool) -> KeptBalance:

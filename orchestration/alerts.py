@@ -34,8 +34,6 @@ class AlertNotDelivered(PointsError):
             f"An alert could not be delivered by {way} to {receiver}: {problem}; {remedy}. It is tried again"
             f" until then. The alert says: {alert.sentence}"
         )
-        self.problem = problem
-        self.alert = alert
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,6 @@ class NothingToBuild(PointsError):
             " names no file; run `points import FILE` or `points give … --new`, set POINTS_TRANSFERS to a CSV"
             " or Parquet file, or try `points demo`."
         )
-        self.home = home
 
 
 class NoMonths(PointsError):

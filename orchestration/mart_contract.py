@@ -35,7 +35,6 @@ class ContractBroken(PointsError):
             f" {'; '.join(problems)}; fix the model, or change orchestration/{MART_CONTRACT.name}, which a"
             " reviewer must agree to."
         )
-        self.problems = problems
 
 
 @cache

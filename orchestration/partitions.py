@@ -19,8 +19,8 @@ def define_report_months(settings: Settings) -> dg.TimeWindowPartitionsDefinitio
 
     The first partition is ``POINTS_FIRST_MONTH``, else the earliest month that is published or built, else
     `DEFAULT_FIRST_MONTH`. It only says from where on months can be chosen: a run for a month builds every
-    open month up to it, also those before the first partition, and is refused for a closed one. No clock is read here; Dagster reads its
-    own where it lists the months up to now.
+    open month up to it, also those before the first partition, and is refused for a closed one. No clock is
+    read here; Dagster reads its own where it lists the months up to now.
     """
     places = (settings.home / "published", settings.home / "provisional")
     known = [path.name for place in places for path in place.glob("????-??")]

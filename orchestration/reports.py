@@ -25,7 +25,6 @@ class MonthNotBuilt(PointsError):
         is_before_all = bool(months) and month < months[0]
         advice = "name one of these" if is_before_all else f"run `points build --through {month}`"
         super().__init__(f"There is no report of {month} in {home}: {there}; {advice}.")
-        self.month = month
 
 
 class CurrencyNotReported(PointsError):

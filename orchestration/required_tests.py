@@ -22,7 +22,6 @@ class AuditFailed(PointsError):
         shown = "; ".join(problems[:5])
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         super().__init__(f"The audit refuses the build, so nothing was written: {shown}{more}.")
-        self.problems = problems
 
 
 def required_tests(path: Path = REQUIRED_TESTS) -> list[str]:

@@ -16,8 +16,6 @@ class RunInProgress(PointsError):
 
     def __init__(self, home: Path, holder: str) -> None:
         super().__init__(f"Another run is going on in {home} ({holder}); wait for it to end and try again.")
-        self.home = home
-        self.holder = holder
 
 
 @contextmanager

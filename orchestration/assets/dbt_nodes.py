@@ -19,7 +19,6 @@ class TestWithoutModel(PointsError):
             f"The dbt test {name} reads several models but does not name the one that it checks: add to its"
             " config, meta={'dagster': {'ref': {'name': '<model>'}}}."
         )
-        self.name = name
 
 
 class _Translator(DagsterDbtTranslator):

@@ -21,7 +21,6 @@ class MonthNotEnded(PointsError):
         super().__init__(
             f"{month} has not ended: it does so at {ends:%Y-%m-%d %H:%M} UTC, and can be closed from then on."
         )
-        self.month = month
 
 
 class EarlierMonthOpen(PointsError):
@@ -34,8 +33,6 @@ class EarlierMonthOpen(PointsError):
             f"{month} cannot be closed while {open_month} is open; close that one first, or all of them with"
             f" `points close --through {month}`."
         )
-        self.month = month
-        self.open_month = open_month
 
 
 class MonthBeforeFirst(PointsError):

@@ -31,7 +31,6 @@ class MonthIsClosed(PointsError):
             f" `points report {month}` shows the closed one, and `points build --from-first-entry --through"
             f" {month}` computes it again."
         )
-        self.month = month
 
 
 def fits_one_build(first_month: str, last_month: str) -> bool:

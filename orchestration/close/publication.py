@@ -58,7 +58,6 @@ class ClosedFilesLost(PointsError):
             " the ledger's close entry names, so the models, the rules, the settings or a version must be"
             " others than then; put the folder back from a backup, or run this from the checkout of then."
         )
-        self.closed = closed
 
 
 class PublishingUnfinished(PointsError):

@@ -36,7 +36,6 @@ class ReadBackDiffers(PointsError):
             f"The files were written but do not read back as they should, so nothing was published:"
             f" {' '.join(problems[:3])} Look at the disk, and run the same command again."
         )
-        self.problems = problems
 
 
 def read_back(folder: Path) -> None:

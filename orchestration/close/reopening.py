@@ -37,7 +37,6 @@ class MonthNeverClosed(PointsError):
     def __init__(self, month: str, last_month: str | None) -> None:
         closed = f"the last closed month is {last_month}" if last_month else "no month is closed"
         super().__init__(f"{month} is not closed, so there is nothing to reopen: {closed}.")
-        self.month = month
 
 
 def reopen_months(

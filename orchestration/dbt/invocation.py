@@ -50,7 +50,6 @@ class DbtFailed(PointsError):
 
     def __init__(self, sentence: str, code: str | None = None) -> None:
         super().__init__(sentence)
-        self.code = code
 
 
 def target_folder(folder: Path) -> Path:

@@ -52,7 +52,6 @@ class LinkTaken(PointsError):
             " readers have, so it was left as it is; find out who put it there, move it away and run the same"
             " again."
         )
-        self.link = link
 
 
 class NoLinks(PointsError):
@@ -65,7 +64,6 @@ class NoLinks(PointsError):
             f"{folder} is on a file system without symbolic links, through which readers are given what they"
             " see, so nothing was begun; set POINTS_HOME to a folder on another one."
         )
-        self.folder = folder
 
 
 def published_folder(home: Path) -> Path:

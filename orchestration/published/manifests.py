@@ -39,9 +39,6 @@ class PublishedDamaged(PointsError):
         " at all of them",
     ) -> None:
         super().__init__(f"{path} {finding}, so nothing may be shown or made of it; {remedy}.")
-        self.path = path
-        self.finding = finding
-        self.remedy = remedy
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,6 @@ class RecomputedOtherwise(PointsError):
             " kept; where a rule was changed in seeds/, give it a row with a from_month instead; otherwise"
             " find out what changed in the models before anything more is closed."
         )
-        self.recomputation = recomputation
 
 
 @dataclass(frozen=True)
