@@ -17,6 +17,8 @@ def points_text(points: Decimal) -> str:
 
 def value_text(value: object) -> str:
     """A value as exports and answers show it: exact points without trailing zeros, instants in UTC."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Decimal):

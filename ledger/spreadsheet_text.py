@@ -9,7 +9,7 @@ ones. The patterns stand in dbt_project.yml, because models read such files too.
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from ledger.settings import spreadsheet_patterns
 from ledger.shown_text import shown_in_cell
@@ -19,6 +19,8 @@ from ledger.sql_text import literal
 FREE_TEXTS = ("comment", "external_reference", "recorded_by", "batch_id")
 
 
+# Who recorded a row, and its batch, are the same in many rows; most comments are empty.
+@lru_cache(maxsize=10_000)
 def harmless_text(text: str) -> str:
     """``text`` as a spreadsheet or a terminal may show it: no formula, and nothing that acts on either."""
     formula, blank = _patterns()

@@ -25,12 +25,12 @@ def write_csv(rows: Iterable[object], columns: Sequence[str], file: BinaryIO) ->
     with _text(file) as text:
         writer = csv.writer(text, lineterminator="\r\n")
         writer.writerow(columns)
-        writer.writerows([_csv_text(column, getattr(row, column)) for column in columns] for row in rows)
+        texts = [(column, _free_text if column in FREE_TEXTS else value_text) for column in columns]
+        writer.writerows([text(getattr(row, column)) for column, text in texts] for row in rows)
 
 
-def _csv_text(column: str, value: object) -> str:
-    text = value_text(value)
-    return harmless_text(text) if column in FREE_TEXTS else text
+def _free_text(value: object) -> str:
+    return harmless_text(value_text(value))
 
 
 def write_xml(rows: Iterable[object], columns: Sequence[str], element: str, file: BinaryIO) -> None:

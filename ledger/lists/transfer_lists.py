@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain
 from typing import ClassVar
 
 from django.db import connection
@@ -228,7 +229,8 @@ def every_listed_transfer(
         parts = (_of_entries(rows, entries) for entries in found)
     else:
         parts = map(_with_revoked, chunks(streamed(ledger, _values(order.applied(rows))), ROWS_PER_READ))
-    return (transfer for part in parts for transfer in part if form.takes(transfer))
+    transfers = chain.from_iterable(parts)
+    return filter(form.takes, transfers) if "revoked" in form.asked() else transfers
 
 
 def selected_transfers(transfer_ids: Sequence[str]) -> list[ListedTransfer]:
