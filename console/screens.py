@@ -258,11 +258,11 @@ def show_build(build: Build) -> None:
     """What a build did, and where its files stand."""
     console = Screen()
     span = _span([month.report_month for month in build.months])
-    start = f"the close of {build.opening_month}" if build.opening_month else "the first entry"
-    console.print(
-        f"\nBuilt {counted(len(build.months), 'month')}, {span}, from {start} on;"
-        f" {build.test_count} tests passed."
-    )
+    if build.opening_month:
+        span += f", from the close of {build.opening_month} on"
+    elif build.cutoff_entry_id:
+        span += ", from the first entry on"
+    console.print(f"\nBuilt {counted(len(build.months), 'month')}, {span}; {build.test_count} tests passed.")
     console.print(f"Files: {build.folder}")
     if build.quarantined:
         console.print(

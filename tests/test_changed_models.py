@@ -357,7 +357,7 @@ def test_a_mart_that_is_new_is_in_the_provisional_database(build, tmp_path):
     descriptions = dict.fromkeys(
         (*NAMES, "points_by_tier"), Description("What it is.", {"tier": "Which tier."})
     )
-    write_provisional_database(build_database(build), folder, descriptions)
+    write_provisional_database(build_database(build), folder, "2026-01", descriptions)
     with duckdb.connect(str(folder / DATABASE_NAME), read_only=True) as connection:
         assert connection.execute("from points_by_tier").fetchall() == [("provisional", "gold", 7)]
 
