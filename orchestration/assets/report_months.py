@@ -109,13 +109,12 @@ def _build_everything(
                 context.log_event(observation)
         run_folder = new_run_folder(settings.home)
         read_files(settings, run_folder)
-        read = f"the ledger up to entry {source.head.entry_id:,}" if source else settings.transfers
-        start = (
-            f"the close of {source.opening.report_month}" if source and source.opening else "the first entry"
-        )
-        context.log.info(
-            f"Builds through {through} in {build_database(run_folder)}, of {read}, from {start} on."
-        )
+        read = settings.transfers
+        if source:
+            opening = source.opening
+            start = f"the close of {opening.report_month}" if opening else "the first entry"
+            read = f"the ledger from {start} on, up to entry {source.head.entry_id:,}"
+        context.log.info(f"Builds through {through} in {build_database(run_folder)}, from {read}.")
         environment = build_environment(settings, source, through, run_folder)
         steps = stream_build(environment, run_folder)
         yield from filter(None, map(nodes.result, steps))
