@@ -25,7 +25,7 @@ from orchestration.close.openings import (
 )
 from orchestration.close.publication import finish_closes
 from orchestration.dbt.descriptions import read_descriptions
-from orchestration.dbt.invocation import target_folder
+from orchestration.dbt.invocation import ready_dbt, target_folder
 from orchestration.month_files import PROVISIONAL, MonthFiles, months_built, write_months
 from orchestration.provisional import (
     QUARANTINE_NAME,
@@ -123,7 +123,7 @@ def build_months(
     if through is not None:
         check_month(through)
     ledger = open_source(settings)
-    with run_lock(settings.home, "points build", wait_seconds):
+    with run_lock(settings.home, "points build", wait_seconds), ready_dbt() as dbt:
         source = freeze_source(ledger, through, from_first_entry, report)
         run_folder = new_run_folder(settings.home)
         read_files(settings, run_folder, report)
@@ -131,6 +131,7 @@ def build_months(
             build_environment(settings, source, through, run_folder),
             run_folder,
             lambda step: report(BuildProgress("models", step.name, step.position, step.total)),
+            dbt,
         )
         return publish_build(settings, through, run_folder, statuses, source, from_first_entry, report=report)
 

@@ -1,6 +1,7 @@
 """What a build and a close have in common: a numbered folder that no reader opens, and dbt in it."""
 
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from orchestration.dbt.invocation import (
     target_folder,
 )
 from orchestration.dbt.manifest import BUILD_DATABASE_NAME
-from orchestration.dbt.parse import hand_on_parse, keep_parse
+from orchestration.dbt.parse import keep_parse
 from orchestration.dbt.project import parse_sha256
 from orchestration.mart_contract import check_contract
 from orchestration.published.layout import ANNOUNCEMENT_NAME, prepared_folder, try_links
@@ -105,22 +106,17 @@ def dbt_environment(settings: Settings, through: str | None, run_folder: Path) -
 
 
 def stream_build(
-    environment: Mapping[str, str], run_folder: Path, parses_anew: bool = False
+    environment: Mapping[str, str], run_folder: Path, dbt: subprocess.Popen[str] | None = None
 ) -> Iterator[NodeProgress]:
     """Build and test all models in a run's folder; yield each as dbt finishes it.
 
-    With ``parses_anew``, for what is final, nothing but the project's own files says what is run: no earlier
-    parse is taken (docs/cases.md, S21). Raises `DbtFailed`, and `ContractBroken` where a mart is not what its
-    readers are promised.
+    ``dbt`` is a process that was started for it (`ready_dbt`; None: it is started now). Raises `DbtFailed`,
+    and `ContractBroken` where a mart is not what its readers are promised.
     """
     database = build_database(run_folder)
     project = parse_sha256()
-    parsing = []
-    if not parses_anew:
-        hand_on_parse(target_folder(run_folder))
-        parsing = ["--partial-parse"]
     try:
-        yield from stream_dbt([*dbt_arguments(), *parsing], environment, run_folder)
+        yield from stream_dbt(dbt_arguments(), environment, run_folder, dbt, takes_kept_parse=True)
     except DbtFailed:
         # Where a mart lost a column, what reads it fails; the mart is what is to be fixed. A database that
         # dbt was killed over does not show it.
@@ -135,10 +131,10 @@ def run_build(
     environment: Mapping[str, str],
     run_folder: Path,
     report: Callable[[NodeProgress], None],
-    parses_anew: bool = False,
+    dbt: subprocess.Popen[str] | None = None,
 ) -> dict[str, str]:
     """Build and test all models (`stream_build`); return what came of each, by unique id."""
-    for step in stream_build(environment, run_folder, parses_anew):
+    for step in stream_build(environment, run_folder, dbt):
         report(step)
     return read_statuses(target_folder(run_folder))
 

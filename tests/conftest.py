@@ -28,6 +28,7 @@ from ledger.databases import sqlite_file
 from ledger.errors import PointsError
 from ledger.models import LEDGER_TABLES, Transfer
 from ledger.settings import Settings
+from orchestration.dbt.invocation import send_command
 from tests.any_home import allow_any_home
 from tests.ready_command import ForkedDbt, ReadyCommand, fork_dbt
 from tests.small_disks import DISKS, SmallDisk, SmallFiles
@@ -348,9 +349,9 @@ def run_dbt(
     arguments: Iterable[str], settings: Mapping[str, str], folder: Path
 ) -> subprocess.CompletedProcess[str]:
     """Run ``dbt`` by hand in ``folder``, with these settings alone; ``stdout`` is all that it says."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("POINTS_")}
     arguments = list(arguments)
-    with ForkedDbt(ready_dbt().address, arguments, {**inherited, **settings}, folder) as dbt:
+    with ForkedDbt(ready_dbt().address) as dbt:
+        send_command(dbt, arguments, settings, folder)
         said = dbt.stdout.read()
     return subprocess.CompletedProcess(arguments, dbt.returncode, said)
 

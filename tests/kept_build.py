@@ -25,9 +25,9 @@ def take_build(kept: Path) -> None:
     runs.stream_dbt = _copy_build(kept)
 
 
-def _copy_build(kept: Path) -> Callable[[list[str], Mapping[str, str], Path], Iterator[NodeProgress]]:
+def _copy_build(kept: Path) -> Callable[..., Iterator[NodeProgress]]:
     def stream_dbt(
-        arguments: list[str], environment: Mapping[str, str], folder: Path
+        arguments: list[str], environment: Mapping[str, str], folder: Path, dbt: object, **options: bool
     ) -> Iterator[NodeProgress]:
         shutil.copyfile(build_database(kept), build_database(folder))
         shutil.copytree(target_folder(kept), target_folder(folder), dirs_exist_ok=True)

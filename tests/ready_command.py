@@ -26,7 +26,6 @@ from typing import NoReturn, TextIO
 from ledger.settings import PROJECT_ROOT, project_settings
 from orchestration.dbt import invocation
 from orchestration.dbt.manifest import BUILD_DATABASE_NAME
-from orchestration.dbt.parse import hand_on_parse
 from tests.kept_build import KEPT_BUILD, take_build
 
 # The arguments and the whole environment of a command.
@@ -79,16 +78,14 @@ class ReadyCommand:
 class ForkedDbt:
     """A fork of a ready dbt, as far as `orchestration.dbt.invocation` needs one; ends with this process."""
 
-    def __init__(
-        self, address: str, arguments: list[str], environment: Mapping[str, str], folder: Path
-    ) -> None:
-        theirs, self._stdin = os.pipe()
+    def __init__(self, address: str) -> None:
+        theirs, stdin = os.pipe()
         output, written = os.pipe()
+        self.stdin: TextIO = os.fdopen(stdin, "w", encoding="utf-8")
         self.stdout: TextIO = os.fdopen(output, encoding="utf-8")
         self.returncode: int | None = None
-        self._connection = _ask(
-            address, _with_kept_parse(arguments), environment, folder, [theirs, written, written]
-        )
+        files = [theirs, written, written]
+        self._connection = _ask(address, [], invocation.inherited_environment(), PROJECT_ROOT, files)
         os.close(theirs)
         os.close(written)
 
@@ -96,19 +93,11 @@ class ForkedDbt:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self.stdout.close()
-        os.close(self._stdin)
-        with self._connection:
-            self.returncode = int(self._connection.recv(16))
-
-
-def _with_kept_parse(arguments: list[str]) -> list[str]:
-    """Let what would parse anew, a close, take the tests' parse instead, which saves 2 s
-    (docs/cases.md, S21)."""
-    if arguments[0] != "build" or "--no-partial-parse" not in arguments:
-        return arguments
-    hand_on_parse(Path(arguments[arguments.index("--target-path") + 1]))
-    return [argument for argument in arguments if argument != "--no-partial-parse"]
+        if self.returncode is None:
+            self.stdout.close()
+            self.stdin.close()
+            with self._connection:
+                self.returncode = int(self._connection.recv(16))
 
 
 def fork_dbt(dbt: str) -> None:
@@ -187,9 +176,12 @@ def _import_points() -> Callable[[], object]:
 def _import_dbt() -> Callable[[], object]:
     import sqlparse  # noqa: F401
 
-    from orchestration.dbt.child import main
+    from orchestration.dbt import child
 
-    return main
+    manifest = child.import_dbt()
+    # A fork takes what is imported here.
+    child.import_dbt = lambda: manifest
+    return child.main
 
 
 def _compile_dbt() -> None:
@@ -199,10 +191,11 @@ def _compile_dbt() -> None:
     """
     from dbt.cli.main import dbtRunner
 
+    from orchestration.dbt import child
+
     os.environ["POINTS_BUILD_DATABASE"] = BUILD_DATABASE_NAME
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-        hand_on_parse(Path(folder))
-        parsed = dbtRunner().invoke(
+        parsed = dbtRunner(child.import_dbt()).invoke(
             [
                 *("parse", "--quiet", "--no-static-parser", "--target", "dev"),
                 *("--project-dir", str(PROJECT_ROOT), "--profiles-dir", str(PROJECT_ROOT)),
@@ -210,6 +203,7 @@ def _compile_dbt() -> None:
             ]
         )
     assert parsed.success, parsed.exception
+    child.import_dbt = lambda: parsed.result
 
 
 def _end(status: object) -> NoReturn:

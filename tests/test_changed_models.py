@@ -1,6 +1,8 @@
 """Models that change between closes: each month closes by its own, readers have all (docs/cases.md, X22,
 X23)."""
 
+import io
+import json
 import os
 import re
 import shutil
@@ -10,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import astuple
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -19,13 +20,13 @@ import yaml
 
 from ledger.closes import ClosedMonth
 from orchestration import runs
-from orchestration.build import build_months
 from orchestration.close.closing import close_months
 from orchestration.close.comparison import compare_files
 from orchestration.dbt import invocation
 from orchestration.dbt import project as dbt_project
 from orchestration.dbt.descriptions import Description, comment_on
 from orchestration.dbt.invocation import DbtFailed, stream_dbt
+from orchestration.dbt.parse import kept_parse
 from orchestration.dbt.project import mark_parse, models_sha256, parse_sha256
 from orchestration.mart_contract import (
     ADDED_COLUMNS,
@@ -72,19 +73,20 @@ def project(tmp_path, monkeypatch) -> Path:
     return root
 
 
-def run_once(home: Path, parses_anew: bool = False) -> bytes | None:
-    """Let a run build and leave a parse, its name, behind; return the one that dbt was given, if any."""
+def run_once(home: Path) -> bytes | None:
+    """Let a run build and leave a parse, its name, behind; return the one that dbt took, if any."""
     run_folder = new_run_folder(home)
-    given = list(stream_build({}, run_folder, parses_anew))
+    given = list(stream_build({}, run_folder))
     return given[0] if given else None
 
 
-def leave_parse(arguments: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[bytes]:
+def leave_parse(
+    arguments: list[str], environment: Mapping[str, str], folder: Path, dbt: None, takes_kept_parse: bool
+) -> Iterator[bytes]:
     """In place of dbt: yield the parse that it would take, and leave one as it does."""
-    parsed = folder / "target/partial_parse.msgpack"
-    if parsed.exists() and "--partial-parse" in arguments:
-        yield parsed.read_bytes()
-    parsed.write_bytes(folder.name.encode())
+    if takes_kept_parse and (parse := kept_parse()):
+        yield parse
+    (folder / "target/partial_parse.msgpack").write_bytes(folder.name.encode())
 
 
 def test_a_parse_is_handed_on_while_the_project_stays_the_same(project, tmp_path):
@@ -93,41 +95,58 @@ def test_a_parse_is_handed_on_while_the_project_stays_the_same(project, tmp_path
     assert run_once(tmp_path / "another") == b"000003"
 
 
-def test_what_is_final_takes_no_parse(project, tmp_path):
-    """docs/cases.md, S21: it leaves one to builds."""
-    run_once(tmp_path / "home")
-    assert run_once(tmp_path / "home", parses_anew=True) is None
-    assert run_once(tmp_path / "home") == b"000002"
-
-
-def test_a_close_and_a_full_verification_are_what_is_final(copied, monkeypatch):
-    """docs/cases.md, S21: a build may take a parse."""
-    settings, asked = copied.settings(), []
-
-    def fail(arguments, environment, folder):
-        asked.append("--partial-parse" not in arguments)
-        raise DbtFailed("stopped")
-
-    monkeypatch.setattr(runs, "stream_dbt", fail)
-    for act in (close_months, partial(verify_all, full=True), build_months):
-        with pytest.raises(DbtFailed, match="stopped"):
-            act(settings)
-    assert asked == [True, True, False]
+@pytest.mark.slow
+def test_the_parse_of_the_project_depends_on_no_setting(tmp_path):
+    """What one run left behind is handed to the next one, whose settings are others."""
+    parsed = []
+    for name, settings in {
+        "plain": {},
+        "other": {
+            "POINTS_DEFAULT_CURRENCY": "MILES",
+            "POINTS_TIME_ZONE": "Asia/Tokyo",
+            "POINTS_MONTH_START_DAY": "15",
+            "POINTS_FIRST_MONTH": "2026-02",
+            "POINTS_THROUGH_MONTH": "2026-03",
+            "POINTS_UPTO_ENTRY_ID": "21",
+            "POINTS_OPENING_CUTOFF": "7",
+            "POINTS_OPENING_MONTH": "2026-01",
+            "POINTS_TRANSFER_ROWS": "transfer_rows",
+        },
+    }.items():
+        environment = {"POINTS_HOME": str(tmp_path / name), "POINTS_BUILD_DATABASE": "build.duckdb"}
+        list(stream_dbt(["parse"], environment | settings, tmp_path / name))
+        manifest = json.loads((tmp_path / name / "target/manifest.json").read_bytes())
+        for node in [*manifest["nodes"].values(), *manifest["sources"].values()]:
+            node.pop("created_at", None)
+        parsed.append({kind: manifest[kind] for kind in ("nodes", "sources", "child_map", "macros")})
+    for kind in parsed[0]:
+        for unique_id, node in parsed[0][kind].items():
+            other = parsed[1][kind][unique_id]
+            if kind == "macros":
+                node, other = node["macro_sql"], other["macro_sql"]
+            assert node == other, unique_id
 
 
 def test_dbt_takes_no_parse_unless_it_is_allowed_to(tmp_path, monkeypatch):
-    """docs/cases.md, S21: also where a few models are built by hand, in Dagster."""
-    started = []
+    """docs/cases.md, S21: none of a folder ever; the kept one not where a few models are built by hand."""
+    asked = []
 
-    def start_dbt(arguments, environment, folder):
-        started.append(arguments)
-        raise DbtFailed("stopped")
+    class Dbt:
+        returncode = 0
+        stdout = ()
+        stdin = io.StringIO()
 
-    monkeypatch.setattr(invocation, "start_dbt", start_dbt)
-    for arguments in (["build"], ["build", "--partial-parse"]):
-        with pytest.raises(DbtFailed):
-            list(stream_dbt(arguments, {}, tmp_path))
-    assert ["--no-partial-parse" in arguments for arguments in started] == [True, False]
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *raised):
+            arguments, _, _, takes_kept_parse = json.loads(self.stdin.getvalue().splitlines()[-1])
+            asked.append(("--no-partial-parse" in arguments, takes_kept_parse))
+
+    monkeypatch.setattr(invocation, "start_dbt", Dbt)
+    list(stream_dbt(["build"], {}, tmp_path))
+    list(stream_dbt(["build"], {}, tmp_path, takes_kept_parse=True))
+    assert asked == [(True, False), (True, True)]
 
 
 def make_a_parse_of_a_home(kept: Path, home: Path) -> None:
@@ -180,8 +199,8 @@ def test_a_parse_that_others_could_have_written_is_not_taken(project, tmp_path, 
 def test_a_parse_in_a_folder_that_others_may_write_to_is_not_kept(project, tmp_path, monkeypatch):
     """docs/cases.md, S21."""
 
-    def open_to_others(arguments, environment, folder):
-        yield from leave_parse(arguments, environment, folder)
+    def open_to_others(arguments, environment, folder, dbt, takes_kept_parse):
+        yield from leave_parse(arguments, environment, folder, dbt, takes_kept_parse)
         (folder / "target").chmod(0o777)
 
     monkeypatch.setattr(runs, "stream_dbt", open_to_others)
@@ -429,7 +448,7 @@ def test_a_build_that_breaks_a_promise_is_refused_naming_it(build, statement, pr
 def test_where_dbt_fails_over_a_column_that_is_gone_the_mart_that_lost_it_is_named(build, monkeypatch):
     """docs/cases.md, X22: dbt names what reads it."""
 
-    def stream_dbt(arguments, environment, folder):
+    def stream_dbt(arguments, environment, folder, dbt, takes_kept_parse):
         yield from ()
         raise DbtFailed("dbt did not pass model programme_points_by_month.")
 

@@ -359,7 +359,7 @@ def test_a_dbt_test_that_fails_is_a_failed_check_and_stops_the_files(tmp_path, m
     (programme.provisional / "2026-02" / "provisional_outstanding_points.csv").write_text("as it was")
     (failing,) = [test for test in required_tests() if ".truth_1" in test]
 
-    def stream_dbt(arguments, environment, folder):
+    def stream_dbt(arguments, environment, folder, dbt, takes_kept_parse):
         name = failing.split(".")[2]
         yield NodeProgress(failing, name, "test", "fail", 1, 1, seconds=0.5, failed_rows=3)
         raise DbtFailed("dbt did not pass test truth_1.")

@@ -21,7 +21,7 @@ from ledger.databases import sqlite_file
 from ledger.files.imports import import_file
 from ledger.links import ledger_head
 from ledger.models import AccountEvent, Close, StatusChange
-from orchestration import build
+from orchestration import build, runs
 from orchestration.build import BuildProgress, build_months
 from orchestration.dbt import invocation
 from orchestration.run_lock import RunInProgress, run_lock
@@ -233,13 +233,13 @@ def test_a_build_says_up_to_which_entry_the_ledger_is_in_it_and_one_of_files_rem
 def test_dbt_gets_no_setting_of_the_ledgers_database(tmp_path, monkeypatch):
     passed = {}
 
-    def start_dbt(arguments, environment, folder):
-        passed.update(environment)
+    def stream_dbt(arguments, environment, folder, dbt, takes_kept_parse):
+        passed.update(invocation.inherited_environment() | environment)
         raise RuntimeError("as far as this test goes")
 
     for name in ("POINTS_DATABASE_URL", "POINTS_DATABASE_OWNER_URL", "POINTS_USER"):
         monkeypatch.setenv(name, "postgresql://ada:secret@somewhere/points")
-    monkeypatch.setattr(invocation, "start_dbt", start_dbt)
+    monkeypatch.setattr(runs, "stream_dbt", stream_dbt)
     home = LedgerHome(tmp_path / "home")
     record(home.open(), ledger_transfer("T1"))
     settings = replace(home.settings(), database_owner_url="postgresql://ada:secret@somewhere/points")

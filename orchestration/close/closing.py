@@ -32,6 +32,7 @@ from orchestration.close.months_to_close import (
 from orchestration.close.openings import find_opening
 from orchestration.close.prepared_months import ClosePlan, PreparedMonth, prepare_months
 from orchestration.close.publication import finish_closes
+from orchestration.dbt.invocation import ready_dbt
 from orchestration.fail_points import fail_point
 from orchestration.published.layout import revision_folder
 from orchestration.published.manifests import read_manifest
@@ -112,7 +113,7 @@ def close_months(
     if settings.transfers:
         raise CloseNeedsLedger(settings.transfers)
     ledger = open_ledger(settings)
-    with run_lock(settings.home, "points close", wait_seconds):
+    with run_lock(settings.home, "points close", wait_seconds), ready_dbt() as dbt:
         finish_closes(ledger, report)
         fail_point("opened")
         history = read_history()
@@ -137,7 +138,7 @@ def close_months(
                 settings.programme_name,
             )
             fail_point("frozen")
-            _commit(ledger, plan, prepare_months(ledger, plan, report))
+            _commit(ledger, plan, prepare_months(ledger, plan, report, dbt))
             finish_closes(ledger, report)
             history = read_history()
         next_month = first_open_month(history, programmes_first)

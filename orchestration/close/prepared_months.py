@@ -5,6 +5,7 @@ where files that were committed are lost (`orchestration.close.publication`): th
 bytes.
 """
 
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,11 +78,14 @@ class PreparedMonth:
     files: MonthFiles
 
 
-def prepare_months(ledger: Ledger, plan: ClosePlan, report: Report) -> list[PreparedMonth]:
+def prepare_months(
+    ledger: Ledger, plan: ClosePlan, report: Report, dbt: subprocess.Popen[str] | None = None
+) -> list[PreparedMonth]:
     """Make the files of the plan's months, under the lock of the home; the cut reaches to the plan's head.
 
-    Raises `PointsError` where a published month that is built on is not as it was, dbt fails, the audit
-    refuses, or files cannot be written or read back.
+    ``dbt`` is a process that was started for it (`ready_dbt`; None: it is started when needed). Raises
+    `PointsError` where a published month that is built on is not as it was, dbt fails, the audit refuses, or
+    files cannot be written or read back.
     """
     settings = ledger.settings
     newest = find_opening(plan.history, plan.months[0])
@@ -96,7 +100,7 @@ def prepare_months(ledger: Ledger, plan: ClosePlan, report: Report) -> list[Prep
             fail_point("test passed" if step.resource_type == "test" else "model built")
 
         statuses = run_models(
-            ledger, opening, plan.first_month, plan.months[-1], plan.head.entry_id, run_folder, follow
+            ledger, opening, plan.first_month, plan.months[-1], plan.head.entry_id, run_folder, follow, dbt
         )
     fail_point("models built")
     required = required_tests()
@@ -135,6 +139,7 @@ def run_models(
     upto_entry_id: int,
     run_folder: Path,
     report: Callable[[NodeProgress], None],
+    dbt: subprocess.Popen[str] | None = None,
 ) -> dict[str, str]:
     """Build and test the models of closed months through ``last_month``; return what came of each node.
 
@@ -150,7 +155,7 @@ def run_models(
         write_opening_related(ledger, opening, upto_entry_id, run_folder)
         environment |= opening_environment(opening, run_folder)
     fail_point("related written")
-    return run_build(environment, run_folder, report, parses_anew=True)
+    return run_build(environment, run_folder, report, dbt)
 
 
 def closed_metadata(programme: str, revision: int) -> dict[str, str]:

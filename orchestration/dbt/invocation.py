@@ -6,7 +6,8 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,37 +58,83 @@ def target_folder(folder: Path) -> Path:
     return folder / "target"
 
 
-def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[NodeProgress]:
-    """Run ``dbt <arguments>`` on the project and yield each node as dbt finishes it.
+def start_dbt() -> subprocess.Popen[str]:
+    """Start a process that imports dbt and then waits for its one command; it ends with this process.
 
-    ``environment`` is added to this process's own, without its ``POINTS_`` and ``DBT_`` variables: a run
-    sees the settings it is given and no others. dbt works in ``folder``: relative paths in the environment
-    start there, artifacts and the log go there. An earlier parse that lies there is taken where ``arguments``
-    say ``--partial-parse``, and else none: it is run as if it were the project (docs/cases.md, S21). Raises
-    `DbtFailed` with the first error that dbt reports and how to look at it. Whoever stops reading ends dbt
-    too.
+    Whoever knows that dbt will be needed starts it first, for to import it takes as long as to run a few
+    dozen models.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestration.dbt.child"],
+        env=inherited_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def inherited_environment() -> dict[str, str]:
+    """This process's environment as dbt has it, without ``POINTS_`` and ``DBT_`` variables: a run sees the
+    settings it is given and no others."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("POINTS_", "DBT_"))
     }
-    process = start_dbt(
-        [
-            *arguments,
-            *("--target", "dev"),
-            *("--project-dir", str(PROJECT_ROOT), "--profiles-dir", str(PROJECT_ROOT)),
-            *("--target-path", str(target_folder(folder)), "--log-path", str(folder)),
-            *("--log-format", "json", "--no-version-check", "--no-use-colors"),
-            # The log is for people: at the level of debugging it has 1.8 MB of JSON.
-            *("--log-format-file", "text", "--log-level-file", "info", "--no-use-colors-file"),
-            *(() if "--partial-parse" in arguments else ("--no-partial-parse",)),
-        ],
-        {**inherited, **environment, "PYTHONPATH": str(PROJECT_ROOT), "PYTHONUTF8": "1"},
-        folder,
-    )
+    return {**inherited, "PYTHONPATH": str(PROJECT_ROOT), "PYTHONUTF8": "1"}
+
+
+@contextmanager
+def ready_dbt() -> Iterator[subprocess.Popen[str]]:
+    """A process of dbt (`start_dbt`) for one command; it is ended where none comes."""
+    with start_dbt() as dbt:
+        yield dbt
+
+
+def send_command(
+    dbt: subprocess.Popen[str],
+    arguments: Iterable[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    takes_kept_parse: bool = False,
+) -> None:
+    """Send a process of dbt its one command (`orchestration.dbt.child`)."""
+    command = [list(arguments), dict(environment), str(folder), takes_kept_parse]
+    # Where it has ended already, what it said and its status say why.
+    with suppress(BrokenPipeError):
+        dbt.stdin.write(json.dumps(command) + "\n")
+        dbt.stdin.flush()
+
+
+def stream_dbt(
+    arguments: list[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    dbt: subprocess.Popen[str] | None = None,
+    takes_kept_parse: bool = False,
+) -> Iterator[NodeProgress]:
+    """Run ``dbt <arguments>`` on the project and yield each node as dbt finishes it.
+
+    ``dbt`` is a process that was started for it (`ready_dbt`; None: it is started now). ``environment`` is
+    added to what it has. It works in ``folder``: relative paths in the environment start there, artifacts and
+    the log go there. No earlier parse that lies there is taken, for it is run as if it were the project; with
+    ``takes_kept_parse`` the one that this user keeps is (docs/cases.md, S21). Raises `DbtFailed` with the
+    first error that dbt reports and how to look at it. Whoever stops reading ends dbt too.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = [
+        *arguments,
+        *("--target", "dev"),
+        *("--project-dir", str(PROJECT_ROOT), "--profiles-dir", str(PROJECT_ROOT)),
+        *("--target-path", str(target_folder(folder)), "--log-path", str(folder)),
+        *("--log-format", "json", "--no-version-check", "--no-use-colors", "--no-partial-parse"),
+        # The log is for people: at the level of debugging it has 1.8 MB of JSON.
+        *("--log-format-file", "text", "--log-level-file", "info", "--no-use-colors-file"),
+    ]
     errors: list[str] = []
     failures: dict[str, NodeFailure] = {}
-    with process:
+    with dbt or start_dbt() as process:
+        send_command(process, arguments, environment, folder, takes_kept_parse)
         for line in process.stdout:
             if step := _follow(line, errors, failures, folder):
                 yield step
@@ -99,20 +146,6 @@ def stream_dbt(arguments: list[str], environment: Mapping[str, str], folder: Pat
     if process.returncode != 0:
         database = environment.get("POINTS_BUILD_DATABASE") or Path(environment["POINTS_HOME"], "dev.duckdb")
         raise _failure(errors, list(failures.values()), folder, folder / database)
-
-
-def start_dbt(arguments: list[str], environment: Mapping[str, str], folder: Path) -> subprocess.Popen[str]:
-    """Start ``dbt <arguments>`` in ``folder``, with this environment alone; it ends with this process."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "orchestration.dbt.child", *arguments],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-    )
 
 
 def _follow(

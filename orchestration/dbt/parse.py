@@ -1,7 +1,8 @@
-"""dbt's parse of this project, kept for the next build where no other user can write (docs/cases.md, S21).
+"""dbt's parse of this project, kept for the next run where no other user can write (docs/cases.md, S21).
 
 dbt trusts a saved parse as if it were the project's files: a user who can change one decides what every
-model and test is. So none is taken from a home, which holds data, and a close uses none at all.
+model and test is. So none is taken from a home, which holds data and may be another user's. Who can write the
+one kept here can write the project's files too.
 """
 
 import hashlib
@@ -18,8 +19,8 @@ _FILE_NAME = "partial_parse.msgpack"
 _KEPT = 8
 
 
-def hand_on_parse(target: Path) -> None:
-    """Copy the kept parse of exactly this project, if there is one, into ``target``, where dbt looks for it.
+def kept_parse() -> bytes | None:
+    """The parse that is kept of exactly this project; None where there is none, or others could write it.
 
     From that of another project, dbt would parse again only what changed, which misses changes: after a mart
     had lost a column, it held the mart to the contract that named it (docs/cases.md, X23).
@@ -27,7 +28,8 @@ def hand_on_parse(target: Path) -> None:
     with suppress(OSError, RuntimeError), _own_folder(_folder()) as folder:
         sha256, _, parse = _read(parse_sha256(), folder).partition(b"\n")
         if hashlib.sha256(parse).hexdigest().encode() == sha256:
-            (target / _FILE_NAME).write_bytes(parse)
+            return parse
+    return None
 
 
 def keep_parse(target: Path, project: str) -> None:
