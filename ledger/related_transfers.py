@@ -8,6 +8,7 @@ along that give, and an earlier revocation of it.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -61,8 +62,8 @@ def write_related(
     """
     try:
         with connect() as duck:
-            level = _revocations_of_run(duck, cut, unposted_file, opening_cutoff, upto_entry_id)
-            candidates = _connected(level, upto_entry_id) if opening_cutoff > 0 else iter(())
+            level, own = _revocations_of_run(duck, cut, unposted_file, opening_cutoff, upto_entry_id)
+            candidates = _connected(level, own, opening_cutoff, upto_entry_id) if opening_cutoff else iter(())
             before = (transfer for transfer in candidates if transfer.entry_id <= opening_cutoff)
             _create_table(duck, TRANSFERS)
             waited = []
@@ -95,33 +96,41 @@ def _revocations_of_run(
     unposted_file: Path | None,
     opening_cutoff: int,
     upto_entry_id: int,
-) -> dict[str, str]:
-    """The revocations that the run reads, each with what it undoes."""
-    revocations = duck.execute(
-        f"select transfer_id, reverses_transfer_id from {read_parquet(segment_files(cut, TRANSFERS.name))}"
-        " where reason = 'revocation' and reverses_transfer_id is not null"
-        " and entry_id > ? and entry_id <= ?",
-        [opening_cutoff, upto_entry_id],
-    ).fetchall()
+) -> tuple[dict[str, str], set[str]]:
+    """The revocations that the run reads, each with what it undoes, and those of the latter that it reads."""
+    segments = read_parquet(segment_files(cut, TRANSFERS.name))
+    entries = f"entry_id > {opening_cutoff} and entry_id <= {upto_entry_id}"
+    is_revocation = "reason = 'revocation' and reverses_transfer_id is not null"
+    duck.execute(
+        "create temp table revocations as select transfer_id, reverses_transfer_id"
+        f" from {segments} where {is_revocation} and {entries}"
+    )
     if unposted_file:
-        revocations += duck.execute(
-            f"select transfer_id, reverses_transfer_id from {read_parquet(unposted_file)}"
-            " where reason = 'revocation' and reverses_transfer_id is not null"
-        ).fetchall()
-    return dict(revocations)
+        duck.execute(
+            "insert into revocations select transfer_id, reverses_transfer_id"
+            f" from {read_parquet(unposted_file)} where {is_revocation}"
+        )
+    own = duck.execute(
+        f"select transfer_id from {segments} where {entries}"
+        " and transfer_id in (select reverses_transfer_id from revocations)"
+    ).fetchall()
+    return dict(duck.execute("from revocations").fetchall()), {transfer_id for (transfer_id,) in own}
 
 
-def _connected(level: dict[str, str], upto_entry_id: int) -> Iterator[Transfer]:
-    """The transfers in one revocation chain with those of ``level``, which maps each to its original.
+def _connected(
+    level: dict[str, str], own: set[str], opening_cutoff: int, upto_entry_id: int
+) -> Iterator[Transfer]:
+    """The transfers in one revocation chain with those of ``level``, which maps each to its original, but for
+    the run's own: those, and ``own``, the originals of some among them.
 
-    Read level by level, as `revocations_of` does it. Each is returned once; files can make circles.
+    Read level by level, as `revocations_of` does it. Each is returned once; files can make circles. What the
+    run reads itself is not asked for first, for nearly all revocations undo something of their own month.
     """
-    found = set(level)
-    asked = set(level)
-    while level:
-        originals = set(filter(None, level.values())) - asked
-        asked |= originals
-        neighbours = _looked_up(level, originals)
+    originals = set(level.values())
+    found = level.keys() | own
+    asked = level.keys() | originals
+    neighbours = chain(_known(originals - found), revocations_of(asked, opening_cutoff))
+    while True:
         level = {}
         for transfer in neighbours:
             if transfer.entry_id <= upto_entry_id and transfer.transfer_id not in found:
@@ -129,13 +138,17 @@ def _connected(level: dict[str, str], upto_entry_id: int) -> Iterator[Transfer]:
                 asked.add(transfer.transfer_id)
                 level[transfer.transfer_id] = transfer.revokes_transfer_id
                 yield transfer
+        if not level:
+            return
+        originals = set(filter(None, level.values())) - asked
+        asked |= originals
+        neighbours = chain(_known(originals), revocations_of(level))
 
 
-def _looked_up(revoked_ids: Iterable[str], original_ids: Iterable[str]) -> Iterator[Transfer]:
-    """Some transfers at a time: those that point to ``revoked_ids``, and those that ``original_ids`` name."""
-    for chunk in chunks(original_ids):
-        yield from known_transfers(chunk).values()
-    yield from revocations_of(revoked_ids)
+def _known(transfer_ids: Iterable[str]) -> Iterator[Transfer]:
+    """Those that the ledger has, some at a time."""
+    for some in chunks(transfer_ids):
+        yield from known_transfers(some).values()
 
 
 def _create_table(duck: duckdb.DuckDBPyConnection, part: Part) -> None:

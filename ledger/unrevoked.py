@@ -153,11 +153,13 @@ class RevocationTrees:
         return status == "approved" or (depth % 2 == 1 and status in WAITING)
 
 
-def revocations_of(transfer_ids: Iterable[str]) -> Iterator[Transfer]:
-    """The revocations of each of ``transfer_ids``, in any status, read through their index."""
+def revocations_of(transfer_ids: Iterable[str], upto_entry_id: int | None = None) -> Iterator[Transfer]:
+    """The revocations of each of ``transfer_ids``, in any status, read through their index; only those up to
+    an entry, or all."""
+    upto = "" if upto_entry_id is None else f" and entry_id <= {upto_entry_id}"
     for originals in chunks(transfer_ids):
         query = _REVOCATIONS.format(originals=", ".join(["%s"] * len(originals)))
-        yield from Transfer.objects.raw(query, originals)
+        yield from Transfer.objects.raw(query + upto, originals)
 
 
 def has_revocations() -> RawSQL:

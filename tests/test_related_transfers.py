@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from ledger import related_transfers
 from ledger.append import appending
 from ledger.cut import cut_folder, freeze
 from ledger.database import Ledger
@@ -218,6 +219,23 @@ def test_what_it_asks_of_the_ledger_does_not_follow_history(run):
         run.write()
     assert run.ids() == ["T-1", "R-1", "R-2"]
     assert len(many) == len(few)
+
+
+def test_what_the_run_reads_itself_is_not_asked_of_the_ledger(run, monkeypatch):
+    """But what hangs on it from before is found (docs/cases.md, R14)."""
+    asked = []
+    known = related_transfers.known_transfers
+    monkeypatch.setattr(related_transfers, "known_transfers", lambda ids: asked.extend(ids) or known(ids))
+    run.before(a_transfer("T-1"), a_transfer("early", "O-2"), a_transfer("earlier", "early"))
+    run.own(
+        *(a_transfer(f"O-{n}") for n in range(5)),
+        *(a_transfer(f"R-{n}", f"O-{n}") for n in range(5)),
+        a_transfer("R-T-1", "T-1"),
+        a_transfer("R-R-0", "R-0"),
+    )
+    run.write()
+    assert run.ids() == ["T-1", "early", "earlier"]
+    assert asked == ["T-1"]
 
 
 def test_files_that_cannot_be_written_are_refused_in_one_sentence(run):
