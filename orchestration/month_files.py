@@ -8,6 +8,7 @@ import csv
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -122,21 +123,28 @@ def write_months(
     last_month = max(months_built(database), default=None)
     with connect(database, read_only=True) as connection:
         (threads,) = connection.execute("select current_setting('threads')").fetchone()
+        copies = {
+            month: _copies(
+                connection, folders[month], month, default_currency, metadata[month], month == last_month
+            )
+            for month in sorted(folders)
+        }
 
-        def write(month: str) -> MonthFiles:
+        def write(copy: str) -> None:
             with _prepared_cursor(connection) as cursor:
-                return _write_month(
-                    cursor, folders[month], month, default_currency, metadata[month], month == last_month
-                )
+                cursor.execute(copy)
 
-        # DuckDB writes an ordered file with one thread, so as many months are written side by side as there
-        # are threads.
+        # DuckDB writes an ordered file with one thread, so as many are written side by side as there are
+        # threads.
         with ThreadPoolExecutor(max_workers=threads) as pool:
-            written = []
-            for position, files in enumerate(pool.map(write, sorted(folders)), start=1):
-                written.append(files)
-                report(files.report_month, position, len(folders))
-    return written
+            written = pool.map(write, chain.from_iterable(copies.values()))
+            months = []
+            for position, month in enumerate(copies, start=1):
+                for _ in copies[month]:
+                    next(written)
+                months.append(_sum_up(connection, folders[month], month, default_currency))
+                report(month, position, len(copies))
+    return months
 
 
 def read_month_csv(path: Path) -> str:
@@ -161,57 +169,45 @@ def _prepared_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyCo
     return cursor
 
 
-def _write_month(
+def _copies(
     connection: duckdb.DuckDBPyConnection,
     folder: Path,
     month: str,
     default_currency: str,
     metadata: Mapping[str, str],
     is_last: bool,
-) -> MonthFiles:
+) -> list[str]:
+    """The statements that write the files of a month, each one of them, into its folder, which is made."""
     folder.mkdir(parents=True)
-    metadata = {**metadata, "report_month": month}
-    _write_csvs(connection, folder, month, default_currency, metadata["status"])
-    _write_parquets(connection, folder, month, metadata)
+    status, metadata = metadata["status"], {**metadata, "report_month": month}
+    queries = {
+        name: f"select * from {name} where {month_column} = date '{_first_day(month)}' order by {order}"
+        for name, (month_column, order) in PARQUET_FILES.items()
+    }
     if is_last:
-        copy_parquet(
-            connection,
-            f"select * from {UNPOSTED} order by transfer_id",
-            folder / named(f"{UNPOSTED}.parquet", metadata["status"]),
-            metadata,
-        )
-    return _sum_up(connection, folder, month, default_currency)
-
-
-def _write_csvs(
-    connection: duckdb.DuckDBPyConnection, folder: Path, month: str, default_currency: str, status: str
-) -> None:
-    currencies = [
-        currency
-        for (currency,) in connection.execute(
-            "select currency from programme_points_by_month where report_month = ? order by currency",
-            [_first_day(month)],
-        ).fetchall()
+        queries[UNPOSTED] = f"select * from {UNPOSTED} order by transfer_id"
+    copies = [
+        parquet_copy(query, folder / named(f"{name}.parquet", status), metadata)
+        for name, query in queries.items()
     ]
-    for currency in currencies:
+    for (currency,) in connection.execute(
+        "select currency from programme_points_by_month where report_month = ? order by currency",
+        [_first_day(month)],
+    ).fetchall():
         where = f"report_month = date '{_first_day(month)}' and currency = {literal(currency)}"
         for file, columns in RELATION_COLUMNS.items():
             fields = ["relation_reference"] + [
                 f"points_text({column})" for column in columns.values() if column != "relation_reference"
             ]
-            _copy_csv(
-                connection,
+            lines = (
                 f"select {_line(fields)} as line from outstanding_points_by_month"
-                f" where {where} order by relation_reference",
-                list(columns),
-                folder / csv_name(file, currency, default_currency, status),
+                f" where {where} order by relation_reference"
             )
-        _copy_csv(
-            connection,
-            _programme_lines(where),
-            PROGRAMME_COLUMNS,
-            folder / csv_name(PROGRAMME_POINTS, currency, default_currency, status),
-        )
+            path = folder / csv_name(file, currency, default_currency, status)
+            copies.append(_csv_copy(lines, list(columns), path))
+        path = folder / csv_name(PROGRAMME_POINTS, currency, default_currency, status)
+        copies.append(_csv_copy(_programme_lines(where), PROGRAMME_COLUMNS, path))
+    return copies
 
 
 def _programme_lines(where: str) -> str:
@@ -253,39 +249,24 @@ def _line(fields: list[str]) -> str:
     return " || ',' || ".join(fields)
 
 
-def _copy_csv(connection: duckdb.DuckDBPyConnection, query: str, header: list[str], path: Path) -> None:
-    """Write a query of finished lines as a CSV file with CRLF line ends.
+def _csv_copy(query: str, header: list[str], path: Path) -> str:
+    """The statement that writes a query of finished lines as a CSV file with CRLF line ends.
 
     No field here can hold a comma, a quote or a line break: names are fixed, identifiers and reasons match
     their patterns. So DuckDB writes the lines as they are; the carriage return is the end of each.
     """
     heading = ",".join(header) + "\r"
-    connection.execute(
+    return (
         f"copy (select line || chr(13) as {identifier(heading)} from ({query}))"
         f" to {literal(path)} (format csv, header true, delimiter '', quote '', escape '')"
     )
 
 
-def _write_parquets(
-    connection: duckdb.DuckDBPyConnection, folder: Path, month: str, metadata: Mapping[str, str]
-) -> None:
-    for name, (month_column, order) in PARQUET_FILES.items():
-        copy_parquet(
-            connection,
-            f"select * from {name} where {month_column} = date '{_first_day(month)}' order by {order}",
-            folder / named(f"{name}.parquet", metadata["status"]),
-            metadata,
-        )
-
-
-def copy_parquet(
-    connection: duckdb.DuckDBPyConnection, query: str, path: Path, metadata: Mapping[str, str]
-) -> None:
-    """Write the rows of ``query``, in its order, as a Parquet file that says ``metadata`` of itself."""
+def parquet_copy(query: str, path: Path, metadata: Mapping[str, str]) -> str:
+    """The statement that writes the rows of ``query``, in its order, as a Parquet file that says ``metadata``
+    of itself."""
     pairs = ", ".join(f"{name}: {literal(value)}" for name, value in metadata.items())
-    connection.execute(
-        f"copy ({query}) to {literal(path)} (format parquet, compression zstd, kv_metadata {{{pairs}}})"
-    )
+    return f"copy ({query}) to {literal(path)} (format parquet, compression zstd, kv_metadata {{{pairs}}})"
 
 
 def _sum_up(
