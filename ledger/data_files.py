@@ -9,14 +9,14 @@ Content comes from content alone (docs/design.md, section 4; docs/cases.md, F18 
 from __future__ import annotations
 
 import glob
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
+from ledger.process import MemoryLimit, this_process
 from ledger.sql_text import literal
+from ledger.work_folders import spill_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -34,30 +34,38 @@ def connect(
     database: Path | None = None,
     *,
     read_only: bool = False,
-    spill_folder: Path | None = None,
     memory_limit: str | None = None,
     threads: int | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a DuckDB file, or a database in memory, that takes no setting from the machine.
 
-    What does not fit into memory is spilled to ``spill_folder``, which no other process may use; by default
-    to a new folder among the system's temporary ones, never to the working directory.
+    It has the memory and the threads that POINTS_MEMORY_LIMIT and POINTS_THREADS give this process, or less
+    where ``memory_limit`` or ``threads`` say so. All of them is for one database: who works side by side
+    takes cursors of one. What does not fit into memory is spilled into a folder of POINTS_HOME of its own,
+    which is removed in the end.
     """
     import duckdb  # takes 0.05 s, and most commands do without it
 
-    spill_folder = spill_folder or Path(tempfile.gettempdir()) / f"points_{uuid4().hex}"
-    wanted = {"memory_limit": memory_limit, "threads": threads}
-    config = {
-        "allow_community_extensions": False,
-        "allow_persistent_secrets": False,
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        # A table that is missing would be looked for among Python's variables.
-        "python_enable_replacements": False,
-        "temp_directory": str(spill_folder),
-        **{name: value for name, value in wanted.items() if value is not None},
-    }
-    with duckdb.connect(str(database or ":memory:"), read_only=read_only, config=config) as connection:
+    process = this_process()
+    most_memory = process.memory_limit.bytes
+    if memory_limit:
+        most_memory = min(most_memory, MemoryLimit(memory_limit).bytes)
+    most_threads = min((number for number in (threads, process.threads) if number), default=None)
+    with ExitStack() as stack:
+        config = {
+            "allow_community_extensions": False,
+            "allow_persistent_secrets": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            # A table that is missing would be looked for among Python's variables.
+            "python_enable_replacements": False,
+            "memory_limit": f"{most_memory}B",
+            "temp_directory": stack.enter_context(spill_folder(process.home)),
+            **({"threads": most_threads} if most_threads else {}),
+        }
+        connection = stack.enter_context(
+            duckdb.connect(str(database or ":memory:"), read_only=read_only, config=config)
+        )
         # In Thailand's locale the calendar is Buddhist, and 2026-02-03T04:05:06Z would be read as of 2569 BC.
         connection.execute("set global TimeZone = 'UTC'; set global Calendar = 'gregorian'")
         connection.execute("set enable_progress_bar = false")

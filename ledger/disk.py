@@ -10,7 +10,7 @@ from ledger.errors import first_line
 
 @dataclass(frozen=True)
 class LackOfRoom:
-    """Why a file could not grow, and what to do, each as a part of a sentence."""
+    """Why there was no room on a disk or in memory, and what to do, each as a part of a sentence."""
 
     reason: str
     advice: str
@@ -21,8 +21,15 @@ class LackOfRoom:
 
 
 _DISK_FULL = LackOfRoom("the disk is full", "make room and run the same command again")
-# How the operating system, DuckDB, SQLite and PostgreSQL report a file that could not grow.
+# How the operating system, DuckDB, SQLite and PostgreSQL report a file that could not grow, and DuckDB that
+# what it cannot spill did not fit into memory.
 _LACKS_OF_ROOM = {
+    # DuckDB takes nine tenths of what is free for spilling.
+    "max_temp_directory_size": _DISK_FULL,
+    "Out of Memory Error": LackOfRoom(
+        "the memory that POINTS_MEMORY_LIMIT allows is used up",
+        "raise it, or let fewer threads share it (POINTS_THREADS), and run the same command again",
+    ),
     "No space left on device": _DISK_FULL,
     "database or disk is full": _DISK_FULL,
     "Disk quota exceeded": LackOfRoom("the quota of the disk is used up", _DISK_FULL.advice),
@@ -34,7 +41,7 @@ _LACKS_OF_ROOM = {
 
 
 def lack_of_room(text: str) -> LackOfRoom | None:
-    """Whether what a system or a database said, ``text``, is that a file could not grow."""
+    """Whether what a system or a database said, ``text``, is that there was no room."""
     return next((lack for sign, lack in _LACKS_OF_ROOM.items() if sign in text), None)
 
 

@@ -22,6 +22,13 @@ import yaml
 
 from ledger.access import READERS
 from ledger.errors import PointsError
+from ledger.process import (
+    DEFAULT_HOME,
+    DEFAULT_MEMORY_LIMIT,
+    MemoryLimit,
+    read_memory_limit,
+    read_threads,
+)
 from ledger.settings_file import PREFIX
 from ledger.zones import Zone, is_zone_name, read_zone, similar_zone_name
 
@@ -141,6 +148,18 @@ def _matches(pattern: str) -> Callable[[str], Any]:
 
 def _optional(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: read(text) if text else None
+
+
+def _reading(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A reader of `ledger.process`, which knows nothing of settings."""
+
+    def read_value(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise _Unfit(str(error)) from None
+
+    return read_value
 
 
 def _value(
@@ -268,7 +287,7 @@ class Settings:
 
     home: Path = _setting(
         "Where everything of one programme is kept: runs, provisional files, Dagster's state.",
-        default="var",
+        default=DEFAULT_HOME,
         read=_home,
     )
     transfers: str | None = _setting(
@@ -336,6 +355,17 @@ class Settings:
         default="owner",
         read=_value("who may read is owner, group or everyone", READERS.__contains__),
     )
+    memory_limit: MemoryLimit = _setting(
+        "How much memory DuckDB may use in a command or a run, like 4GiB, or as a share of what the machine,"
+        " or its control group, has, like 60%; what does not fit goes to POINTS_HOME. With what DuckDB does not"
+        " count, the processes of a run take up to a quarter and half a GiB more.",
+        default=DEFAULT_MEMORY_LIMIT,
+        read=_reading(read_memory_limit),
+    )
+    threads: int | None = _setting(
+        "How many threads DuckDB may use, each of which wants memory; unset, one for each processor.",
+        read=_optional(_reading(read_threads)),
+    )
     alert_webhook_url: str | None = _setting(
         "Who is alerted when a run fails, a month is not closed in time or something was tampered with: an"
         " address that takes JSON (Slack's or Mattermost's incoming webhook, or one of your own; keep it"
@@ -374,6 +404,8 @@ class Settings:
         """The environment variables that give the models these settings, and no other."""
         return {
             "POINTS_HOME": str(self.home),
+            "POINTS_MEMORY_LIMIT": self.memory_limit.text,
+            "POINTS_THREADS": "" if self.threads is None else str(self.threads),
             "POINTS_TRANSFERS": self.transfers or "",
             "POINTS_TIME_ZONE": self.time_zone,
             "POINTS_ZONE_CHANGES": self.zone.text,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from ledger.data_files import connect, read_csv, read_parquet
+from ledger.data_files import read_csv, read_parquet
 from ledger.errors import first_line
 from ledger.sql_text import identifier
 from orchestration.month_files import (
@@ -30,11 +30,13 @@ _EQUATION = "outstanding = earned − reversal − redeemed − expired in every
 
 @dataclass(frozen=True)
 class CsvFile:
-    """One of a month's CSV files, and the Parquet file of ``outstanding_points_by_month`` beside it."""
+    """One of a month's CSV files, the Parquet file of ``outstanding_points_by_month`` beside it, and by what
+    they are read."""
 
     path: Path
     parquet: Path
     currency: str
+    duck: duckdb.DuckDBPyConnection
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,23 @@ class CsvCheck:
     description: str
     look: Callable[[CsvFile], Finding]
 
-    def find(self, folder: Path, currency: str, default_currency: str, status: str) -> tuple[Path, Finding]:
-        """The file of a ``currency`` in a month's ``folder``, and what was found in it."""
+    def find(
+        self,
+        duck: duckdb.DuckDBPyConnection,
+        folder: Path,
+        currency: str,
+        default_currency: str,
+        status: str,
+    ) -> tuple[Path, Finding]:
+        """The file of a ``currency`` in a month's ``folder``, and what was found in it, read by ``duck``."""
         path = folder / csv_name(self.file_name, currency, default_currency, status)
         parquet = folder / named("outstanding_points_by_month.parquet", status)
         if not path.exists():
             return path, Finding("a file", "none")
         try:
-            return path, self.look(CsvFile(path, parquet, currency))
+            return path, self.look(CsvFile(path, parquet, currency, duck))
+        except duckdb.OutOfMemoryException:
+            raise
         except duckdb.Error as error:
             return path, Finding("rows that can be read", first_line(error))
 
@@ -108,13 +119,12 @@ def _rows(columns: Mapping[str, str]) -> Callable[[CsvFile], Finding]:
 
     def look(file: CsvFile) -> Finding:
         kept = f"select {', '.join(columns.values())} from {read_parquet(file.parquet)} where currency = ?"
-        with connect() as connection:
-            # Both are in the order of the relation references, which is promised too.
-            (different,) = connection.execute(
-                f"select count(*) from ({_written(file.path, columns)}) as written"
-                f" positional join ({kept}) as kept where {differs}",
-                [file.currency],
-            ).fetchone()
+        # Both are in the order of the relation references, which is promised too.
+        (different,) = file.duck.execute(
+            f"select count(*) from ({_written(file.path, columns)}) as written"
+            f" positional join ({kept}) as kept where {differs}",
+            [file.currency],
+        ).fetchone()
         return Finding(_ROWS, f"{different:,} rows that are other ones" if different else _ROWS)
 
     return look
@@ -122,11 +132,10 @@ def _rows(columns: Mapping[str, str]) -> Callable[[CsvFile], Finding]:
 
 def _equation(file: CsvFile) -> Finding:
     written = _written(file.path, RELATION_COLUMNS[OUTSTANDING_POINTS])
-    with connect() as connection:
-        (wrong,) = connection.execute(
-            f"select count(*) from ({written}) where total_earned_points - total_reversal_points"
-            " - total_redeemed_points - total_expired_points is distinct from total_outstanding_points"
-        ).fetchone()
+    (wrong,) = file.duck.execute(
+        f"select count(*) from ({written}) where total_earned_points - total_reversal_points"
+        " - total_redeemed_points - total_expired_points is distinct from total_outstanding_points"
+    ).fetchone()
     return Finding(_EQUATION, f"{wrong:,} rows where it does not hold" if wrong else _EQUATION)
 
 

@@ -190,7 +190,7 @@ def test_other_users_who_may_read_or_change_are_reported(home, name, changed, ve
 
 def test_of_much_that_others_may_read_the_ledger_is_named(home):
     """docs/cases.md, S28."""
-    (home / ".imports").mkdir()
+    (home / ".work").mkdir()
     for path in home.iterdir():
         path.chmod(0o755)
     ((_, reported),) = findings(home)

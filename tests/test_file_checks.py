@@ -42,7 +42,8 @@ def found(folder: Path, rows: list[list[str]]) -> dict[str, str]:
     checked = {}
     for check in CSV_CHECKS:
         if check.file_name == OUTSTANDING_POINTS:
-            _, finding = check.find(folder, "POINTS", "POINTS", "closed")
+            with duckdb.connect() as duck:
+                _, finding = check.find(duck, folder, "POINTS", "POINTS", "closed")
             if not finding.holds:
                 checked[check.name] = finding.found
     return checked

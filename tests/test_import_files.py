@@ -363,7 +363,7 @@ def test_an_import_leaves_no_files_of_its_own_behind(ledger_home, tmp_path):
     path.write_text("nonsense", encoding="utf-8")
     with pytest.raises(TransfersFileRefused):
         import_file(ledger, path)
-    assert [path.name for path in (ledger.settings.home / ".imports").iterdir()] == ["lock"]
+    assert [path.name for path in (ledger.settings.home / ".work").iterdir()] == ["lock"]
 
 
 SMALL_MEMORY = """

@@ -445,15 +445,15 @@ def test_an_import_that_is_killed_leaves_no_row_and_then_works_once(ledger_home,
     killed = start(ledger_home, KILLED, path)
     killed.communicate(timeout=300)
     assert killed.returncode == -9
-    work = [folder for folder in (ledger_home.home / ".imports").iterdir() if folder.is_dir()]
-    assert len(work) == 1
+    work = [folder for folder in (ledger_home.home / ".work").iterdir() if folder.is_dir()]
+    assert work
     if not ledger_home.environment:
         journal = sqlite_file(ledger_home.settings())
         assert journal.with_name(f"{journal.name}-journal").exists()
     ledger = ledger_home.open()
     assert not any(model.objects.exists() for model in ENTRY_MODELS)
     assert import_file(ledger, path).added == MANY
-    assert not work[0].exists()
+    assert not any(folder.exists() for folder in work)
     assert import_file(ledger, path).duplicates == MANY
     assert (Batch.objects.count(), Transfer.objects.count()) == (1, MANY)
     verify(ledger.settings)

@@ -20,7 +20,7 @@ LOCKS = [
     ("run.lock", ("cut",)),
     ("ledger.lock", ("give", "C-1", "5", "--new")),
     (".ledger.queue", ("give", "C-1", "5", "--new")),
-    (".imports/lock", ("import", "a.csv")),
+    (".work/lock", ("import", "a.csv")),
 ]
 
 

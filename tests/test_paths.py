@@ -298,7 +298,7 @@ def find_readers_in_sql(text: str) -> list[str]:
 
 def test_every_file_is_read_by_the_one_place_that_says_all_options():
     # Benchmarks measure what DuckDB does by itself.
-    rooms = ("ledger", "orchestration", "console")
+    rooms = ("ledger", "simulator", "orchestration", "console")
     files = [file for room in rooms for file in (PROJECT_ROOT / room).rglob("*.py") if file != PYTHON_READERS]
     assert {str(file): found for file in files if (found := find_readers_in_python(file))} == {}
     files = [

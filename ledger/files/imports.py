@@ -27,12 +27,12 @@ from ledger.files.row_rules import judge_rows
 from ledger.files.row_verdicts import decide_rows, find_repeated_ids
 from ledger.files.transfers_file import SentFile
 from ledger.files.translations import Translation
-from ledger.files.work_folders import work_folder
 from ledger.identifiers import Difference, IdConflict, known_transfers
 from ledger.models import AccountEvent, Batch, QuarantineDismissal, QuarantinedRow, StatusChange, Transfer
 from ledger.rules import check_identifier
 from ledger.shown_text import shown
 from ledger.sql_text import literal
+from ledger.work_folders import work_folder
 
 # What DuckDB may use; the rest of an import's memory does not grow with the file.
 MEMORY_LIMIT = "1GB"
@@ -197,7 +197,7 @@ def import_file(
         check_identifier("BATCH_ID", "batch_id", batch_id)
     with (
         work_folder(ledger.settings.home) as folder,
-        connect(spill_folder=folder, memory_limit=MEMORY_LIMIT, threads=_THREADS) as database,
+        connect(memory_limit=MEMORY_LIMIT, threads=_THREADS) as database,
     ):
         report(ImportProgress("reading", 0, None))
         translation.load_reasons(database)

@@ -15,7 +15,7 @@ from ledger.files.transfers_file import SentFile, list_files, searched_folder, s
 from ledger.shown_text import shown
 from ledger.sql_text import literal
 
-# What DuckDB may use for a file; the rest goes on in the run's folder.
+# What DuckDB may use for a file.
 _MEMORY_LIMIT = "2GB"
 
 
@@ -52,8 +52,8 @@ def _sent(file: Path, searched: Path | None, copy: Path) -> Iterator[SentFile]:
 
 
 def _write(sent: SentFile, name: str, target: Path) -> None:
-    spilled, lines = target.with_suffix(".spilled"), target.with_suffix(".lines")
-    with connect(spill_folder=spilled, memory_limit=_MEMORY_LIMIT) as database:
+    lines = target.with_suffix(".lines")
+    with connect(memory_limit=_MEMORY_LIMIT) as database:
         loaded = load_rows(database, sent, RAW_TRANSFERS_SHAPE)
         rows, line = "sent_rows", f"row_number + {loaded.lines_before_rows}"
         if loaded.lines_before_rows is None:

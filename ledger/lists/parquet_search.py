@@ -14,7 +14,6 @@ from pathlib import Path
 from ledger.anchors import read_anchor
 from ledger.data_files import connect, read_parquet
 from ledger.fields import to_microseconds
-from ledger.files.work_folders import work_folder
 from ledger.lists.filters import Condition
 from ledger.lists.paging import Order
 
@@ -47,10 +46,9 @@ class FileSearch:
     are_revoked: bool = False
     also_revoked: Sequence[str] = field(default=(), repr=False)
 
-    def entries(self, home: Path, cursor: str, backwards: bool, size: int | None) -> Iterator[list[int]]:
+    def entries(self, cursor: str, backwards: bool, size: int | None) -> Iterator[list[int]]:
         """The entries beyond the row of ``cursor`` (empty: from the beginning): the first ``size`` of them at
-        once, or all, some at a time. What does not fit into memory goes into ``home``. Raises
-        `CursorInvalid`."""
+        once, or all, some at a time. Raises `CursorInvalid`."""
         wheres = ["entry_id <= ?", *(_compared(c.column, c.comparison) for c in self.conditions)]
         values = [self.entry_id, *(_bound(condition.value) for condition in self.conditions)]
         source = read_parquet(self.files)
@@ -72,7 +70,7 @@ class FileSearch:
                 values += map(_bound, self.order.values(cursor)[: position + 1])
             wheres.append(f"({' or '.join(f'({alternative})' for alternative in alternatives)})")
         ordered = ", ".join(f"{_column(name)} {'desc' if descending else 'asc'}" for name in fields)
-        with work_folder(home) as folder, connect(spill_folder=folder) as duck:
+        with connect() as duck:
             duck.execute("set preserve_insertion_order = false")
             found = duck.execute(
                 f"select entry_id from {source} where {' and '.join(wheres)} order by {ordered}"

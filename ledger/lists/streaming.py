@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 
 from ledger.chunks import chunks
 from ledger.database import Ledger
-from ledger.files.work_folders import work_folder
+from ledger.work_folders import work_folder
 
 ROWS_PER_READ = 5_000
 

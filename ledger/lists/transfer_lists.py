@@ -223,9 +223,7 @@ def every_listed_transfer(
     form, order = _asked(ledger, filters, sort, postings)
     rows = form.queryset()
     if postings:
-        found = _in_months(form, order, postings).entries(
-            ledger.settings.home, "", backwards=False, size=None
-        )
+        found = _in_months(form, order, postings).entries("", backwards=False, size=None)
         parts = (_of_entries(rows, entries) for entries in found)
     else:
         parts = map(_with_revoked, chunks(streamed(ledger, _values(order.applied(rows))), ROWS_PER_READ))
@@ -313,7 +311,7 @@ def _reading_files(ledger: Ledger, form: TransferFilters, search: FileSearch) ->
     rows = form.queryset()
 
     def read(cursor: str, backwards: bool, size: int) -> tuple[list[ListedTransfer], str]:
-        found = search.entries(ledger.settings.home, cursor, backwards, size)
+        found = search.entries(cursor, backwards, size)
         entries = next(found, [])
         found.close()
         is_last = len(entries) < size

@@ -64,7 +64,8 @@ def check_provisional(
 def _find(key: dg.AssetCheckKey, summary: MonthSummary, default_currency: str) -> Finding:
     for check in CSV_CHECKS:
         if (_KEYS[check.file_name], check.name) == (key.asset_key, key.name):
-            return check.find(summary.folder, summary.currency, default_currency, PROVISIONAL)[1]
+            with connect() as duck:
+                return check.find(duck, summary.folder, summary.currency, default_currency, PROVISIONAL)[1]
     if key.asset_key == MONTHLY_MART.key:
         path = MONTHLY_MART.path(summary.folder.parent, summary.report_month)
         with connect() as connection:

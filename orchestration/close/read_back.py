@@ -16,7 +16,7 @@ import duckdb
 
 from ledger.amounts import points_text
 from ledger.data_files import connect, read_parquet
-from ledger.disk import drop_from_cache
+from ledger.disk import LackOfRoom, drop_from_cache, lack_of_room
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
 from orchestration.file_checks import CSV_CHECKS
@@ -38,8 +38,16 @@ class ReadBackDiffers(PointsError):
         )
 
 
+class ReadBackUnfinished(PointsError):
+    """What was written could not be read to its end."""
+
+    def __init__(self, lack: LackOfRoom) -> None:
+        super().__init__(lack.sentence(" while the files were read back, so nothing was published"))
+
+
 def read_back(folder: Path) -> None:
-    """Read the prepared months of ``folder`` in a new process; raise `ReadBackDiffers`."""
+    """Read the prepared months of ``folder`` in a new process; raise `ReadBackDiffers`, or
+    `ReadBackUnfinished`."""
     finished = subprocess.run(
         [sys.executable, "-m", "orchestration.close.read_back", str(folder)],
         cwd=PROJECT_ROOT,
@@ -49,6 +57,8 @@ def read_back(folder: Path) -> None:
         encoding="utf-8",
         check=False,
     )
+    if lack := lack_of_room(finished.stderr):
+        raise ReadBackUnfinished(lack)
     problems = finished.stdout.splitlines()
     if finished.returncode != 0 and not problems:
         problems = [
@@ -61,6 +71,11 @@ def read_back(folder: Path) -> None:
 
 def find_differences(folder: Path) -> Iterator[str]:
     """The differences in the prepared months of ``folder``, one sentence each."""
+    with connect() as duck:
+        yield from _differences(duck, folder)
+
+
+def _differences(duck: duckdb.DuckDBPyConnection, folder: Path) -> Iterator[str]:
     for revision in sorted(folder.glob("*/r*")):
         for path in revision.iterdir():
             drop_from_cache(path)
@@ -70,22 +85,22 @@ def find_differences(folder: Path) -> Iterator[str]:
         except PublishedDamaged as error:
             yield f"{error.path} {error.finding}."
             continue
-        yield from _differences_of_month(revision, manifest)
+        yield from _differences_of_month(duck, revision, manifest)
 
 
-def _differences_of_month(folder: Path, manifest: dict) -> Iterator[str]:
+def _differences_of_month(duck: duckdb.DuckDBPyConnection, folder: Path, manifest: dict) -> Iterator[str]:
     default_currency = manifest["sealed_settings"]["default_currency"]
     for currency, totals in manifest["control_totals"].items():
         with ThreadPoolExecutor(max_workers=_CHECKS_AT_ONCE) as pool:
             looks = [
-                pool.submit(check.find, folder, currency, default_currency, "closed") for check in CSV_CHECKS
+                pool.submit(check.find, duck.cursor(), folder, currency, default_currency, "closed")
+                for check in CSV_CHECKS
             ]
         for check, look in zip(CSV_CHECKS, looks, strict=True):
             path, finding = look.result()
             if not finding.holds:
                 yield f"{path}, {check.name}: expected {finding.expected}, found {finding.found}."
-        with connect() as connection:
-            yield from _totals_that_differ(connection, folder, currency, totals)
+        yield from _totals_that_differ(duck, folder, currency, totals)
 
 
 def _totals_that_differ(

@@ -140,8 +140,9 @@ def stream_dbt(
                 yield step
     if process.returncode < 0:
         raise DbtFailed(
-            f"dbt was killed by signal {-process.returncode}, most often for want of memory; nothing was"
-            " written: give it more, or fewer months at once, and run the same again."
+            f"dbt was killed by signal {-process.returncode}, most often by a system without memory left;"
+            " nothing was written: lower POINTS_MEMORY_LIMIT, or give the machine more, and run the same"
+            " again."
         )
     if process.returncode != 0:
         database = environment.get("POINTS_BUILD_DATABASE") or Path(environment["POINTS_HOME"], "dev.duckdb")
@@ -190,7 +191,8 @@ def read_statuses(target: Path) -> dict[str, str]:
 def _failure(errors: list[str], failures: list[NodeFailure], folder: Path, database: Path) -> DbtFailed:
     text = "\n".join(errors)
     if lack := lack_of_room(text):
-        return DbtFailed(lack.sentence(", so nothing was written"))
+        where = f" at {failures[0].resource_type} {failures[0].name}" if failures else ""
+        return DbtFailed(lack.sentence(f"{where}, so nothing was written"))
     # What a model refuses by itself (docs/cases.md, R22), in an error of the engine, whose text goes on.
     if span := re.search(r"SPAN: .+?[.](?=\s*(?:\n|$|>|compiled code))", text, re.DOTALL):
         return DbtFailed(" ".join(span[0].split()), "SPAN")

@@ -14,8 +14,8 @@ import duckdb
 
 from ledger.amounts import points_text
 from ledger.data_files import connect
-from ledger.errors import PointsError, first_line
-from ledger.files.work_folders import work_folder
+from ledger.disk import why_not_written
+from ledger.errors import PointsError
 from ledger.settings import Settings
 from ledger.sql_text import literal
 from orchestration.recount.figures import LATER, Figures
@@ -30,8 +30,8 @@ class RecountFailed(PointsError):
 
     def __init__(self, place: Path, error: Exception) -> None:
         super().__init__(
-            f"The recount could not read {place}: {first_line(error)}; nothing was published, so fix that"
-            " and run the same again."
+            f"The recount could not read {place}: {why_not_written(error)}; nothing was published, so fix"
+            " that and run the same again."
         )
 
 
@@ -85,8 +85,7 @@ def recount(
     try:
         # Sums have up to 38 digits, ten more than Python would keep.
         with (
-            work_folder(cut.parent) as folder,
-            connect(spill_folder=folder) as duck,
+            connect() as duck,
             localcontext(Context(prec=60, traps=[Inexact])),
         ):
             duck.execute("set preserve_insertion_order = false; set parquet_metadata_cache = true")

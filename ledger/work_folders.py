@@ -1,10 +1,10 @@
-"""Temporary folders in the home, for what an import needs on disk while it runs."""
+"""Temporary folders in the home, for what a process needs on disk while it runs."""
 
 import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ledger.locks import open_lock
@@ -19,8 +19,8 @@ def work_folder(home: Path) -> Iterator[Path]:
     What a killed process left is removed when the next one asks for a folder: a process holds a lock on its
     folder for as long as it lives.
     """
-    parent = home / ".imports"
-    parent.mkdir(parents=True, exist_ok=True)
+    parent = home / ".work"
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open_lock(parent / _LOCK_NAME) as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         for left in parent.iterdir():
@@ -34,6 +34,21 @@ def work_folder(home: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.close()
+
+
+@contextmanager
+def spill_folder(home: Path) -> Iterator[str]:
+    """Where a DuckDB database spills what does not fit into memory, as DuckDB takes it: in a work folder.
+
+    Empty, for what must fit then, where there is no home or this process can make nothing in it: a home can
+    be looked at by who may only read it, and on a full disk.
+    """
+    with ExitStack() as stack:
+        try:
+            folder = str(stack.enter_context(work_folder(home)) / "spilled") if home.is_dir() else ""
+        except OSError:
+            folder = ""
+        yield folder
 
 
 def _is_in_use(folder: Path) -> bool:
