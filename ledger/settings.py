@@ -357,8 +357,8 @@ class Settings:
     )
     memory_limit: MemoryLimit = _setting(
         "How much memory DuckDB may use in a command or a run, like 4GiB, or as a share of what the machine,"
-        " or its control group, has, like 60%; what does not fit goes to POINTS_HOME. With what DuckDB does not"
-        " count, the processes of a run take up to a quarter and half a GiB more.",
+        " or its control group, has, like 60%; what does not fit goes to POINTS_HOME. With what DuckDB does"
+        " not count, the processes of a run take up to a quarter and half a GiB more.",
         default=DEFAULT_MEMORY_LIMIT,
         read=_reading(read_memory_limit),
     )
