@@ -14,8 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 DEFAULT_HOME = "var"
-# Beside DuckDB's memory stands what it does not count and the process that waits for it, a quarter of the
-# limit and half a GiB (benchmarks/RESULTS.md): from 4 GiB of machine on, that fits with a reserve.
+# With what DuckDB does not count (`with_all_else`), this leaves a reserve on every machine of 4 GiB or more.
 DEFAULT_MEMORY_LIMIT = "60%"
 # With less, DuckDB cannot even build the demo.
 _LEAST_MEMORY = 256 * 2**20
@@ -103,6 +102,12 @@ def this_process() -> Process:
         return Process.from_environment(os.environ)
     except ValueError:
         return Process.from_environment({"POINTS_HOME": os.environ.get("POINTS_HOME", "")})
+
+
+def with_all_else(memory_limit: int) -> int:
+    """The most memory, in bytes, that the processes of a run take in all where DuckDB has ``memory_limit``:
+    what it does not count, Python, and the process that waits for another (benchmarks/RESULTS.md)."""
+    return memory_limit * 5 // 4 + 512 * 2**20
 
 
 @cache

@@ -319,6 +319,13 @@ def test_a_lock_that_outlives_its_process_is_a_warning(tmp_path):
         assert about(examine({"POINTS_HOME": str(home)}, {}, "").findings, "lock").verdict == "warning"
 
 
+def test_more_memory_than_there_is_is_a_warning(tmp_path):
+    environment = {"POINTS_HOME": str(tmp_path)}
+    for limit, verdict in (("", "ok"), ("500TiB", "warning")):
+        found = examine({**environment, "POINTS_MEMORY_LIMIT": limit}, {}, "").findings
+        assert about(found, "memory").verdict == verdict
+
+
 def test_a_full_disk_is_a_problem(tmp_path, monkeypatch):
     monkeypatch.setattr("orchestration.upkeep.doctor._NO_SPACE", 10**18)
     monkeypatch.setattr("orchestration.upkeep.doctor._LITTLE_SPACE", 10**18)

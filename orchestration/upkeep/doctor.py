@@ -20,6 +20,7 @@ from ledger.closes import CloseHistory, read_history
 from ledger.database import connected_to
 from ledger.disk import why_not_written
 from ledger.locks import LockNotOurs
+from ledger.process import DEFAULT_MEMORY_LIMIT, MemoryLimit, available_memory, with_all_else
 from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings, declared_settings
 from ledger.settings_file import PREFIX
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
@@ -74,6 +75,7 @@ def examine(environment: Mapping[str, str], from_file: Mapping[str, str], file: 
     findings += _versions()
     findings += _zone(settings)
     findings += _home(settings.home)
+    findings.append(_memory(settings.memory_limit))
     findings += find_exposed(settings, file.parent if from_file else None)
     # Django is configured for no ledger where a setting of it or of anything else is invalid.
     with connected_to(settings):
@@ -209,6 +211,20 @@ def _home(home: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("disk", OK, room)
+
+
+def _memory(limit: MemoryLimit) -> Finding:
+    there = available_memory()
+    said = f"DuckDB may use {limit} of {there / 2**30:.1f} GiB of memory."
+    if with_all_else(limit.bytes) <= there:
+        return Finding("memory", OK, said)
+    return Finding(
+        "memory",
+        WARNING,
+        f"{said} With what DuckDB does not count, a run may take {with_all_else(limit.bytes) / 2**30:.1f}"
+        " GiB, and be killed by the system.",
+        f"Set POINTS_MEMORY_LIMIT to less, like {DEFAULT_MEMORY_LIMIT}.",
+    )
 
 
 def _runs(home: Path) -> Iterator[Finding]:
