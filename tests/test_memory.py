@@ -16,6 +16,7 @@ from ledger import process
 from ledger.data_files import connect
 from ledger.disk import lack_of_room
 from ledger.settings import SettingInvalid, Settings
+from orchestration.close.read_back import find_differences
 from orchestration.home_folder import Plugin
 from tests.conftest import PROJECT_ROOT
 
@@ -195,3 +196,17 @@ def test_numbers_do_not_depend_on_memory_and_threads(points, tmp_path):
         made.append({file.name + file.parent.name: file.read_bytes() for file in files})
     assert made[0]
     assert made[0] == made[1]
+
+
+def test_the_read_back_opens_one_database(programme, monkeypatch):
+    """Two would take the limit twice."""
+    opened = []
+    connect_duckdb = duckdb.connect
+
+    def counted(*arguments, **named):
+        opened.append(arguments)
+        return connect_duckdb(*arguments, **named)
+
+    monkeypatch.setattr(duckdb, "connect", counted)
+    assert list(find_differences(programme.path / "published")) == []
+    assert len(opened) == 1
