@@ -47,7 +47,7 @@ def connect(
     import duckdb  # takes 0.05 s, and most commands do without it
 
     process = this_process()
-    most_memory = process.memory_limit.bytes
+    most_memory = process.memory_limit.of_duckdb
     if memory_limit:
         most_memory = min(most_memory, MemoryLimit(memory_limit).bytes)
     most_threads = min((number for number in (threads, process.threads) if number), default=None)

@@ -14,9 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 DEFAULT_HOME = "var"
-# With what DuckDB does not count (`with_all_else`), this leaves a reserve on every machine of 4 GiB or more.
-DEFAULT_MEMORY_LIMIT = "60%"
-# With less, DuckDB cannot even build the demo.
+# With all else (`with_all_else`), this leaves a reserve on every machine of more than 2 GiB.
+DEFAULT_MEMORY_LIMIT = "75%"
 _LEAST_MEMORY = 256 * 2**20
 _MOST_THREADS = 1024
 _UNITS = {
@@ -42,6 +41,11 @@ class MemoryLimit:
             return max(_LEAST_MEMORY, available_memory() * int(self.text[:-1]) // 100)
         number, unit = _AMOUNT.fullmatch(self.text).groups()
         return int(float(number) * _UNITS[unit])
+
+    @property
+    def of_duckdb(self) -> int:
+        """How many of those bytes DuckDB may count as its own: it holds up to a quarter more."""
+        return self.bytes * 4 // 5
 
     def __str__(self) -> str:
         return f"{self.text} ({self.bytes / 2**30:.1f} GiB)" if self.text.endswith("%") else self.text
@@ -105,9 +109,9 @@ def this_process() -> Process:
 
 
 def with_all_else(memory_limit: int) -> int:
-    """The most memory, in bytes, that the processes of a run take in all where DuckDB has ``memory_limit``:
-    what it does not count, Python, and the process that waits for another (benchmarks/RESULTS.md)."""
-    return memory_limit * 5 // 4 + 512 * 2**20
+    """The most memory, in bytes, that the processes of a run take in all with a limit: Python, and the process
+    that waits for another, stand beside DuckDB (benchmarks/RESULTS.md)."""
+    return memory_limit + 512 * 2**20
 
 
 @cache

@@ -37,6 +37,6 @@ class Plugin(BasePlugin):
         spilled = ExitStack()
         atexit.register(spilled.close)
         config["temp_directory"] = spilled.enter_context(spill_folder(folder))
-        config["memory_limit"] = f"{process.memory_limit.bytes}B"
+        config["memory_limit"] = f"{process.memory_limit.of_duckdb}B"
         if process.threads:
             config["threads"] = process.threads

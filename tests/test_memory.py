@@ -96,7 +96,7 @@ def test_every_database_has_the_limits_and_spills_into_the_home(home):
     for database in (None, home / "a.duckdb"):
         with connect(database) as duck:
             memory, threads, spilled = limits(duck)
-            assert (memory, threads) == ("256.0 MiB", 1)
+            assert (memory, threads) == ("204.8 MiB", 1)
             assert Path(spilled).is_relative_to(home / ".work")
             duck.execute("set memory_limit = '60MB'")
             duck.execute(f"create temp table much as {MUCH}")
@@ -106,7 +106,7 @@ def test_every_database_has_the_limits_and_spills_into_the_home(home):
     with connect(memory_limit="100MB", threads=4) as duck:
         assert limits(duck)[:2] == ("95.3 MiB", 1)
     with connect(memory_limit="1TB") as duck:
-        assert limits(duck)[0] == "256.0 MiB"
+        assert limits(duck)[0] == "204.8 MiB"
 
 
 def test_databases_of_dbt_have_them_too(home):
@@ -117,7 +117,7 @@ def test_databases_of_dbt_have_them_too(home):
     )
     with duckdb.connect(config=config) as duck:
         memory, threads, spilled = limits(duck)
-    assert (memory, threads) == ("256.0 MiB", 1)
+    assert (memory, threads) == ("204.8 MiB", 1)
     assert Path(spilled).is_relative_to(home / "run" / ".work")
 
 

@@ -215,13 +215,13 @@ def _home(home: Path) -> Iterator[Finding]:
 
 def _memory(limit: MemoryLimit) -> Finding:
     there = available_memory()
-    said = f"DuckDB may use {limit} of {there / 2**30:.1f} GiB of memory."
+    said = f"A run may use {limit} of {there / 2**30:.1f} GiB of memory."
     if with_all_else(limit.bytes) <= there:
         return Finding("memory", OK, said)
     return Finding(
         "memory",
         WARNING,
-        f"{said} With what DuckDB does not count, a run may take {with_all_else(limit.bytes) / 2**30:.1f}"
+        f"{said} With all else, its processes may take {with_all_else(limit.bytes) / 2**30:.1f}"
         " GiB, and be killed by the system.",
         f"Set POINTS_MEMORY_LIMIT to less, like {DEFAULT_MEMORY_LIMIT}.",
     )
