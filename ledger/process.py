@@ -30,7 +30,7 @@ _OWN_CONTROL_GROUPS = Path("/proc/self/cgroup")
 
 @dataclass(frozen=True)
 class MemoryLimit:
-    """An amount of memory as it was written: ``4GiB``, ``500MB``, or ``60%`` of the machine's."""
+    """An amount of memory as it was written: ``4GiB``, ``500MB``, or ``75%`` of the machine's."""
 
     text: str
 
@@ -109,8 +109,8 @@ def this_process() -> Process:
 
 
 def with_all_else(memory_limit: int) -> int:
-    """The most memory, in bytes, that the processes of a run take in all with a limit: Python, and the process
-    that waits for another, stand beside DuckDB (benchmarks/RESULTS.md)."""
+    """The most memory, in bytes, that the processes of a run take in all with a limit: Python, and the
+    process that waits for another, stand beside DuckDB (benchmarks/RESULTS.md)."""
     return memory_limit + 512 * 2**20
 
 

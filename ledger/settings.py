@@ -356,9 +356,9 @@ class Settings:
         read=_value("who may read is owner, group or everyone", READERS.__contains__),
     )
     memory_limit: MemoryLimit = _setting(
-        "How much memory a command or a run may use for data, like 4GiB, or as a share of what the machine, or"
-        " its control group, has, like 75%; what does not fit goes to POINTS_HOME. Programs and all else take"
-        " half a GiB beside it.",
+        "How much memory a command or a run may use for data, like 4GiB, or as a share of what the machine,"
+        " or its control group, has, like 75%; what does not fit goes to POINTS_HOME. Programs and all else"
+        " take half a GiB beside it.",
         default=DEFAULT_MEMORY_LIMIT,
         read=_reading(read_memory_limit),
     )
