@@ -358,7 +358,7 @@ class Settings:
     memory_limit: MemoryLimit = _setting(
         "How much memory a command or a run may use for data, like 4GiB, or as a share of what the machine,"
         " or its control group, has, like 75%; what does not fit goes to POINTS_HOME. Programs and all else"
-        " take half a GiB beside it.",
+        " take up to three quarters of a GiB beside it.",
         default=DEFAULT_MEMORY_LIMIT,
         read=_reading(read_memory_limit),
     )
