@@ -12,6 +12,7 @@ import duckdb
 from ledger.disk import why_not_written
 from ledger.errors import PointsError
 from ledger.files.transfer_rows import write_transfer_rows
+from ledger.process import this_process
 from ledger.settings import Settings
 from orchestration.dbt.invocation import (
     DbtFailed,
@@ -26,6 +27,9 @@ from orchestration.dbt.project import parse_sha256
 from orchestration.mart_contract import check_contract
 from orchestration.published.layout import ANNOUNCEMENT_NAME, prepared_folder, try_links
 
+# How many nodes dbt has running at a time, as profiles.yml says too, and the memory that each must have then.
+_MOST_NODES = 4
+_MEMORY_OF_A_NODE = 4 * 2**30
 # The folder of a run in which its models find the rows of raw files.
 TRANSFER_ROWS_NAME = "transfer_rows"
 
@@ -140,8 +144,13 @@ def run_build(
 
 
 def dbt_arguments() -> list[str]:
-    """The dbt command of a build: all models and data tests; unit tests prove models, not data."""
-    return ["build", "--exclude-resource-type", "unit_test"]
+    """The dbt command of a build: all models and data tests; unit tests prove models, not data.
+
+    Nodes that dbt has running at a time share the memory of one database, and what one cannot spill the
+    others lack: so there are as many as have `_MEMORY_OF_A_NODE` each, and one at least.
+    """
+    nodes = max(1, min(_MOST_NODES, this_process().memory_limit.of_duckdb // _MEMORY_OF_A_NODE))
+    return ["build", "--exclude-resource-type", "unit_test", "--threads", str(nodes)]
 
 
 def remove_old_runs(home: Path) -> None:

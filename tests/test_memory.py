@@ -18,6 +18,7 @@ from ledger.disk import lack_of_room
 from ledger.settings import SettingInvalid, Settings
 from orchestration.close.read_back import find_differences
 from orchestration.home_folder import Plugin
+from orchestration.runs import dbt_arguments
 from tests.conftest import PROJECT_ROOT
 
 # More than fits into the memory that it is tried with, but for what DuckDB can spill.
@@ -119,6 +120,13 @@ def test_databases_of_dbt_have_them_too(home):
         memory, threads, spilled = limits(duck)
     assert (memory, threads) == ("204.8 MiB", 1)
     assert Path(spilled).is_relative_to(home / "run" / ".work")
+
+
+@pytest.mark.parametrize(("limit", "nodes"), [("256MiB", "1"), ("4GiB", "1"), ("10GiB", "2"), ("1TB", "4")])
+def test_nodes_of_dbt_wait_for_each_other_where_memory_is_little(monkeypatch, limit, nodes):
+    monkeypatch.setenv("POINTS_MEMORY_LIMIT", limit)
+    arguments = dbt_arguments()
+    assert arguments[arguments.index("--threads") + 1] == nodes
 
 
 def test_a_plain_dbt_build_refuses_what_it_cannot_read(home, monkeypatch):
