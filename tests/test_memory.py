@@ -29,7 +29,7 @@ MUCH = "select range as number, hash(range)::varchar as text from range(2_000_00
 def home(tmp_path, monkeypatch) -> Path:
     """The home of this process, with little memory and one thread."""
     monkeypatch.setenv("POINTS_HOME", str(tmp_path))
-    monkeypatch.setenv("POINTS_MEMORY_LIMIT", "256MiB")
+    monkeypatch.setenv("POINTS_MEMORY_LIMIT", "320MiB")
     monkeypatch.setenv("POINTS_THREADS", "1")
     return tmp_path
 
@@ -97,7 +97,7 @@ def test_every_database_has_the_limits_and_spills_into_the_home(home):
     for database in (None, home / "a.duckdb"):
         with connect(database) as duck:
             memory, threads, spilled = limits(duck)
-            assert (memory, threads) == ("204.8 MiB", 1)
+            assert (memory, threads) == ("256.0 MiB", 1)
             assert Path(spilled).is_relative_to(home / ".work")
             duck.execute("set memory_limit = '60MB'")
             duck.execute(f"create temp table much as {MUCH}")
@@ -107,7 +107,7 @@ def test_every_database_has_the_limits_and_spills_into_the_home(home):
     with connect(memory_limit="100MB", threads=4) as duck:
         assert limits(duck)[:2] == ("95.3 MiB", 1)
     with connect(memory_limit="1TB") as duck:
-        assert limits(duck)[0] == "204.8 MiB"
+        assert limits(duck)[0] == "256.0 MiB"
 
 
 def test_databases_of_dbt_have_them_too(home):
@@ -118,7 +118,7 @@ def test_databases_of_dbt_have_them_too(home):
     )
     with duckdb.connect(config=config) as duck:
         memory, threads, spilled = limits(duck)
-    assert (memory, threads) == ("204.8 MiB", 1)
+    assert (memory, threads) == ("256.0 MiB", 1)
     assert Path(spilled).is_relative_to(home / "run" / ".work")
 
 
