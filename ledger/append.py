@@ -16,21 +16,36 @@ from django.db.backends.signals import connection_created
 from django.dispatch import receiver
 
 from ledger.anchors import Head, read_anchor, write_anchor
-from ledger.bulk_insert import insert_rows
+from ledger.bulk_insert import insert_entry, insert_rows
 from ledger.chunks import chunks
-from ledger.clocks import ClockFarOff, is_far_off, newest_recorded_at, warn_of_setback
+from ledger.clocks import NEWEST_RECORDED_AT, ClockFarOff, is_far_off, warn_of_setback
 from ledger.database import Ledger
-from ledger.digests import ENTRIES_PER_LINK, digest_of, entry_digest, link_digest
-from ledger.fields import to_microseconds
+from ledger.digests import ENTRIES_PER_LINK, NO_LINK, digest_of, entry_digest, link_digest
+from ledger.fields import from_microseconds, to_microseconds
 from ledger.guards import check_guards
 from ledger.kept_balances import follow
 from ledger.links import ledger_head
-from ledger.models import ChainLink, Entry
+from ledger.models import Entry
 from ledger.writers_queue import writers_queue
 
 # Any number does, so long as no other program takes advisory locks in the ledger's database.
 _WRITERS_LOCK = 7_043_112_020
 _ROWS_PER_INSERT = 10_000
+# What each writer does in its turn, while all others wait, is plain SQL, and little: to put a statement
+# together by Django's means takes more of a processor than the database takes to answer it.
+_INSERT_LINK = "insert into chain_links (last_entry_id, first_entry_id, digest) values (%s, %s, %s)"
+_BEFORE = f"""
+    select
+        link.last_entry_id,
+        link.digest,
+        ({NEWEST_RECORDED_AT}),
+        kept.entry_id = link.last_entry_id and kept.chain_digest = link.digest and kept.default_currency = %s
+    from (select 1 as one) as always
+    left join (
+        select last_entry_id, digest from chain_links order by last_entry_id desc limit 1
+    ) as link on true
+    left join balance_heads as kept on true
+"""
 # Each thread's connection whose database was seen to be guarded since it was made.
 _guarded: WeakSet[BaseDatabaseWrapper] = WeakSet()
 
@@ -65,7 +80,7 @@ class Appender:
         entry.recorded_at = self.recorded_at
         entry.recorded_by = self.ledger.user
         entry.digest = digest_of(entry)
-        entry.save(force_insert=True)
+        insert_entry(entry)
         self.note_digests([entry.digest])
         return entry
 
@@ -100,9 +115,8 @@ class Appender:
         self._chain_digest = link_digest(
             self._chain_digest, self._link_starts_at, last_entry_id, self._digests
         )
-        ChainLink.objects.create(
-            last_entry_id=last_entry_id, first_entry_id=self._link_starts_at, digest=self._chain_digest
-        )
+        with connection.cursor() as cursor:
+            cursor.execute(_INSERT_LINK, [last_entry_id, self._link_starts_at, self._chain_digest])
         self._link_starts_at = self.next_entry_id
         self._digests.clear()
 
@@ -123,19 +137,28 @@ def appending(ledger: Ledger, dry_run: bool = False, says_when: bool = False) ->
             if (connected := connections[DEFAULT_DB_ALIAS]) not in _guarded:
                 check_guards(ledger.place)
                 _guarded.add(connected)
-            before = ledger_head()
+            before, newest, are_balances_kept = _before(ledger)
             appender = Appender(ledger, before)
-            newest = newest_recorded_at()
             if not says_when and is_far_off(ledger, appender.recorded_at, newest):
                 raise ClockFarOff(appender.recorded_at, newest)
             yield appender
             appender.write_link()
-            follow(ledger, before, appender.head, appender.recorded_at)
+            if are_balances_kept:
+                follow(ledger, before, appender.head, appender.recorded_at)
             if dry_run:
                 transaction.set_rollback(True)
         if appender.head != before and not dry_run:
             warn_of_setback(appender.recorded_at, newest)
         _remember_beginning(ledger.settings.home)
+
+
+def _before(ledger: Ledger) -> tuple[Head, datetime | None, bool]:
+    """The end of the ledger, when its newest entry was recorded, and whether kept balances hold up to it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_BEFORE, [ledger.settings.default_currency])
+        entry_id, digest, recorded_at, are_balances_kept = cursor.fetchone()
+    head = Head(entry_id, bytes(digest)) if entry_id else Head(0, NO_LINK)
+    return head, None if recorded_at is None else from_microseconds(recorded_at), bool(are_balances_kept)
 
 
 def _remember_beginning(home: Path) -> None:

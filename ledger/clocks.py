@@ -23,6 +23,14 @@ FAR = timedelta(days=400)
 _YEARS = range(1990, 2200)
 # What a wrong clock has closed must not make it right: months are closed by schedule, unattended.
 _SAYING_WHAT_TIME_IT_IS = tuple(model for model in ENTRY_MODELS if model not in (Close, SignOff))
+# In microseconds; no row where there is none.
+NEWEST_RECORDED_AT = "select recorded_at from ({}) as newest order by entry_id desc limit 1".format(
+    " union all ".join(
+        f"select entry_id, recorded_at from (select entry_id, recorded_at from {model._meta.db_table}"
+        " order by entry_id desc limit 1) as newest"
+        for model in _SAYING_WHAT_TIME_IT_IS
+    )
+)
 
 _log = logging.getLogger(__name__)
 
@@ -56,15 +64,10 @@ class Setbacks:
 
 def newest_recorded_at() -> datetime | None:
     """When the newest entry was recorded, as it says; None where there is none but closes and signatures."""
-    newest = " union all ".join(
-        f"select entry_id, recorded_at from (select entry_id, recorded_at from {model._meta.db_table}"
-        " order by entry_id desc limit 1) as newest"
-        for model in _SAYING_WHAT_TIME_IT_IS
-    )
     with connection.cursor() as cursor:
-        cursor.execute(f"select recorded_at from ({newest}) as newest order by entry_id desc limit 1")
-        found = cursor.fetchone()
-    return from_microseconds(found[0]) if found else None
+        cursor.execute(f"select ({NEWEST_RECORDED_AT})")
+        (found,) = cursor.fetchone()
+    return None if found is None else from_microseconds(found)
 
 
 def is_far_off(ledger: Ledger, now: datetime, newest: datetime | None) -> bool:

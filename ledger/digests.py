@@ -8,8 +8,9 @@ changes its digest, the digest of link [1] and therefore that of link [2, 3].
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from typing import Any
 
 from ledger.fields import InstantField, PointsField, to_microseconds, to_units
 from ledger.models import Entry
@@ -37,8 +38,8 @@ def digest_columns(model: type[Entry]) -> tuple[str, ...]:
 def digest_of(entry: Entry) -> bytes:
     """The digest that ``entry``, as it stands in Python, must carry; raise `ValueError` where a text holds a
     separator, by which two entries might come to one digest."""
-    values = [str(value) for value in _stored_values(entry)]
-    if any(SEPARATOR in value for value in values):
+    values = stored_values(entry)
+    if any(SEPARATOR in str(value) for value in values):
         raise ValueError(f"a text of entry {entry.entry_id} holds a unit separator")
     return entry_digest(entry.kind, entry.entry_id, values)
 
@@ -57,13 +58,20 @@ def link_digest(previous: bytes, first_entry_id: int, last_entry_id: int, digest
     return hashlib.sha256(previous + span + entries).digest()
 
 
-def _stored_values(entry: Entry) -> Iterable[object]:
-    for name in digest_columns(type(entry)):
-        value = getattr(entry, name)
-        field = entry._meta.get_field(name)
+def stored_values(entry: Entry) -> list[object]:
+    """The values of ``entry`` as the database keeps them, in order of `digest_columns`."""
+    return [stored(getattr(entry, name)) for name, stored in _conversions(type(entry))]
+
+
+@cache
+def _conversions(model: type[Entry]) -> list[tuple[str, Callable[[Any], object]]]:
+    found: list[tuple[str, Callable[[Any], object]]] = []
+    for name in digest_columns(model):
+        field = model._meta.get_field(name)
         if isinstance(field, PointsField):
-            yield to_units(value)
+            found.append((name, to_units))
         elif isinstance(field, InstantField):
-            yield to_microseconds(value)
+            found.append((name, to_microseconds))
         else:
-            yield value
+            found.append((name, lambda value: value))
+    return found

@@ -3,11 +3,28 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from ledger.chunks import chunks, found_by
+from ledger.chunks import found_by, found_in
 from ledger.errors import PointsError
-from ledger.models import AccountEvent, Transfer
+from ledger.fields import from_microseconds
+from ledger.models import Transfer
 from ledger.rules import is_identifier
 from ledger.statuses import current_standings
+
+# Every request asks these in its turn at the ledger, so each is one statement.
+_KNOWN = """
+    select relation_reference from transfers where relation_reference in ({values})
+    union
+    select relation_reference from account_events where relation_reference in ({values})
+"""
+_HISTORY = """
+    select relation_reference, occurred_at, entry_id, event, null as transfer_id
+    from account_events
+    where relation_reference in ({values}) and event in ('open', 'close')
+    union all
+    select relation_reference, occurred_at, entry_id, 'close', transfer_id
+    from transfers
+    where relation_reference in ({values}) and reason = 'account_closure'
+"""
 
 
 class UnknownRelation(PointsError):
@@ -36,12 +53,7 @@ class AccountClosed(PointsError):
 
 def known_references(references: Iterable[str]) -> set[str]:
     """Those of the relation ``references`` that have a transfer or an account event."""
-    known: set[str] = set()
-    for chunk in chunks(filter(is_identifier, references)):
-        for model in (Transfer, AccountEvent):
-            found = model.objects.filter(relation_reference__in=chunk).order_by()
-            known.update(found.values_list("relation_reference", flat=True).distinct())
-    return known
+    return {reference for (reference,) in found_in(_KNOWN, filter(is_identifier, references))}
 
 
 def closed_references(references: Iterable[str]) -> set[str]:
@@ -60,14 +72,13 @@ def account_history(references: Iterable[str]) -> dict[str, list[tuple[datetime,
     An approved transfer of the reason account_closure closes the account too, wherever it came from.
     """
     history: dict[str, list[tuple[datetime, int, str]]] = {}
-    references = list(references)
-    events = AccountEvent.objects.filter(event__in=["open", "close"])
-    for event in found_by(events, "relation_reference", references):
-        history.setdefault(event.relation_reference, []).append(
-            (event.occurred_at, event.entry_id, event.event)
-        )
-    transfers = Transfer.objects.filter(reason="account_closure")
-    closures = list(found_by(transfers, "relation_reference", references))
+    closure_ids = []
+    for reference, occurred_at, entry_id, event, transfer_id in found_in(_HISTORY, references):
+        if transfer_id is None:
+            history.setdefault(reference, []).append((from_microseconds(occurred_at), entry_id, event))
+        else:
+            closure_ids.append(transfer_id)
+    closures = list(found_by(Transfer.objects.all(), "transfer_id", closure_ids))
     standings = current_standings(closures)
     for closure in closures:
         standing = standings[closure.transfer_id]

@@ -12,7 +12,7 @@ from ledger.acts.transfer_requests import TransferDetails, TransferRequest, chec
 from ledger.append import Appender, appending
 from ledger.database import Ledger
 from ledger.errors import PointsError
-from ledger.identifiers import Difference, IdConflict, known_events, known_transfers, new_id
+from ledger.identifiers import Difference, IdConflict, known_transfers_and_events, new_id
 from ledger.models import WAITING, Batch, Transfer
 from ledger.refusals import Problem, refuse
 from ledger.relations import AccountClosed, UnknownRelation, closed_references, known_references
@@ -158,8 +158,7 @@ def _judge_ids(judged: JudgedTransfers) -> list[tuple[int, Transfer]]:
     """Separate repetitions and conflicts of ids from new transfers; return the new ones with their
     positions."""
     identifiers = [transfer.transfer_id for transfer in judged.asked]
-    first_of_id = known_transfers(identifiers)
-    events = known_events(identifiers)
+    first_of_id, events = known_transfers_and_events(identifiers)
     fresh = []
     for position, transfer in enumerate(judged.asked):
         known = first_of_id.setdefault(transfer.transfer_id, transfer)
