@@ -1,12 +1,12 @@
 """Balances, added up from transfers whenever they are asked for; none is ever stored as truth."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 
 from django.db import connection
-from django.db.models import QuerySet
 
 from ledger.fields import from_microseconds, from_units, to_microseconds
 from ledger.models import Transfer
@@ -28,6 +28,11 @@ _SUMMED = {
     "later_points": ("status = 'later'", _SIGN),
 }
 SUMMED_AMOUNTS = tuple(_SUMMED)
+_PIVOTED = ", ".join(
+    f"sum(case when {condition} then {sign}{unit} else 0 end) as {name}_{unit}"
+    for name, (condition, sign) in _SUMMED.items()
+    for unit in ("whole", "units")
+)
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,9 @@ def balances_of(references: Iterable[str], now: datetime) -> dict[tuple[str, str
     balances: dict[tuple[str, str], Balance] = {}
     for start in range(0, len(references), _REFERENCES_PER_QUERY):
         chunk = references[start : start + _REFERENCES_PER_QUERY]
+        condition = f"relation_reference in ({', '.join(['%s'] * len(chunk))})"
         with connection.cursor() as cursor:
-            cursor.execute(*sums_of(Transfer.objects.filter(relation_reference__in=chunk), now))
+            cursor.execute(*sums_of(condition, chunk, now))
             for reference, currency, last_at, next_at, *sums in cursor.fetchall():
                 parts = zip(sums[::2], sums[1::2], strict=True)
                 balances[reference, currency] = Balance(
@@ -97,30 +103,22 @@ def _points(whole: int, units: int) -> Decimal:
     return from_units(int(whole) * 10_000 + int(units))
 
 
-def sums_of(transfers: QuerySet[Transfer], now: datetime) -> tuple[str, tuple]:
-    """A query, with its parameters, that adds ``transfers`` up by relation reference and currency.
+def sums_of(condition: str, parameters: Sequence[object], now: datetime) -> tuple[str, list]:
+    """A query, with its parameters, that adds up by relation reference and currency the transfers of which
+    ``condition`` holds, SQL over ``entry_id`` and ``relation_reference``.
 
     Its columns are those two, ``last_effective_at`` and ``next_effective_at`` in microseconds, and for each
     of `SUMMED_AMOUNTS` ``<name>_whole`` and ``<name>_units``: whole points and ten-thousandths summed apart
     (12.3456 as 12 and 3456), so that no sum outgrows 64 bits.
     """
-    standing, parameters = (
-        with_standing(transfers.order_by())
-        .values("relation_reference", "currency", "style", "points", "current_status", "effective_at")
-        .query.sql_with_params()
-    )
-    pivoted = ", ".join(
-        f"sum(case when {condition} then {sign}{unit} else 0 end) as {name}_{unit}"
-        for name, (condition, sign) in _SUMMED.items()
-        for unit in ("whole", "units")
-    )
+    standing, of_standing = _standing(connection.vendor)
     # Summed by style and status first: of twelve sums the outer query makes one a customer, not one a row.
     query = f"""
         select
             relation_reference, currency,
             max(case when status = 'approved' then last_at end) as last_effective_at,
             min(case when status = 'later' then first_at end) as next_effective_at,
-            {pivoted}
+            {_PIVOTED}
         from (
             select
                 relation_reference, currency, style, status,
@@ -134,9 +132,19 @@ def sums_of(transfers: QuerySet[Transfer], now: datetime) -> tuple[str, tuple]:
                         else current_status
                     end as status
                 from ({standing}) as standing
+                where {condition}
             ) as dated
             group by relation_reference, currency, style, status
         ) as summed
         group by relation_reference, currency
     """
-    return query, (to_microseconds(now), *parameters)
+    return query, [to_microseconds(now), *of_standing, *parameters]
+
+
+@cache
+def _standing(vendor: str) -> tuple[str, tuple]:
+    """Every transfer as it stands now, as ``vendor``'s database is asked for it: to put that together takes
+    longer than to add a customer's transfers up."""
+    columns = ("entry_id", "relation_reference", "currency", "style", "points", "current_status")
+    rows = with_standing(Transfer.objects.order_by()).values(*columns, "effective_at")
+    return rows.query.sql_with_params()

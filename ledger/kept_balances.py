@@ -21,9 +21,9 @@ from ledger.balances import SUMMED_AMOUNTS, Balance, balances_of, sums_of
 from ledger.database import Ledger
 from ledger.digests import NO_LINK
 from ledger.errors import PointsError, first_line
-from ledger.fields import from_units
+from ledger.fields import from_units, to_microseconds
 from ledger.links import ledger_head
-from ledger.models import AccountEvent, BalanceHead, ChainLink, KeptBalance, Transfer
+from ledger.models import AccountEvent, BalanceHead, ChainLink, KeptBalance
 from ledger.relations import closed_references
 from ledger.writers_queue import writers_queue
 
@@ -40,6 +40,22 @@ _ENTRIES_PER_COMPARISON = 100_000
 _SERIALIZATION_FAILURE = "40001"
 # How PostgreSQL and SQLite say that a user may only read.
 _MAY_NOT_WRITE = ("42501", "25006", "SQLITE_READONLY")
+
+_MOVE_ON = """
+    update balance_heads
+    set
+        entry_id = %(entry_id)s, chain_digest = %(chain_digest)s,
+        newest_effective_at = case
+            when newest_effective_at > %(now)s then newest_effective_at else %(now)s
+        end
+    where id in (
+        select id from balance_heads
+        where
+            entry_id = %(before)s and chain_digest = %(digest_before)s
+            and default_currency = %(default_currency)s
+        {skipping}
+    )
+"""
 
 AMOUNTS = (*SUMMED_AMOUNTS, "spendable_points")
 
@@ -104,21 +120,28 @@ def follow(ledger: Ledger, before: Head, after: Head, now: datetime) -> None:
     """Bring the kept balances along with what the transaction that is going on has appended to ``before``.
 
     Does nothing where they did not hold up to the entry before, where another process is at work on them, or
-    where it is much: then the next who asks does it.
+    where it is much: then the next who asks does it, who is also left what time alone changes.
     """
     if not 0 < after.entry_id - before.entry_id <= MOST_ENTRIES_AT_ONCE:
         return
-    head = (
-        BalanceHead.objects.select_for_update(skip_locked=True)
-        .filter(
-            entry_id=before.entry_id,
-            chain_digest=before.chain_digest,
-            default_currency=ledger.settings.default_currency,
+    default_currency = ledger.settings.default_currency
+    skipping = "for update skip locked" if connection.vendor == "postgresql" else ""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _MOVE_ON.format(skipping=skipping),
+            {
+                "entry_id": after.entry_id,
+                "chain_digest": after.chain_digest,
+                "now": to_microseconds(now),
+                "before": before.entry_id,
+                "digest_before": before.chain_digest,
+                "default_currency": default_currency,
+            },
         )
-        .first()
-    )
-    if head:
-        _advance(head, after, now, is_shown=False)
+        if not cursor.rowcount:
+            return
+    _add_up(before.entry_id, after.entry_id, now)
+    _count_anew(_to_count_anew(before.entry_id, after.entry_id), now, default_currency)
 
 
 def bring_up_to_date(ledger: Ledger) -> int:
@@ -231,30 +254,25 @@ def _empty(head: BalanceHead) -> None:
     head.save()
 
 
-def _advance(head: BalanceHead, newest: Head, now: datetime, is_shown: bool = True) -> None:
-    """Bring the balances of ``head`` up to ``newest``, the end of the ledger, and to ``now``.
-
-    Where they are not shown as of now, what time alone changes is left to whoever asks.
-    """
+def _advance(head: BalanceHead, newest: Head, now: datetime) -> None:
+    """Bring the balances of ``head`` up to ``newest``, the end of the ledger, and to ``now``."""
     if newest.entry_id > head.entry_id:
-        _add_up(Transfer.objects.filter(entry_id__gt=head.entry_id, entry_id__lte=newest.entry_id), now)
-    latest = max(now, head.newest_effective_at or now)
-    references = _to_count_anew(head, newest.entry_id)
-    if is_shown and _is_due(now):
+        _add_up(head.entry_id, newest.entry_id, now)
+    references = _to_count_anew(head.entry_id, newest.entry_id)
+    if _is_due(now):
         references += _references(next_effective_at__lte=now)
-    if is_shown and latest > now:
+    if head.newest_effective_at and head.newest_effective_at > now:
         # A clock ahead of this one has counted them.
         references += _references(last_effective_at__gt=now)
-        latest = now
     _count_anew(references, now, head.default_currency)
     head.entry_id, head.chain_digest = newest.entry_id, newest.chain_digest
-    head.newest_effective_at = latest
+    head.newest_effective_at = now
     head.save()
 
 
-def _add_up(transfers, now: datetime) -> None:
-    """Add new ``transfers``, as they stand now, to what is kept."""
-    sums, parameters = sums_of(transfers, now)
+def _add_up(after: int, upto: int, now: datetime) -> None:
+    """Add the transfers after entry ``after`` and up to ``upto``, as they stand now, to what is kept."""
+    sums, parameters = sums_of("entry_id > %s and entry_id <= %s", [after, upto], now)
     amounts = {name: _bounded(f"{name}_whole", f"{name}_units") for name in SUMMED_AMOUNTS}
     amounts["spendable_points"] = _bounded(*(_spendable(part) for part in ("whole", "units")))
     columns = ("relation_reference", "currency", *amounts, "last_effective_at", "next_effective_at")
@@ -312,8 +330,9 @@ def _within(total: str) -> str:
     )
 
 
-def _to_count_anew(head: BalanceHead, upto: int) -> list[str]:
-    """The relation references whose balance is not what was kept and what is new, put together.
+def _to_count_anew(after: int, upto: int) -> list[str]:
+    """The relation references whose balance is not what was kept and what is new after entry ``after``, put
+    together.
 
     A transfer of before changed its status; the account was opened or closed; something is ahead, whose
     chain decides what it reserves; or a sum is too large.
@@ -336,7 +355,7 @@ def _to_count_anew(head: BalanceHead, upto: int) -> list[str]:
             and (next_effective_at is not null or is_account_closed or not is_exact)
     """
     with connection.cursor() as cursor:
-        cursor.execute(query, {"after": head.entry_id, "upto": upto})
+        cursor.execute(query, {"after": after, "upto": upto})
         return [reference for (reference,) in cursor.fetchall()]
 
 
