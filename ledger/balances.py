@@ -29,9 +29,9 @@ _SUMMED = {
 }
 SUMMED_AMOUNTS = tuple(_SUMMED)
 _PIVOTED = ", ".join(
-    f"sum(case when {condition} then {sign}{unit} else 0 end) as {name}_{unit}"
+    f"cast(coalesce(sum({sign}({unit})) filter (where {condition}), 0) as bigint) as {name}_{part}"
     for name, (condition, sign) in _SUMMED.items()
-    for unit in ("whole", "units")
+    for part, unit in (("whole", "points / 10000"), ("units", "points %% 10000"))
 )
 
 
@@ -112,30 +112,24 @@ def sums_of(condition: str, parameters: Sequence[object], now: datetime) -> tupl
     (12.3456 as 12 and 3456), so that no sum outgrows 64 bits.
     """
     standing, of_standing = _standing(connection.vendor)
-    # Summed by style and status first: of twelve sums the outer query makes one a customer, not one a row.
+    # Put down first: else how a transfer stands would be worked out once for every sum.
     query = f"""
+        with dated as materialized (
+            select
+                relation_reference, currency, style, points, effective_at,
+                case
+                    when current_status = 'approved' and effective_at > %s then 'later'
+                    else current_status
+                end as status
+            from ({standing}) as standing
+            where {condition}
+        )
         select
             relation_reference, currency,
-            max(case when status = 'approved' then last_at end) as last_effective_at,
-            min(case when status = 'later' then first_at end) as next_effective_at,
+            max(effective_at) filter (where status = 'approved') as last_effective_at,
+            min(effective_at) filter (where status = 'later') as next_effective_at,
             {_PIVOTED}
-        from (
-            select
-                relation_reference, currency, style, status,
-                sum(points / 10000) as whole, sum(points %% 10000) as units,
-                min(effective_at) as first_at, max(effective_at) as last_at
-            from (
-                select
-                    relation_reference, currency, style, points, effective_at,
-                    case
-                        when current_status = 'approved' and effective_at > %s then 'later'
-                        else current_status
-                    end as status
-                from ({standing}) as standing
-                where {condition}
-            ) as dated
-            group by relation_reference, currency, style, status
-        ) as summed
+        from dated
         group by relation_reference, currency
     """
     return query, [to_microseconds(now), *of_standing, *parameters]

@@ -33,6 +33,9 @@ LARGEST_UNITS = 4 * 10**18
 _LARGEST_WHOLE = LARGEST_UNITS // 10_000
 # A request that appends more leaves its balances to whoever asks next.
 MOST_ENTRIES_AT_ONCE = 1_000
+# Stands for the instant at which a kept balance changes where what is new cannot be added to it: whoever has
+# added counts such rows anew before anyone sees them, and finds them by the index of that instant.
+_COUNT_ANEW = 0
 _REFERENCES_PER_WRITE = 500
 _REFERENCES_PER_COMPARISON = 2_000
 _ENTRIES_PER_COMPARISON = 100_000
@@ -276,30 +279,36 @@ def _add_up(after: int, upto: int, now: datetime) -> None:
     amounts = {name: _bounded(f"{name}_whole", f"{name}_units") for name in SUMMED_AMOUNTS}
     amounts["spendable_points"] = _bounded(*(_spendable(part) for part in ("whole", "units")))
     columns = ("relation_reference", "currency", *amounts, "last_effective_at", "next_effective_at")
-    added = {name: f"kept_balances.{name} + excluded.{name}" for name in amounts}
-    updates = [
-        *(f"{name} = {_within(total)}" for name, total in added.items()),
-        *(
-            f"{name} = case when kept_balances.{name} {comparison} excluded.{name} or excluded.{name} is null"
-            f" then kept_balances.{name} else excluded.{name} end"
-            for name, comparison in (("last_effective_at", ">"), ("next_effective_at", "<"))
-        ),
-        "is_exact = kept_balances.is_exact and excluded.is_exact and "
-        + " and ".join(
-            f"{total} between -{LARGEST_UNITS - 1} and {LARGEST_UNITS - 1}" for total in added.values()
-        ),
-    ]
     is_exact = " and ".join(
         f"{whole} between -{_LARGEST_WHOLE - 1} and {_LARGEST_WHOLE - 1}"
         for whole in (*(f"{name}_whole" for name in SUMMED_AMOUNTS), _spendable("whole"))
     )
+    added = {name: f"kept_balances.{name} + excluded.{name}" for name in amounts}
+    fits = " and ".join(
+        f"{total} between -{LARGEST_UNITS - 1} and {LARGEST_UNITS - 1}" for total in added.values()
+    )
+    updates = [
+        *(f"{name} = {_within(total)}" for name, total in added.items()),
+        "last_effective_at = case when kept_balances.last_effective_at > excluded.last_effective_at"
+        " or excluded.last_effective_at is null"
+        " then kept_balances.last_effective_at else excluded.last_effective_at end",
+        "next_effective_at = case when"
+        " coalesce(kept_balances.next_effective_at, excluded.next_effective_at) is not null"
+        f" or not kept_balances.is_exact or not ({fits})"
+        f" then {_COUNT_ANEW} end",
+    ]
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             insert into kept_balances ({", ".join(columns)}, is_exact, is_account_closed)
             select
-                relation_reference, currency, {", ".join(amounts.values())},
-                last_effective_at, next_effective_at, {is_exact}, false
+                relation_reference, currency, {", ".join(amounts.values())}, last_effective_at,
+                case when next_effective_at is not null or not ({is_exact}) then {_COUNT_ANEW} end,
+                true,
+                exists (
+                    select 1 from kept_balances as known
+                    where known.relation_reference = sums.relation_reference and known.is_account_closed
+                )
             from ({sums}) as sums
             where true
             on conflict (relation_reference, currency) do update set {", ".join(updates)}
@@ -348,11 +357,7 @@ def _to_count_anew(after: int, upto: int) -> list[str]:
         union
         select relation_reference from transfers where {new} and reason = 'account_closure'
         union
-        select relation_reference
-        from kept_balances
-        where
-            relation_reference in (select relation_reference from transfers where {new})
-            and (next_effective_at is not null or is_account_closed or not is_exact)
+        select relation_reference from kept_balances where next_effective_at = {_COUNT_ANEW}
     """
     with connection.cursor() as cursor:
         cursor.execute(query, {"after": after, "upto": upto})

@@ -1,10 +1,10 @@
 """Lists of transfers: filtered, ordered, page by page, each row as the ledger has it when it is asked for."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, islice
 from typing import ClassVar
 
 from django.db import connection
@@ -42,6 +42,8 @@ Freeze = Callable[[Ledger], object]
 
 # So many entries the database looks through as fast as DuckDB is ready to begin.
 ENTRIES_IN_LEDGER = 200_000
+# Of so many transfers at most the ledger is asked one by one whether they are revoked.
+_LOOKED_AT_FIRST = 2_000
 # So many may have come since the ledger was last frozen.
 ENTRIES_BESIDE_CUT = 100_000
 SORTS = ("entry_id", "occurred_at", "points", "relation_reference", "transfer_id")
@@ -310,13 +312,25 @@ def _in_cut(ledger: Ledger, form: TransferFilters, order: Order, freeze: Freeze 
 def _reading_files(ledger: Ledger, form: TransferFilters, search: FileSearch) -> Read:
     rows = form.queryset()
 
-    def read(cursor: str, backwards: bool, size: int) -> tuple[list[ListedTransfer], str]:
+    def entries(search: FileSearch, cursor: str, backwards: bool, size: int) -> list[int]:
         found = search.entries(cursor, backwards, size)
-        entries = next(found, [])
+        first = next(found, [])
         found.close()
-        is_last = len(entries) < size
-        last = "" if is_last else search.order.cursor(Transfer.objects.get(entry_id=entries[-1]))
-        return _of_entries(rows, entries), last
+        return first
+
+    def read(cursor: str, backwards: bool, size: int) -> tuple[list[ListedTransfer], str]:
+        if search.are_revoked:
+            # Mostly there are enough among the next few, and the ledger's index says of each whether it is.
+            some = entries(replace(search, are_revoked=False), cursor, backwards, _LOOKED_AT_FIRST)
+            found = list(islice(_each_of_entries(rows, some), size))
+            if len(found) == size:
+                return found, search.order.cursor(found[-1])
+            if len(some) < _LOOKED_AT_FIRST:
+                return found, ""
+        next_entries = entries(search, cursor, backwards, size)
+        is_last = len(next_entries) < size
+        last = "" if is_last else search.order.cursor(Transfer.objects.get(entry_id=next_entries[-1]))
+        return list(_each_of_entries(rows, next_entries)), last
 
     return read
 
@@ -341,6 +355,12 @@ def _merged(one: Read, other: Read, order: Order) -> Read:
         return kept, next(way_on for way_on in ways_on if order.values(way_on) == end)
 
     return read
+
+
+def _each_of_entries(rows: QuerySet[Transfer], entries: Sequence[int]) -> Iterator[ListedTransfer]:
+    """Those of ``rows`` whose entries these are, in their order; some at a time."""
+    for chunk in chunks(entries):
+        yield from _of_entries(rows, chunk)
 
 
 def _of_entries(rows: QuerySet[Transfer], entries: Sequence[int]) -> list[ListedTransfer]:
