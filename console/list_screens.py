@@ -79,6 +79,7 @@ def show_transfer(details: TransferDetails, posting: Posting | None, zone: Zone)
         "Points": f"{sign}{grouped(transfer.points)} {transfer.currency} ({transfer.style})",
         "Not revoked": f"{grouped(transfer.unrevoked_points)} {transfer.currency}",
         "Reason": transfer.reason,
+        "Other half": _in_short(details.other_half) if details.other_half else "",
         "Status": transfer.status,
         "Posted": _posted(posting, transfer.status),
         "Occurred": wall_clock(transfer.occurred_at, zone),

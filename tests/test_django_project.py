@@ -18,6 +18,7 @@ from ledger.anchors import ANCHOR_NAME, Head, read_anchor, write_anchor
 from ledger.database import LedgerMissing, LedgerSchemaOutdated
 from ledger.databases import databases, ledger_place
 from ledger.links import ledger_head
+from ledger.management.commands.migrate import MigrationIrreversible
 from ledger.models import ENTRY_MODELS, Transfer
 from ledger.settings import SettingInvalid
 from ledger.upkeep.verification import verify
@@ -148,6 +149,14 @@ def test_migrate_by_who_may_not_is_refused(bare_home):
         pytest.skip("SQLite has no roles.")
     result = manage(bare_home, "migrate", POINTS_DATABASE_OWNER_URL="")
     assert_refused(result, LedgerSchemaOutdated(ledger_place(bare_home.settings())))
+
+
+def test_migrate_takes_no_table_back(ledger_home):
+    give(ledger_home.open(), "C-1", "5", new=True)
+    for target in ("zero", "0003"):
+        result = manage(ledger_home, "migrate", "ledger", target)
+        assert_refused(result, MigrationIrreversible(ledger_place(ledger_home.settings())))
+    assert verify(ledger_home.open().settings).entries == 1
 
 
 def test_shell_reads_the_ledger_and_cannot_change_it(home):

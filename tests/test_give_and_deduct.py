@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from ledger.acts.comments import LONGEST_COMMENT, CommentInvalid, add_comment
 from ledger.acts.decisions import approve
@@ -18,6 +20,7 @@ from ledger.database import LedgerEmpty
 from ledger.databases import ledger_place
 from ledger.identifiers import IdConflict, UnknownTransfer
 from ledger.links import ledger_head
+from ledger.lists.balance_lists import list_balances
 from ledger.models import Comment, Transfer
 from ledger.relations import UnknownRelation
 from ledger.rules import ValueRefused, check_identifier
@@ -43,6 +46,19 @@ def test_what_is_not_said_is_filled_in(ledger):
     assert (kept.occurred_at, kept.recorded_at, kept.recorded_by) == (NOW, NOW, "ada")
     assert check_identifier("TRANSFER_ID", "transfer_id", given.transfer_id)
     assert not given.was_known
+
+
+def test_in_its_turn_a_give_asks_little(ledger):
+    """All other writers wait meanwhile. Of PostgreSQL one statement is the lock, which SQLite has with the
+    first."""
+    statements = 7 if connection.vendor == "sqlite" else 8
+    for following in (0, 3):
+        give(ledger, "C-1", "1", new=True)
+        with CaptureQueriesContext(connection) as asked:
+            give(ledger, "C-1", "1", new=True)
+        assert len(asked) == statements + following, [query["sql"] for query in asked.captured_queries]
+        # From now on there are kept balances, which it brings along.
+        list_balances(ledger, {})
 
 
 def test_what_is_said_is_kept(ledger):

@@ -223,3 +223,42 @@ def test_what_hangs_on_another_customers_transfer_is_added_up_when_it_is_shown(l
         (row.relation_reference, row.spendable_points) for row in selected_balances(ledger, ["C-1", "C-2"])
     )
     assert not KeptBalance.objects.get(relation_reference="C-1").is_exact
+
+
+@pytest.mark.parametrize("most_at_once", [0, 1_000])
+def test_a_first_balance_in_a_currency_knows_that_the_account_is_closed(ledger, monkeypatch, most_at_once):
+    """Whether the request that adds it brings it along, or who asks next does."""
+    monkeypatch.setattr(kept_balances, "MOST_ENTRIES_AT_ONCE", most_at_once)
+    record(ledger, a_transfer("T3", "C-1", "10", "deduct", reason="account_closure"))
+    assert [row.is_account_closed for row in list_balances(ledger, {}).rows] == [True, False]
+    record(
+        ledger,
+        a_transfer("T4", "C-1", "5", currency="MILES"),
+        a_transfer("T5", "C-2", "5", currency="MILES"),
+        a_transfer("T6", "C-3", "5"),
+    )
+    found = {(row.relation_reference, row.currency): row for row in list_balances(ledger, {}).rows}
+    assert {key for key, row in found.items() if row.is_account_closed} == {
+        ("C-1", "MILES"),
+        ("C-1", "POINTS"),
+    }
+    assert len(found) == 5
+    check_kept_balances(ledger)
+
+
+@pytest.mark.parametrize("most_at_once", [0, 1_000])
+def test_what_cannot_be_added_to_what_is_kept_is_counted_anew(ledger, monkeypatch, most_at_once):
+    monkeypatch.setattr(kept_balances, "MOST_ENTRIES_AT_ONCE", most_at_once)
+    ahead = NOON + timedelta(days=5)
+    record(ledger, a_transfer("T3", "C-1", "4", "deduct", occurred_at=ahead))
+    assert listed(ledger) == [("C-1", 6), ("C-2", 0)]
+    # A new row with something ahead, one that has it already, and one that comes to have it.
+    record(
+        ledger,
+        a_transfer("T4", "C-3", "7", "deduct", occurred_at=ahead),
+        a_transfer("T5", "C-1", "1"),
+        a_transfer("T6", "C-2", "3", "deduct", occurred_at=ahead),
+    )
+    assert listed(ledger) == [("C-1", 7), ("C-2", -3), ("C-3", -7)]
+    assert {row.next_effective_at for row in KeptBalance.objects.all()} == {ahead}
+    check_kept_balances(ledger)

@@ -40,7 +40,7 @@ from ledger.relations import AccountClosed, UnknownRelation, closed_references
 from ledger.rules import ValueRefused
 from ledger.statuses import current_statuses
 from simulator.transfer_files import write_transfers
-from tests.conftest import assert_refused, transfer
+from tests.conftest import answer, assert_refused, transfer
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 MOVE = "transfer_between_accounts"
@@ -262,6 +262,22 @@ def test_both_transfers_are_revoked_by_either_id_as_far_as_asked(ada, asked):
     assert (spendable("C-1"), spendable("C-2")) == (100, 0)
     with pytest.raises(TransferAlreadyRevoked):
         revoke(ada, [asked])
+
+
+def test_each_half_of_a_pair_names_the_other(ada, ledger_home, points):
+    give(ada, "C-1", "100", new=True, transfer_id="T")
+    move_points(ada, "C-1", "C-2", new=True, transfer_id="MV")
+    revoke(ada, ["MV-1"], "30", revocation_id="R")
+
+    def shown(transfer_id: str, *options: str) -> str:
+        asked = points("transfers", transfer_id, *options, home=ledger_home.home, **ledger_home.environment)
+        return answer(asked)
+
+    for one, other in (("MV-1", "MV-2"), ("MV-2", "MV-1"), ("R-1", "R-2"), ("R-2", "R-1")):
+        assert json.loads(shown(one, "--json"))["other_half"]["transfer_id"] == other
+        assert any(other in line for line in shown(one).splitlines() if line.startswith("Other half"))
+    assert json.loads(shown("T", "--json"))["other_half"] is None
+    assert "Other half" not in shown("T")
 
 
 @pytest.mark.parametrize("asked", ["R-1", "R-2"])

@@ -77,14 +77,16 @@ LATER_ENTRIES = [
 ]
 
 
-@pytest.fixture(params=["ledger", "cut and ledger"])
+@pytest.fixture(params=["ledger", "cut and ledger", "cut, asked for few at first, and ledger"])
 def programme(request, ledger_home, monkeypatch):
     """A ledger, looked through as a small one is, and as a large one whose newest entries no cut has."""
     ledger = ledger_home.open(clock=lambda: NOON)
     record(ledger, *FIRST_ENTRIES)
-    if request.param == "cut and ledger":
+    if request.param != "ledger":
         monkeypatch.setattr(transfer_lists, "ENTRIES_IN_LEDGER", 0)
         freeze(ledger)
+    if "few" in request.param:
+        monkeypatch.setattr(transfer_lists, "_LOOKED_AT_FIRST", 2)
     record(ledger, *LATER_ENTRIES)
     return ledger
 
@@ -139,7 +141,7 @@ def test_a_filter_leaves_what_it_says_in_every_order(programme):
 @pytest.mark.parametrize("size", [2, 5, 13])
 def test_pages_follow_each_other_without_a_gap_or_a_repetition(programme, size):
     for field, sign in product(SORTS, ("", "-")):
-        for filters in ({}, {"revoked": "false"}, {"relation_prefix": "C"}):
+        for filters in ({}, {"revoked": "false"}, {"revoked": "true"}, {"relation_prefix": "C"}):
             whole = [row.transfer_id for row in every_listed_transfer(programme, filters, sign + field)]
             page = list_transfers(programme, filters, sign + field, size)
             assert page.previous_cursor is None

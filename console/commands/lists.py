@@ -292,6 +292,7 @@ def _show_transfer(details: "TransferDetails", posting: "Posting | None", zone: 
             "posting": vars(posting) if posting else None,
             "statuses": [values_of(event, tuple(vars(event))) for event in details.statuses],
             "notes": [values_of(note, tuple(vars(note))) for note in details.notes],
+            "other_half": values_of(details.other_half, columns) if details.other_half else None,
             "revokes": [values_of(original, columns) for original in details.revokes],
             "missing_original": details.missing_original,
             "is_circular": details.is_circular,

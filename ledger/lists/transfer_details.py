@@ -1,10 +1,12 @@
-"""One transfer whole: its history, its notes, what it revokes and what revokes it, to any depth."""
+"""One transfer whole: its history, its notes, the other half of a move, what it revokes and what revokes it,
+to any depth."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime
 
 from django.db.models import QuerySet
 
+from ledger.acts.pairs import other_halves
 from ledger.database import Ledger
 from ledger.identifiers import known_transfers
 from ledger.lists.transfer_lists import ListedTransfer, read_transfers, selected_transfers
@@ -47,7 +49,8 @@ class Revocation:
 class TransferDetails:
     """A transfer and everything that belongs to it.
 
-    ``statuses`` begin with its first. ``revokes`` are the transfers that it undoes, the nearest first;
+    ``statuses`` begin with its first. ``other_half`` is the transfer beside it in a move between accounts, or
+    in the revocation of one. ``revokes`` are the transfers that it undoes, the nearest first;
     ``missing_original`` is what the last of them points to and the ledger does not have, ``is_circular`` says
     that they lead back to one of them, as files can make them. ``revoked_by`` lists each revocation before
     its own.
@@ -56,6 +59,7 @@ class TransferDetails:
     transfer: ListedTransfer
     statuses: list[StatusEvent]
     notes: list[Note]
+    other_half: ListedTransfer | None
     revokes: list[ListedTransfer]
     missing_original: str
     is_circular: bool
@@ -65,16 +69,19 @@ class TransferDetails:
 def read_transfer(ledger: Ledger, transfer_id: str) -> TransferDetails:
     """The transfer of that id; raise `UnknownTransfer`."""
     (transfer,) = selected_transfers([transfer_id])
-    trees = RevocationTrees(known_transfers([transfer_id]).values(), upwards=True)
+    known = known_transfers([transfer_id])
+    trees = RevocationTrees(known.values(), upwards=True)
     chain = trees.chain(transfer_id)
     beyond = trees.original_of(chain[-1])
     revocations = list(trees.descendants(transfer_id))
-    related = [*chain[1:], *(revocation for _, revocation in revocations)]
+    other_ids = [half.transfer_id for half in other_halves(known.values()).values()]
+    related = [*other_ids, *chain[1:], *(revocation for _, revocation in revocations)]
     found = {other.transfer_id: other for other in read_transfers(dict.fromkeys(related))}
     return TransferDetails(
         transfer=transfer,
         statuses=_statuses(transfer),
         notes=[Note(*note) for note in _entries_of(transfer_id, Comment, Note)],
+        other_half=found[other_ids[0]] if other_ids else None,
         revokes=[found[original] for original in chain[1:]],
         missing_original="" if beyond in chain else beyond,
         is_circular=beyond in chain,
