@@ -28,7 +28,8 @@ from orchestration.mart_contract import check_contract
 from orchestration.published.layout import ANNOUNCEMENT_NAME, prepared_folder, try_links
 
 # How many nodes dbt has running at a time, as profiles.yml says too, and the memory that each must have then.
-_MOST_NODES = 4
+# More than two only wait for each other: DuckDB takes all processors for one, Python one for all of them.
+_MOST_NODES = 2
 _MEMORY_OF_A_NODE = 4 * 2**30
 # The folder of a run in which its models find the rows of raw files.
 TRANSFER_ROWS_NAME = "transfer_rows"

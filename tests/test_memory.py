@@ -122,7 +122,7 @@ def test_databases_of_dbt_have_them_too(home):
     assert Path(spilled).is_relative_to(home / "run" / ".work")
 
 
-@pytest.mark.parametrize(("limit", "nodes"), [("256MiB", "1"), ("4GiB", "1"), ("10GiB", "2"), ("1TB", "4")])
+@pytest.mark.parametrize(("limit", "nodes"), [("256MiB", "1"), ("4GiB", "1"), ("10GiB", "2"), ("1TB", "2")])
 def test_nodes_of_dbt_wait_for_each_other_where_memory_is_little(monkeypatch, limit, nodes):
     monkeypatch.setenv("POINTS_MEMORY_LIMIT", limit)
     arguments = dbt_arguments()

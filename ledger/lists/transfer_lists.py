@@ -198,10 +198,10 @@ def list_transfers(
     """
     form, order = _asked(ledger, filters, sort, postings)
     if postings:
-        read = _reading_files(ledger, form, _in_months(form, order, postings))
+        read = _reading_files(form, _in_months(form, order, postings))
     elif search := _in_cut(ledger, form, order, freeze):
         newest = form.queryset().filter(entry_id__gt=search.entry_id)
-        read = _merged(_reading_files(ledger, form, search), reading(newest, order, _listed), order)
+        read = _merged(_reading_files(form, search), reading(newest, order, _listed), order)
     else:
         read = reading(form.queryset(), order, _listed)
     return read_page(read, order, limit, after, before, form.takes)
@@ -309,7 +309,7 @@ def _in_cut(ledger: Ledger, form: TransferFilters, order: Order, freeze: Freeze 
     return FileSearch(files, entry_id, form.conditions(), order, are_revoked, also_revoked)
 
 
-def _reading_files(ledger: Ledger, form: TransferFilters, search: FileSearch) -> Read:
+def _reading_files(form: TransferFilters, search: FileSearch) -> Read:
     rows = form.queryset()
 
     def entries(search: FileSearch, cursor: str, backwards: bool, size: int) -> list[int]:
