@@ -118,6 +118,8 @@ def test_the_parse_of_the_project_depends_on_no_setting(tmp_path):
         manifest = json.loads((tmp_path / name / "target/manifest.json").read_bytes())
         for node in [*manifest["nodes"].values(), *manifest["sources"].values()]:
             node.pop("created_at", None)
+            # Which macros were called says nothing of what can be: a run has all of them.
+            node.get("depends_on", {}).pop("macros", None)
         parsed.append({kind: manifest[kind] for kind in ("nodes", "sources", "child_map", "macros")})
     for kind in parsed[0]:
         for unique_id, node in parsed[0][kind].items():
@@ -147,6 +149,27 @@ def test_dbt_takes_no_parse_unless_it_is_allowed_to(tmp_path, monkeypatch):
     list(stream_dbt(["build"], {}, tmp_path))
     list(stream_dbt(["build"], {}, tmp_path, takes_kept_parse=True))
     assert asked == [(True, False), (True, True)]
+
+
+@pytest.mark.slow
+def test_a_process_of_dbt_imports_nothing_from_where_a_command_is_called(tmp_path):
+    for name in ("json", "dbt", "duckdb", "orchestration"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('a stranger's {name}')")
+    script = (
+        "import sys; from pathlib import Path; from orchestration.dbt import invocation\n"
+        "with invocation.start_dbt() as dbt:\n"
+        "    invocation.send_command(dbt, ['--version'], {}, Path.cwd())\n"
+        "    print(dbt.stdout.read())\n"
+        "sys.exit(dbt.returncode)"
+    )
+    called = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert "installed: 1.11" in answer(called)
 
 
 def make_a_parse_of_a_home(kept: Path, home: Path) -> None:

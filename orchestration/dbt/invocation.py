@@ -66,6 +66,8 @@ def start_dbt() -> subprocess.Popen[str]:
     """
     return subprocess.Popen(
         [sys.executable, "-m", "orchestration.dbt.child"],
+        # Python looks for modules there first: not among what lies where somebody called a command.
+        cwd=PROJECT_ROOT,
         env=inherited_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
