@@ -246,8 +246,12 @@ with connect() as database:
 
 
 def test_no_cursor_takes_anything_from_the_machine(tmp_path, monkeypatch):
-    """What does not fit into memory is not spilled to the working directory."""
-    monkeypatch.chdir(tmp_path)
+    """What does not fit into memory is not spilled to the working directory, but into the home."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("POINTS_HOME", str(home))
+    monkeypatch.chdir(here)
     numbers = [1]  # a table of that name is not looked for here
     with connect(memory_limit="50MB") as database:
         names = ("TimeZone", "Calendar", "autoload_known_extensions")
@@ -257,7 +261,7 @@ def test_no_cursor_takes_anything_from_the_machine(tmp_path, monkeypatch):
             database.execute("from numbers")
         database.execute("create table spilled as select range as i, repeat('x', 100) from range(1_000_000)")
     assert numbers
-    assert list(tmp_path.iterdir()) == []
+    assert list(here.iterdir()) == []
 
 
 # Where DuckDB is opened and files are read, with every option; and what opens or reads otherwise.
