@@ -120,11 +120,11 @@ def _revocations_of_run(
 def _connected(
     level: dict[str, str], own: set[str], opening_cutoff: int, upto_entry_id: int
 ) -> Iterator[Transfer]:
-    """The transfers in one revocation chain with those of ``level``, which maps each to its original, but for
-    the run's own: those, and ``own``, the originals of some among them.
+    """The transfers in one revocation chain with the run's revocations (``level``, each with its original).
 
-    Read level by level, as `revocations_of` does it. Each is returned once; files can make circles. What the
-    run reads itself is not asked for first, for nearly all revocations undo something of their own month.
+    Read level by level, as `revocations_of` does it. Each is returned once; files can make circles. Neither
+    ``level`` is returned nor ``own``, the originals that the run reads itself, nor is the ledger asked for
+    them: nearly all revocations undo something of their own month.
     """
     originals = set(level.values())
     found = level.keys() | own

@@ -109,8 +109,7 @@ def write_opening_related(ledger: Ledger, opening: Opening, upto_entry_id: int, 
 def opening_environment(opening: Opening, run_folder: Path) -> dict[str, str]:
     """The variables that make the models of a run start from ``opening``.
 
-    What a run reads lies under names that are the same in every run, relative to its folder, where dbt works:
-    other text would make dbt parse the whole project again.
+    What a run reads lies under names that are the same in every run, relative to its folder, where dbt works.
     """
     (run_folder / "opening").symlink_to(opening.folder.absolute(), target_is_directory=True)
     return {

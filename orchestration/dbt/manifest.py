@@ -15,7 +15,7 @@ from orchestration.dbt.project import is_parse_of, mark_parse, parse_sha256
 from orchestration.run_lock import run_lock
 
 # Every run's database has the name that it had when the project was parsed, and lies in the run's own folder:
-# with another text in its profile dbt would parse the whole project again.
+# each node of a manifest that is handed on names the database that it goes to.
 BUILD_DATABASE_NAME = "build.duckdb"
 
 
