@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import chain
 from pathlib import Path
 
 from django.db import connection
@@ -10,8 +9,6 @@ from django.db import connection
 from ledger.digests import digest_columns, stored_values
 from ledger.models import Entry
 
-# Fewer than the least number of parameters that SQLite is built for.
-_PARAMETERS_PER_STATEMENT = 900
 _BLOCK_BYTES = 1 << 20
 # Stands for null in what PostgreSQL is sent: an entry has none, and no text of one holds a control character.
 _NO_VALUE = "\x01"
@@ -30,17 +27,14 @@ def insert_rows(model: type[Entry], rows: Sequence[tuple]) -> None:
             for row in rows:
                 copy.write_row(row)
         return
-    columns = insert_columns(model)
-    width = _PARAMETERS_PER_STATEMENT // len(columns)
-    wide_count = len(rows) // width
-    wide_rows = (
-        tuple(chain.from_iterable(rows[number * width : (number + 1) * width]))
-        for number in range(wide_count)
-    )
+    table, columns = model._meta.db_table, _quoted(insert_columns(model))
     with connection.cursor() as cursor:
-        # Of fifty rows a statement, each costs a quarter less.
-        for statement_rows, row_count in ((wide_rows, width), (rows[wide_count * width :], 1)):
-            cursor.executemany(_insert_statement(model, row_count), statement_rows)
+        # For a statement that may fail, SQLite first copies every page that it changes. One statement for all
+        # rows copies each page of an index once, a statement for each row one page a row and index.
+        cursor.execute(f"create temp table coming as select {columns} from {table} limit 0")
+        cursor.executemany(_insert_statement("coming", model), rows)
+        cursor.execute(f"insert into {table} ({columns}) select {columns} from coming order by rowid")
+        cursor.execute("drop table coming")
 
 
 def insert_entry(entry: Entry) -> None:
@@ -48,7 +42,7 @@ def insert_entry(entry: Entry) -> None:
     recorded_at, recorded_by, *values = stored_values(entry)
     row = (entry.entry_id, recorded_at, recorded_by, entry.digest, *values)
     with connection.cursor() as cursor:
-        cursor.execute(_insert_statement(type(entry), row_count=1), row)
+        cursor.execute(_insert_statement(entry._meta.db_table, type(entry)), row)
 
 
 def copy_rows(model: type[Entry], csv_file: Path) -> None:
@@ -64,11 +58,9 @@ def _copy_statement(model: type[Entry]) -> str:
 
 
 @cache
-def _insert_statement(model: type[Entry], row_count: int) -> str:
+def _insert_statement(table: str, model: type[Entry]) -> str:
     columns = insert_columns(model)
-    row = f"({', '.join(['%s'] * len(columns))})"
-    rows = ", ".join([row] * row_count)
-    return f"insert into {model._meta.db_table} ({_quoted(columns)}) values {rows}"
+    return f"insert into {table} ({_quoted(columns)}) values ({', '.join(['%s'] * len(columns))})"
 
 
 def _quoted(columns: Iterable[str]) -> str:
