@@ -7,12 +7,10 @@ keeps every writer waiting, so its rows go into a file at once, and are handed o
 import pickle
 import tempfile
 from collections.abc import Iterator
-from itertools import chain
 
 from django.db import connection
 from django.db.models import QuerySet
 
-from ledger.chunks import chunks
 from ledger.database import Ledger
 from ledger.work_folders import work_folder
 
@@ -21,15 +19,19 @@ ROWS_PER_READ = 5_000
 
 def streamed(ledger: Ledger, values: QuerySet) -> Iterator[tuple]:
     """The tuples of ``values``, a `values_list`, read by one query."""
-    rows = values.iterator(ROWS_PER_READ)
     if connection.vendor == "postgresql":
-        yield from rows
+        yield from values.iterator(ROWS_PER_READ)
         return
+    compiler = values.query.get_compiler(connection=connection)
     with work_folder(ledger.settings.home) as folder, tempfile.TemporaryFile(dir=folder) as spool:
         parts = 0
-        for part in chunks(rows, ROWS_PER_READ):
-            pickle.dump(part, spool, pickle.HIGHEST_PROTOCOL)
-            parts += 1
+        with connection.cursor() as cursor:
+            cursor.execute(*compiler.as_sql())
+            # As SQLite gives them: numbers and texts take a fraction of the time of decimals and instants.
+            while part := cursor.fetchmany(ROWS_PER_READ):
+                pickle.dump(part, spool, pickle.HIGHEST_PROTOCOL)
+                parts += 1
         spool.seek(0)
         # A file without a name, which this process alone has written.
-        yield from chain.from_iterable(pickle.load(spool) for _ in range(parts))
+        read = (pickle.load(spool) for _ in range(parts))
+        yield from compiler.results_iter(read, tuple_expected=True)
