@@ -23,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks import others
+from benchmarks import incremental, others
 from benchmarks.history import write_month
 from benchmarks.measured import Measured, machine, run_measured
 from ledger.anchors import read_anchor
@@ -105,8 +105,9 @@ class Bench:
         shutil.rmtree(output, ignore_errors=True)
         return run_measured([sys.executable, file, "--cut", cut, *arguments, "--output", output], self.folder)
 
-    def measure(self) -> dict[str, Pair]:
-        """Close month after month, and build them all; by name, what was measured."""
+    def measure(self) -> tuple[dict[str, Pair], dict[str, Measured]]:
+        """Close month after month, and build them all; by name, what was measured, and what incremental
+        engines took for the last month."""
         found = {}
         last = len(self.months)
         for number, month in enumerate(self.months, start=1):
@@ -123,9 +124,10 @@ class Bench:
                     found[f"build while month {number} is open"] = Pair(builds, close.script, [])
             elif number in (2, last - 1):
                 self.points("close", "--through", month)
+        by_engines = incremental.measure_incremental(self.folder, self.home / "published", self.months)
         self.points("reopen", self.months[0], "--reason", "built from the first entry")
         found["build from the first entry"] = self.measure_build()
-        return found
+        return found, by_engines
 
     def measure_daily_builds(self, month: str, before: str) -> list[Measured]:
         """Builds with all months but the last closed; each freezes what came since the last close."""
@@ -266,12 +268,14 @@ def main() -> None:
     where, few = machine(), (min(size.transfers, 1_000_000), min(size.customers, 20_000))
     # Beside the results, for a system's temporary folder is often too small.
     with tempfile.TemporaryDirectory(prefix="bench_", dir=output) as name:
-        found = Bench(Path(name), size, arguments.times or size.times).measure()
+        found, by_engines = Bench(Path(name), size, arguments.times or size.times).measure()
         by_others = others.measure_others(Path(name), *few)
     lines = [
         f"`make bench SIZE={arguments.size}`: {', '.join(f'{key} {value}' for key, value in where.items())}.",
         "",
         *table(size, found),
+        "",
+        *incremental.table(by_engines, f"month {size.months}"),
         "",
         *others.table(few[0], by_others),
     ]
@@ -282,6 +286,7 @@ def main() -> None:
         "machine": where,
         "size": asdict(size),
         "measured": {name: asdict(pair) for name, pair in found.items()},
+        "incremental engines": {name: asdict(measured) for name, measured in by_engines.items()},
         "others": {name: asdict(measured) for name, measured in by_others.items()},
     }
     (output / f"{arguments.size}.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
