@@ -31,9 +31,7 @@ def write_csv(rows: Iterable[object], columns: Sequence[str], file: BinaryIO) ->
 
 def _cells(row: object, columns: Sequence[str], free_texts: Sequence[int]) -> list[str]:
     """A row of CSV. Most values are texts, and a function that looks at each costs more than all else."""
-    cells = [
-        value if type(value := getattr(row, column)) is str else value_text(value) for column in columns
-    ]
+    cells = [value if type(value := getattr(row, column)) is str else value_text(value) for column in columns]
     for position in free_texts:
         if cells[position]:
             cells[position] = harmless_text(cells[position])
