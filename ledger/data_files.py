@@ -69,7 +69,25 @@ def connect(
         # In Thailand's locale the calendar is Buddhist, and 2026-02-03T04:05:06Z would be read as of 2569 BC.
         connection.execute("set global TimeZone = 'UTC'; set global Calendar = 'gregorian'")
         connection.execute("set enable_progress_bar = false")
+        _let_results_fit(connection)
         yield connection
+
+
+def new_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Another session of the same database, with the settings that `connect` gives each."""
+    cursor = connection.cursor()
+    _let_results_fit(cursor)
+    return cursor
+
+
+def _let_results_fit(session: duckdb.DuckDBPyConnection) -> None:
+    """Let a result wait in memory for whoever fetches it, up to the database's limit, and not 976 KiB of it.
+
+    When that little is full, the threads that make the rest wait to be woken up, which DuckDB 1.5 can miss:
+    a chunk of an import was never fetched to its end, and its process went on for ever (DECISIONS.md).
+    """
+    (memory_limit,) = session.execute("select current_setting('memory_limit')").fetchone()
+    session.execute(f"set streaming_buffer_size = {literal(memory_limit)}")
 
 
 def log_of(database: Path) -> Path:

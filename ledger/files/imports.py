@@ -15,7 +15,7 @@ from django.db import connection
 from ledger.acts.approval import check_approver
 from ledger.append import Appender, appending
 from ledger.bulk_insert import copy_rows, insert_columns, insert_rows
-from ledger.data_files import connect
+from ledger.data_files import connect, new_cursor
 from ledger.database import Ledger
 from ledger.digests import digest_sql
 from ledger.errors import PointsError
@@ -302,7 +302,7 @@ def _check_batch_id(batch_id: str | None, loaded: LoadedFile) -> None:
 def _check_approvers(ledger: Ledger, database: duckdb.DuckDBPyConnection) -> None:
     """Raise `ApprovalByItsAuthor` where the file approves what its importer entered by hand: an import does
     not replace the second person (docs/cases.md, C11)."""
-    approved = database.cursor().execute(
+    approved = new_cursor(database).execute(
         "select distinct transfer_id from decided_rows"
         " where verdict = 'status_change' and status = 'approved'"
     )
@@ -332,9 +332,9 @@ def _resolved_rows(database: duckdb.DuckDBPyConnection) -> list[int]:
 
 def _quarantined(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Iterator[Quarantined]:
     """The bad rows and those of history as they are kept, in file order."""
-    numbers = _fetched(database.cursor().execute("select row_number from kept_rows order by row_number"))
+    numbers = _fetched(new_cursor(database).execute("select row_number from kept_rows order by row_number"))
     lines = loaded.lines_in_order(row_number for (row_number,) in numbers)
-    rows = database.cursor().execute(
+    rows = new_cursor(database).execute(
         f"""
         select
             kept_rows.row_number,
@@ -369,7 +369,7 @@ def _count(database: duckdb.DuckDBPyConnection, rows: str) -> int:
 
 
 def _row_numbers(database: duckdb.DuckDBPyConnection, rows: str) -> set[int]:
-    found = database.cursor().execute(f"select row_number from {rows}")
+    found = new_cursor(database).execute(f"select row_number from {rows}")
     return {row_number for (row_number,) in _fetched(found)}
 
 
@@ -468,7 +468,7 @@ class _Addition:
     def _transfer_chunks(self, as_files: bool) -> Iterator[tuple[list[bytes], list[tuple] | Path]]:
         """The digests of the transfers to add, and their rows in the order of `insert_columns`: tuples, or
         ``as_files`` a CSV file, which stays until the next chunk but one is asked for."""
-        cursor = self.database.cursor()
+        cursor = new_cursor(self.database)
         columns = insert_columns(Transfer)
         transfers = f"""
             select {", ".join(name for name in columns if name != "digest")}, {digest_sql(Transfer)} as digest
@@ -543,7 +543,7 @@ class _Addition:
 
     def _rows(self, query: str) -> Iterator[tuple]:
         values = {"now": to_microseconds(self.appender.recorded_at), "batch_id": self.result.batch_id}
-        return _fetched(self.database.cursor().execute(query, values))
+        return _fetched(new_cursor(self.database).execute(query, values))
 
 
 def _one_ahead(chunks: Iterable) -> Iterator:
