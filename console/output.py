@@ -15,15 +15,15 @@ from ledger.spreadsheet_text import FREE_TEXTS, harmless_text
 _NUMBER = re.compile(r"-?[0-9]+([.][0-9]+)?")
 
 
-def _only_one(context: typer.Context, is_asked: bool) -> bool:
-    """Refuse --json and --csv together, in whichever order they stand."""
-    if is_asked and (context.params.get("as_json") or context.params.get("as_csv")):
-        raise typer.BadParameter("JSON or CSV, not both")
+def only_one(context: typer.Context, is_asked: bool) -> bool:
+    """Refuse two of --json, --csv and --xml together, in whichever order they stand."""
+    if is_asked and any(context.params.get(f"as_{form}") for form in ("json", "csv", "xml")):
+        raise typer.BadParameter("print one of JSON, CSV and XML at a time")
     return is_asked
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, points as exact text.", callback=_only_one)]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=_only_one)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, points as exact text.", callback=only_one)]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.", callback=only_one)]
 
 
 def printed(as_json: bool, as_csv: bool, answer: dict | list, rows: list | None = None) -> bool:

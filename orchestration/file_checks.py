@@ -1,4 +1,5 @@
-"""The checks of a month's CSV files: each has the form that readers count on, and says what its mart says.
+"""The checks of a month's CSV and XML files: each has the form that readers count on, and says what its mart
+says.
 
 A close reads its files back with them before anything is published (`orchestration.close.read_back`); in
 Dagster they are the checks of a build's files (docs/design.md, section 9).
@@ -15,13 +16,15 @@ from ledger.errors import first_line
 from ledger.sql_text import identifier
 from orchestration.month_files import (
     OUTSTANDING_POINTS,
+    OUTSTANDING_POINTS_XML,
     POINTS_ROLL_FORWARD,
     PROGRAMME_COLUMNS,
     PROGRAMME_POINTS,
     RELATION_COLUMNS,
-    csv_name,
+    currency_name,
     named,
 )
+from orchestration.month_xml import XML_END, read_month_xml
 
 _LINE_END = b"\r\n"
 _ROWS = "the rows of outstanding_points_by_month.parquet"
@@ -29,8 +32,8 @@ _EQUATION = "outstanding = earned − reversal − redeemed − expired in every
 
 
 @dataclass(frozen=True)
-class CsvFile:
-    """One of a month's CSV files, the Parquet file of ``outstanding_points_by_month`` beside it, and by what
+class CheckedFile:
+    """One of a month's files, the Parquet file of ``outstanding_points_by_month`` beside it, and by what
     they are read."""
 
     path: Path
@@ -53,13 +56,13 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class CsvCheck:
-    """A truth of a kind of CSV file, ``file_name`` as a closed month in the default currency has it."""
+class FileCheck:
+    """A truth of a kind of file, ``file_name`` as a closed month in the default currency has it."""
 
     file_name: str
     name: str
     description: str
-    look: Callable[[CsvFile], Finding]
+    look: Callable[[CheckedFile], Finding]
 
     def find(
         self,
@@ -70,20 +73,20 @@ class CsvCheck:
         status: str,
     ) -> tuple[Path, Finding]:
         """The file of a ``currency`` in a month's ``folder``, and what was found in it, read by ``duck``."""
-        path = folder / csv_name(self.file_name, currency, default_currency, status)
+        path = folder / currency_name(self.file_name, currency, default_currency, status)
         parquet = folder / named("outstanding_points_by_month.parquet", status)
         if not path.exists():
             return path, Finding("a file", "none")
         try:
-            return path, self.look(CsvFile(path, parquet, currency, duck))
+            return path, self.look(CheckedFile(path, parquet, currency, duck))
         except duckdb.OutOfMemoryException:
             raise
         except duckdb.Error as error:
             return path, Finding("rows that can be read", first_line(error))
 
 
-def _header(titles: list[str]) -> Callable[[CsvFile], Finding]:
-    def look(file: CsvFile) -> Finding:
+def _header(titles: list[str]) -> Callable[[CheckedFile], Finding]:
+    def look(file: CheckedFile) -> Finding:
         with open(file.path, "rb") as content:
             line = content.readline().removesuffix(_LINE_END).decode("utf-8", errors="replace")
         return Finding(",".join(titles), line)
@@ -91,7 +94,7 @@ def _header(titles: list[str]) -> Callable[[CsvFile], Finding]:
     return look
 
 
-def _last_line_end(file: CsvFile) -> Finding:
+def _last_line_end(file: CheckedFile) -> Finding:
     with open(file.path, "rb") as content:
         content.seek(max(0, file.path.stat().st_size - 2))
         return Finding(repr(_LINE_END), repr(content.read()))
@@ -114,10 +117,10 @@ def _written(path: Path, columns: Mapping[str, str]) -> str:
     return f"select {fields} from {read_csv(path, dict.fromkeys(columns, 'varchar'))}"
 
 
-def _rows(columns: Mapping[str, str]) -> Callable[[CsvFile], Finding]:
+def _rows(columns: Mapping[str, str]) -> Callable[[CheckedFile], Finding]:
     differs = " or ".join(f"written.{column} is distinct from kept.{column}" for column in columns.values())
 
-    def look(file: CsvFile) -> Finding:
+    def look(file: CheckedFile) -> Finding:
         kept = f"select {', '.join(columns.values())} from {read_parquet(file.parquet)} where currency = ?"
         # Both are in the order of the relation references, which is promised too.
         (different,) = file.duck.execute(
@@ -130,7 +133,7 @@ def _rows(columns: Mapping[str, str]) -> Callable[[CsvFile], Finding]:
     return look
 
 
-def _equation(file: CsvFile) -> Finding:
+def _equation(file: CheckedFile) -> Finding:
     written = _written(file.path, RELATION_COLUMNS[OUTSTANDING_POINTS])
     (wrong,) = file.duck.execute(
         f"select count(*) from ({written}) where total_earned_points - total_reversal_points"
@@ -139,15 +142,29 @@ def _equation(file: CsvFile) -> Finding:
     return Finding(_EQUATION, f"{wrong:,} rows where it does not hold" if wrong else _EQUATION)
 
 
-def _form_checks(file_name: str, titles: list[str]) -> list[CsvCheck]:
+def _whole_xml(file: CheckedFile) -> Finding:
+    """One element for each row of the mart, and the root's end."""
+    (expected,) = file.duck.execute(
+        f"select count(*) from {read_parquet(file.parquet)} where currency = ?", [file.currency]
+    ).fetchone()
+    (found,) = file.duck.execute(f"select count(*) from {read_month_xml(file.path)}").fetchone()
+    with open(file.path, "rb") as content:
+        content.seek(max(0, file.path.stat().st_size - len(XML_END)))
+        is_ended = content.read() == XML_END
+    return Finding(
+        f"{expected:,} relations and the end", f"{found:,} relations and {'the' if is_ended else 'no'} end"
+    )
+
+
+def _form_checks(file_name: str, titles: list[str]) -> list[FileCheck]:
     return [
-        CsvCheck(
+        FileCheck(
             file_name,
             "header_is_the_documented_one",
             f"The first line is {','.join(titles)}.",
             _header(titles),
         ),
-        CsvCheck(
+        FileCheck(
             file_name,
             "last_line_ends_with_crlf",
             "The file is whole: its last line ends as every line of RFC 4180 does.",
@@ -156,11 +173,11 @@ def _form_checks(file_name: str, titles: list[str]) -> list[CsvCheck]:
     ]
 
 
-def _relation_checks(file_name: str) -> list[CsvCheck]:
+def _relation_checks(file_name: str) -> list[FileCheck]:
     columns = RELATION_COLUMNS[file_name]
     return [
         *_form_checks(file_name, list(columns)),
-        CsvCheck(
+        FileCheck(
             file_name,
             "rows_are_those_of_the_mart",
             "The rows are those of outstanding_points_by_month in the month and currency, one for one.",
@@ -169,9 +186,15 @@ def _relation_checks(file_name: str) -> list[CsvCheck]:
     ]
 
 
-CSV_CHECKS = (
+FILE_CHECKS = (
     *_relation_checks(OUTSTANDING_POINTS),
-    CsvCheck(OUTSTANDING_POINTS, "equation_holds", f"{_EQUATION.capitalize()}.", _equation),
+    FileCheck(OUTSTANDING_POINTS, "equation_holds", f"{_EQUATION.capitalize()}.", _equation),
     *_relation_checks(POINTS_ROLL_FORWARD),
     *_form_checks(PROGRAMME_POINTS, PROGRAMME_COLUMNS),
+    FileCheck(
+        OUTSTANDING_POINTS_XML,
+        "is_whole",
+        "The XML has its end, and an element for each row of the mart in the month and currency.",
+        _whole_xml,
+    ),
 )

@@ -16,6 +16,7 @@ import duckdb
 from ledger.amounts import points_text
 from ledger.data_files import connect, new_cursor, read_csv
 from ledger.sql_text import identifier, literal
+from orchestration.month_xml import xml_copy
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,11 @@ class MonthFiles:
     closing_points: str
 
 
-# The CSV files of a month, in the programme's default currency: `csv_name` has the others.
+# The files of one currency of a month, here the programme's own: `currency_name` has the others.
 OUTSTANDING_POINTS = "outstanding_points.csv"
 POINTS_ROLL_FORWARD = "points_roll_forward.csv"
 PROGRAMME_POINTS = "programme_points.csv"
+OUTSTANDING_POINTS_XML = "outstanding_points.xml"
 
 # Those with a row a relation reference: each title and its column of outstanding_points_by_month.
 RELATION_COLUMNS = {
@@ -54,6 +56,16 @@ RELATION_COLUMNS = {
         "Closing Points": "closing_points",
     },
 }
+
+# What the root of the XML says of the month; a provisional one has no revision.
+XML_FACTS = ("programme", "report_month", "period_start_date", "period_end_date", "status", "revision")
+# Both of these together, in the XML.
+POINTS_COLUMNS = [
+    column
+    for columns in RELATION_COLUMNS.values()
+    for column in columns.values()
+    if column != "relation_reference"
+]
 
 PROGRAMME_COLUMNS = ["Line", "Reason", "Transfers", "Points"]
 
@@ -88,10 +100,11 @@ def named(file: str, status: str) -> str:
     return f"{PROVISIONAL}_{file}" if status == PROVISIONAL else file
 
 
-def csv_name(file: str, currency: str, default_currency: str, status: str) -> str:
-    """What a CSV file of a month is called: ``outstanding_points.MILES.csv`` in another currency."""
-    stem = file.removesuffix(".csv")
-    return named(file if currency == default_currency else f"{stem}.{currency}.csv", status)
+def currency_name(file: str, currency: str, default_currency: str, status: str) -> str:
+    """What a month's file of one currency is called: ``outstanding_points.MILES.csv`` in another one than the
+    programme's."""
+    stem, ending = file.split(".")
+    return named(file if currency == default_currency else f"{stem}.{currency}.{ending}", status)
 
 
 def months_built(database: Path, only_open: bool = False) -> list[str]:
@@ -190,6 +203,12 @@ def _copies(
         parquet_copy(query, folder / named(f"{name}.parquet", status), metadata)
         for name, query in queries.items()
     ]
+    first, last = connection.execute(
+        "select period_start_date, period_end_date from report_months where report_month = ?",
+        [_first_day(month)],
+    ).fetchone()
+    said = {**metadata, "period_start_date": first.isoformat(), "period_end_date": last.isoformat()}
+    facts = {name: said[name] for name in XML_FACTS if name in said}
     for (currency,) in connection.execute(
         "select currency from programme_points_by_month where report_month = ? order by currency",
         [_first_day(month)],
@@ -203,10 +222,13 @@ def _copies(
                 f"select {_line(fields)} as line from outstanding_points_by_month"
                 f" where {where} order by relation_reference"
             )
-            path = folder / csv_name(file, currency, default_currency, status)
+            path = folder / currency_name(file, currency, default_currency, status)
             copies.append(_csv_copy(lines, list(columns), path))
-        path = folder / csv_name(PROGRAMME_POINTS, currency, default_currency, status)
+        path = folder / currency_name(PROGRAMME_POINTS, currency, default_currency, status)
         copies.append(_csv_copy(_programme_lines(where), PROGRAMME_COLUMNS, path))
+        balances = f"select * from outstanding_points_by_month where {where}"
+        path = folder / currency_name(OUTSTANDING_POINTS_XML, currency, default_currency, status)
+        copies.append(xml_copy(balances, POINTS_COLUMNS, {**facts, "currency": currency}, path))
     return copies
 
 

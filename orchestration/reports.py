@@ -1,18 +1,26 @@
 """Reads the reports of months back from their files: published ones, and provisional ones of open months."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import BinaryIO
 
 from ledger.closes import ClosedMonth, read_history
 from ledger.data_files import connect, read_parquet
 from ledger.database import open_ledger
 from ledger.errors import PointsError
 from ledger.settings import Settings, check_month
-from orchestration.month_files import OUTSTANDING_POINTS, PROVISIONAL, csv_name, named
-from orchestration.published.checked_files import CheckedFiles, checked_files
+from orchestration.month_files import (
+    OUTSTANDING_POINTS,
+    OUTSTANDING_POINTS_XML,
+    PROVISIONAL,
+    currency_name,
+    named,
+)
+from orchestration.published.checked_files import CheckedFiles, NotInManifest, checked_files
 from orchestration.published.database import PublishedMonth, list_issued, list_published
 from orchestration.published.layout import list_revisions
 
@@ -46,6 +54,18 @@ class RevisionNotPublished(PointsError):
         super().__init__(f"There is no revision {revision} of {month}: {has}.")
 
 
+class XmlNotKept(PointsError):
+    """A month was closed by a release that wrote no XML."""
+
+    code = "NOT_KEPT"
+
+    def __init__(self, month: str) -> None:
+        super().__init__(
+            f"{month} has no XML file, because it was closed before there were any; --csv and --json print"
+            " its report, and its Parquet files hold the rest."
+        )
+
+
 @dataclass(frozen=True)
 class MonthSummary:
     """One line of the programme's roll-forward: a month and a currency. Points are exact decimals.
@@ -76,6 +96,7 @@ class MonthSummary:
     folder: Path
 
 
+_BLOCK_BYTES = 1 << 20
 _PROGRAMME = "programme_points_by_month.parquet"
 _BALANCES = "outstanding_points_by_month.parquet"
 # Those of its fields that the ledger says of a close.
@@ -102,7 +123,7 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class Report:
-    """A month's report in one currency: the programme's line, and the file that holds the customers'.
+    """A month's report in one currency: the programme's line, and the files that hold the customers'.
 
     ``find`` says where a file of the month really is, by its name: of a build it stays the same one while a
     next one is swapped in, of a published month it raises `PublishedDamaged` where the file is not as it was
@@ -111,11 +132,23 @@ class Report:
 
     summary: MonthSummary
     csv_file: Path
+    xml_file: Path
     find: Callable[[str], Path] = field(repr=False)
 
-    def csv_bytes(self) -> bytes:
-        """The file that finance pulls, as it is."""
-        return self.find(self.csv_file.name).read_bytes()
+    def write_csv(self, output: BinaryIO) -> None:
+        """Write the file that finance pulls, as it is, to ``output``."""
+        self._copy(self.csv_file.name, output)
+
+    def write_xml(self, output: BinaryIO) -> None:
+        """Write the month's XML file, as it is, to ``output``; raise `XmlNotKept` where there is none."""
+        try:
+            self._copy(self.xml_file.name, output)
+        except NotInManifest as error:
+            raise XmlNotKept(self.summary.report_month) from error
+
+    def _copy(self, name: str, output: BinaryIO) -> None:
+        with open(self.find(name), "rb") as file:
+            shutil.copyfileobj(file, output, _BLOCK_BYTES)
 
     def rows(self, limit: int | None = None) -> Iterator[ReportRow]:
         """The customers' rows in byte order of the relation reference, at most ``limit`` of them."""
@@ -220,8 +253,11 @@ def _report(
     if chosen not in by_currency:
         raise CurrencyNotReported(summaries[0].report_month, chosen, list(by_currency))
     summary = by_currency[chosen]
-    name = csv_name(OUTSTANDING_POINTS, chosen, default_currency, summary.status)
-    return Report(summary, csv_file=summary.folder / name, find=find)
+    csv_file, xml_file = (
+        summary.folder / currency_name(file, chosen, default_currency, summary.status)
+        for file in (OUTSTANDING_POINTS, OUTSTANDING_POINTS_XML)
+    )
+    return Report(summary, csv_file, xml_file, find)
 
 
 def _files(home: Path, closed: PublishedMonth | ClosedMonth) -> CheckedFiles:

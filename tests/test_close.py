@@ -11,7 +11,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from lxml import etree
 
+from ledger.amounts import value_text
+from ledger.data_files import connect, read_parquet
 from ledger.database import LedgerEmpty
 from ledger.seals import SealBroken
 from ledger.settings import MonthInvalid
@@ -23,9 +26,11 @@ from orchestration.close.months_to_close import (
 )
 from orchestration.close.read_back import find_differences
 from orchestration.close.reopening import MonthNeverClosed, ReasonMissing
+from orchestration.month_files import POINTS_COLUMNS
+from orchestration.month_xml import BASIS, SCHEMA
 from orchestration.published.database import ExportTargetTaken, _customer_point_balances
 from orchestration.published.layout import DATABASE_REMEDY
-from orchestration.published.manifests import PublishedDamaged
+from orchestration.published.manifests import PublishedDamaged, read_manifest
 from orchestration.reports import RevisionNotPublished
 from simulator.transfer_files import write_transfers
 from tests.conftest import PROJECT_ROOT, Points, answer, assert_refused, read_rows, refusal, transfer
@@ -51,9 +56,13 @@ def revision(home: Path, name: str) -> Path:
 
 
 def contents(folder: Path, prefix: str = "") -> dict[str, object]:
-    """What a month's files, whose names begin with ``prefix``, say: CSV bytes and Parquet rows."""
-    csv_files = {path.name.removeprefix(prefix): path.read_bytes() for path in folder.glob(f"{prefix}*.csv")}
-    return {**csv_files, **{name: rows_of(folder / f"{prefix}{name}") for name in PARQUET_FILES}}
+    """What a month's files, whose names begin with ``prefix``, say: bytes of CSV and, of closed months, XML;
+    Parquet rows."""
+    texts = [*folder.glob(f"{prefix}*.csv"), *([] if prefix else folder.glob("*.xml"))]
+    return {
+        **{path.name.removeprefix(prefix): path.read_bytes() for path in texts},
+        **{name: rows_of(folder / f"{prefix}{name}") for name in PARQUET_FILES},
+    }
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
@@ -73,7 +82,7 @@ def month_rows(month: int) -> list[dict[str, str]]:
     return [
         transfer(f"E{month}", points="100", occurred_at=day),
         transfer(f"R{month}", points="30", style="deduct", reason="redemption", occurred_at=day),
-        transfer(f"M{month}", relation_reference="C-2", points="7.5", currency="MILES", occurred_at=day),
+        transfer(f"M{month}", relation_reference="C&2", points="7.5", currency="MILES", occurred_at=day),
         transfer(f"P{month}", relation_reference="C-3", points="9", status="pending", occurred_at=day),
     ]
 
@@ -83,7 +92,12 @@ def small(points, tmp_path_factory) -> Path:
     """A home with four months of transfers, the first two closed in one go and the third after it."""
     home = tmp_path_factory.mktemp("small") / "home"
     import_rows(points, home, [row for month in (1, 2, 3, 4) for row in month_rows(month)])
-    answer(points("close", "--through", "2026-02", home=home, POINTS_USER="ada"))
+    programme = 'A "B" & <C>'
+    answer(
+        points(
+            *("close", "--through", "2026-02"), home=home, POINTS_USER="ada", POINTS_PROGRAMME_NAME=programme
+        )
+    )
     answer(points("close", home=home, POINTS_USER="bob"))
     return home
 
@@ -157,6 +171,7 @@ def test_a_month_is_published_whole(small):
     """docs/design.md, section 9: the files, their names and the link."""
     assert {path.name for path in revision(small, "2026-01/r1").iterdir()} == {
         *(f"{Path(name).stem}{currency}.csv" for name in CSV_FILES for currency in ("", ".MILES")),
+        *(f"outstanding_points{currency}.xml" for currency in ("", ".MILES")),
         *PARQUET_FILES,
         "manifest.json",
     }
@@ -244,7 +259,7 @@ def test_readers_have_a_database_over_the_published_files(small):
             " from customer_point_balances order by all"
         ).fetchall()
         assert now == [
-            ("MILES", "C-2", Decimal("22.5"), Decimal(0), Decimal("22.5")),
+            ("MILES", "C&2", Decimal("22.5"), Decimal(0), Decimal("22.5")),
             # Of it, 30 are deducted in April already.
             ("POINTS", "C-1", Decimal(210), Decimal(0), Decimal(180)),
             ("POINTS", "C-3", Decimal(0), Decimal(36), Decimal(0)),
@@ -392,6 +407,45 @@ def test_reports_of_closed_months_are_the_published_ones(points, small):
     assert_refused(
         points("report", "2026-03", "--revision", "2", home=small), RevisionNotPublished("2026-03", 2, ["r1"])
     )
+
+
+def test_xml_is_valid_and_says_what_the_marts_say_and_the_facts_of_the_month(points, small):
+    """docs/design.md, section 9: both tables, in each currency, of closed months."""
+    schema = etree.XMLSchema(etree.parse(SCHEMA))
+    for month, currency, name in (
+        ("2026-02", "POINTS", "outstanding_points.xml"),
+        ("2026-03", "MILES", "outstanding_points.MILES.xml"),
+    ):
+        folder = revision(small, f"{month}/r1")
+        document = (folder / name).read_bytes()
+        root = etree.fromstring(document)
+        schema.assertValid(root)
+        manifest = read_manifest(folder)
+        facts = ("programme", "report_month", "period_start_date", "period_end_date", "revision")
+        assert dict(root.attrib) == {
+            **{fact: str(manifest[fact]) for fact in facts},
+            "status": "closed",
+            "currency": currency,
+            "basis": BASIS,
+        }
+        columns = ["relation_reference", *POINTS_COLUMNS]
+        balances = read_parquet(folder / "outstanding_points_by_month.parquet")
+        with connect() as duck:
+            rows = duck.execute(
+                f"select {', '.join(columns)} from {balances} where currency = ? order by relation_reference",
+                [currency],
+            ).fetchall()
+        assert [[relation.get(column) for column in columns] for relation in root] == [
+            [value_text(value) for value in row] for row in rows
+        ]
+        printed = points("report", month, "--xml", "--currency", currency, home=small)
+        assert answer(printed).encode() == document
+        for changed in (
+            document.replace(b' closing_points="', b' closing="'),
+            document.replace(b"<relation ", b"<relation kind='x' ", 1),
+            document.replace(b"/></outstanding", b"/><relation/></outstanding").replace(b'="0"', b'="0.0"'),
+        ):
+            assert not schema.validate(etree.fromstring(changed))
 
 
 @pytest.mark.slow

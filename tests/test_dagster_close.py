@@ -40,6 +40,7 @@ FILES = [
     "outstanding_points_csv",
     "points_roll_forward_csv",
     "programme_points_csv",
+    "outstanding_points_xml",
     "outstanding_points_by_month_parquet",
     "points_movements_by_month_parquet",
     "programme_points_by_month_parquet",

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.file_checks import CSV_CHECKS
+from orchestration.file_checks import FILE_CHECKS
 from orchestration.month_files import OUTSTANDING_POINTS, RELATION_COLUMNS
 
 COLUMNS = RELATION_COLUMNS[OUTSTANDING_POINTS]
@@ -40,7 +40,7 @@ def found(folder: Path, rows: list[list[str]]) -> dict[str, str]:
     lines = [",".join(row) for row in [list(COLUMNS), *rows]]
     (folder / OUTSTANDING_POINTS).write_text("".join(f"{line}\r\n" for line in lines), newline="")
     checked = {}
-    for check in CSV_CHECKS:
+    for check in FILE_CHECKS:
         if check.file_name == OUTSTANDING_POINTS:
             with duckdb.connect() as duck:
                 _, finding = check.find(duck, folder, "POINTS", "POINTS", "closed")

@@ -160,7 +160,7 @@ def test_who_may_only_read_a_home_looks_at_it(home):
 
 SPILLING = f"""
 import sys
-from ledger.data_files import connect, new_cursor
+from ledger.data_files import connect
 with connect(memory_limit="60MB") as duck:
     duck.execute("create table much as {MUCH}")
     print("spilled", flush=True)

@@ -242,11 +242,21 @@ def test_csv_of_an_act_carries_no_formula(points, tmp_path):
     assert "'=1+1" in result.stdout
 
 
-@pytest.mark.parametrize("formats", [("--json", "--csv"), ("--csv", "--json")])
-def test_json_and_csv_are_not_printed_together(points, tmp_path, formats):
-    refused = points("months", *formats, home=tmp_path / "home")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["months", "--json", "--csv"],
+        ["months", "--csv", "--json"],
+        ["report", "2026-01", "--xml", "--csv"],
+        ["transfers", "--json", "--csv"],
+        ["transfers", "--csv", "--xml"],
+        ["balances", "--xml", "--json"],
+    ],
+)
+def test_one_form_is_printed_at_a_time(points, tmp_path, arguments):
+    refused = points(*arguments, home=tmp_path / "home")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "JSON or CSV, not both" in refused.stderr
+    assert "print one of JSON, CSV and XML at a time" in refused.stderr
 
 
 def test_points_with_a_sign_are_refused_for_what_they_are(points, tmp_path):

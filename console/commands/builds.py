@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from console.help_panels import MONTHS, UPKEEP
-from console.output import AsCsv, AsJson, print_json, printed
+from console.output import AsCsv, AsJson, only_one, print_json, printed
 from console.screens import build_progress, show_build, show_cut, show_months, show_report
 from ledger.settings import project_settings
 
@@ -119,15 +119,20 @@ def report(
     rows: Annotated[int, typer.Option(min=0, help="How many customers to show on the screen.")] = 10,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
+    as_xml: Annotated[
+        bool, typer.Option("--xml", help="Print XML: the roll-forward too.", callback=only_one)
+    ] = False,
 ) -> None:
-    """Show a month's report, or print it whole: --csv gives the very bytes of its file."""
+    """Show a month's report, or print it whole: --csv and --xml give the very bytes of its files."""
     from ledger.amounts import points_text
     from orchestration.reports import read_report
 
     settings = project_settings()
     found = read_report(settings, month, currency, revision)
     if as_csv:
-        sys.stdout.buffer.write(found.csv_bytes())
+        found.write_csv(sys.stdout.buffer)
+    elif as_xml:
+        found.write_xml(sys.stdout.buffer)
     elif as_json:
         print_json(
             {

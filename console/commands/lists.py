@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.help_panels import LOOKING
-from console.output import AsJson, print_json, values_of
+from console.output import AsJson, only_one, print_json, values_of
 from console.standard_streams import while_read
 from console.tables import error_console
 from ledger.database import Ledger, open_ledger
@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-AsXml = Annotated[bool, typer.Option("--xml", help="Print XML; all that matches, not one page.")]
-AllAsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV; all that matches, not one page.")]
+AsXml = Annotated[
+    bool, typer.Option("--xml", help="Print XML; all that matches, not one page.", callback=only_one)
+]
+AllAsCsv = Annotated[
+    bool, typer.Option("--csv", help="Print CSV; all that matches, not one page.", callback=only_one)
+]
 Relation = Annotated[str, typer.Option(metavar="R", help="One customer's.")]
 RelationPrefix = Annotated[
     str, typer.Option(metavar="TEXT", help="Of relation references that begin with it.")

@@ -15,10 +15,14 @@ from ledger.sql_text import identifier
 from orchestration import month_files
 from orchestration.build import Build
 from orchestration.month_files import PROVISIONAL, MonthFiles, named, read_month_csv
+from orchestration.month_xml import read_month_xml
 from orchestration.provisional import DATABASE_NAME
 
 PREVIEW_ROWS = 5
 PREVIEW_CELL_LENGTH = 60
+
+
+_READERS = {".csv": read_month_csv, ".parquet": read_parquet, ".xml": read_month_xml}
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,12 @@ FILE_KINDS = (
         month_files.PROGRAMME_POINTS,
         ["points_movements_by_month", "programme_points_by_month"],
         "The programme's roll-forward by bucket and reason, with the control totals.",
+        has_closing_points=True,
+    ),
+    FileKind(
+        month_files.OUTSTANDING_POINTS_XML,
+        ["outstanding_points_by_month", "programme_points_by_month"],
+        "The report and the roll-forward of each relation reference as XML, under the facts of the month.",
         has_closing_points=True,
     ),
     MONTHLY_MART,
@@ -165,7 +175,7 @@ def describe_content(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> tuple[list[str], list[tuple], int]:
     """The headings, the first rows and the number of rows."""
-    relation = read_month_csv(path) if path.suffix == ".csv" else read_parquet(path)
+    relation = _READERS[path.suffix](path)
     with connect() as connection:
         result = connection.execute(f"from {relation} limit {PREVIEW_ROWS}")
         headings = [column[0] for column in result.description]

@@ -11,7 +11,7 @@ from ledger.data_files import connect, read_parquet
 from ledger.settings import Settings
 from ledger.sql_text import literal
 from orchestration.assets.month_files import FILE_KINDS, MONTHLY_MART, PROVISIONAL_DATABASE
-from orchestration.file_checks import CSV_CHECKS, Finding
+from orchestration.file_checks import FILE_CHECKS, Finding
 from orchestration.month_files import PROVISIONAL
 from orchestration.reports import MonthSummary, list_provisional, read_provisional_report
 
@@ -24,7 +24,7 @@ def provisional_check_specs() -> list[dg.AssetCheckSpec]:
     return [
         *(
             dg.AssetCheckSpec(check.name, asset=_KEYS[check.file_name], description=check.description)
-            for check in CSV_CHECKS
+            for check in FILE_CHECKS
         ),
         dg.AssetCheckSpec(
             "adds_up_to_the_programme", asset=MONTHLY_MART.key, description=f"{_PROGRAMMES_LINE}."
@@ -62,7 +62,7 @@ def check_provisional(
 
 
 def _find(key: dg.AssetCheckKey, summary: MonthSummary, default_currency: str) -> Finding:
-    for check in CSV_CHECKS:
+    for check in FILE_CHECKS:
         if (_KEYS[check.file_name], check.name) == (key.asset_key, key.name):
             with connect() as duck:
                 return check.find(duck, summary.folder, summary.currency, default_currency, PROVISIONAL)[1]

@@ -19,7 +19,7 @@ from ledger.data_files import connect, new_cursor, read_parquet
 from ledger.disk import LackOfRoom, drop_from_cache, lack_of_room
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
-from orchestration.file_checks import CSV_CHECKS
+from orchestration.file_checks import FILE_CHECKS
 from orchestration.published.manifests import PublishedDamaged, check_files, read_manifest
 
 # Of a file that is read in its order, DuckDB reads with one thread.
@@ -94,9 +94,9 @@ def _differences_of_month(duck: duckdb.DuckDBPyConnection, folder: Path, manifes
         with ThreadPoolExecutor(max_workers=_CHECKS_AT_ONCE) as pool:
             looks = [
                 pool.submit(check.find, new_cursor(duck), folder, currency, default_currency, "closed")
-                for check in CSV_CHECKS
+                for check in FILE_CHECKS
             ]
-        for check, look in zip(CSV_CHECKS, looks, strict=True):
+        for check, look in zip(FILE_CHECKS, looks, strict=True):
             path, finding = look.result()
             if not finding.holds:
                 yield f"{path}, {check.name}: expected {finding.expected}, found {finding.found}."

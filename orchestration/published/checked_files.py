@@ -9,6 +9,10 @@ from orchestration.published.layout import revision_folder
 from orchestration.published.manifests import PublishedDamaged, check_file, read_manifest
 
 
+class NotInManifest(PublishedDamaged):
+    """A file is asked for that the month's manifest does not name."""
+
+
 @dataclass(frozen=True)
 class CheckedFiles:
     """The files of a published revision, each looked at when it is asked for."""
@@ -19,7 +23,7 @@ class CheckedFiles:
     def path(self, name: str) -> Path:
         """Where a file is whose bytes are those that were published; raise `PublishedDamaged`."""
         if name not in self.manifest["files"]:
-            raise PublishedDamaged(self.folder / name, "is in no manifest")
+            raise NotInManifest(self.folder / name, "is in no manifest")
         check_file(self.folder, self.manifest, name)
         return self.folder / name
 
