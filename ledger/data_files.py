@@ -80,12 +80,19 @@ def new_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnecti
     return cursor
 
 
-def _let_results_fit(session: duckdb.DuckDBPyConnection) -> None:
-    """Let a result wait in memory for whoever fetches it, up to the database's limit, and not 976 KiB of it.
+def fetch_whole(session: duckdb.DuckDBPyConnection, query: str) -> list[tuple]:
+    """All rows of a ``query`` without parameters, of which there are many.
 
-    When that little is full, the threads that make the rest wait to be woken up, which DuckDB 1.5 can miss:
-    a chunk of an import was never fetched to its end, and its process went on for ever (DECISIONS.md).
+    DuckDB makes them before it hands over the first. What `execute` gives is streamed instead: the threads
+    that make it wait until some of it is fetched, and now and then DuckDB 1.5 does not wake them up again, so
+    that a chunk of an import was never fetched to its end, and its process went on for ever (DECISIONS.md).
     """
+    return session.sql(query).fetchall()
+
+
+def _let_results_fit(session: duckdb.DuckDBPyConnection) -> None:
+    """Let a result that is streamed wait in memory, up to the database's limit, and not 976 KiB of it: the
+    less its threads wait, the fewer may be forgotten (`fetch_whole`)."""
     (memory_limit,) = session.execute("select current_setting('memory_limit')").fetchone()
     session.execute(f"set streaming_buffer_size = {literal(memory_limit)}")
 

@@ -16,7 +16,7 @@ from django.db import DatabaseError
 
 from ledger.chunks import chunks, found_by
 from ledger.cut import PARTS, TRANSFERS, Part, segment_files
-from ledger.data_files import connect, read_parquet
+from ledger.data_files import connect, fetch_whole, read_parquet
 from ledger.database import Ledger, LedgerNotReached
 from ledger.disk import why_not_written
 from ledger.errors import PointsError, first_line
@@ -110,11 +110,12 @@ def _revocations_of_run(
             "insert into revocations select transfer_id, reverses_transfer_id"
             f" from {read_parquet(unposted_file)} where {is_revocation}"
         )
-    own = duck.execute(
+    own = fetch_whole(
+        duck,
         f"select transfer_id from {segments} where {entries}"
-        " and transfer_id in (select reverses_transfer_id from revocations)"
-    ).fetchall()
-    return dict(duck.execute("from revocations").fetchall()), {transfer_id for (transfer_id,) in own}
+        " and transfer_id in (select reverses_transfer_id from revocations)",
+    )
+    return dict(fetch_whole(duck, "from revocations")), {transfer_id for (transfer_id,) in own}
 
 
 def _connected(

@@ -15,7 +15,7 @@ from django.db import connection
 from ledger.acts.approval import check_approver
 from ledger.append import Appender, appending
 from ledger.bulk_insert import copy_rows, insert_columns, insert_rows
-from ledger.data_files import connect, new_cursor
+from ledger.data_files import connect, fetch_whole, new_cursor
 from ledger.database import Ledger
 from ledger.digests import digest_sql
 from ledger.errors import PointsError
@@ -491,18 +491,18 @@ class _Addition:
         }
         for first in range(1, self.loaded.row_count + 1, _ROWS_PER_CHUNK):
             values |= {"first": first, "last": first + _ROWS_PER_CHUNK - 1}
+            cursor.execute(f"create or replace temp table chunk as {transfers}", values)
             if as_files:
-                cursor.execute(f"create or replace temp table chunk as {transfers}", values)
                 file = self.folder / f"chunk_{first // _ROWS_PER_CHUNK % 2}.csv"
                 as_text = [r"'\x' || hex(digest)" if name == "digest" else name for name in columns]
                 as_csv = f"{literal(file)} (format csv, header false)"
                 cursor.execute(f"copy (select {', '.join(as_text)} from chunk) to {as_csv}")
-                found = cursor.execute("select digest from chunk order by entry_id").fetchall()
-                digests = [digest for (digest,) in found]
                 rows: list[tuple] | Path = file
+                digests = [
+                    digest for (digest,) in fetch_whole(cursor, "select digest from chunk order by entry_id")
+                ]
             else:
-                rows = cursor.execute(f"select {', '.join(columns)} from ({transfers})", values).fetchall()
-                rows.sort()  # by entry_id, and nearly always in that order already
+                rows = fetch_whole(cursor, f"select {', '.join(columns)} from chunk order by entry_id")
                 position = columns.index("digest")
                 digests = [row[position] for row in rows]
             if digests:
