@@ -56,13 +56,9 @@ def revision(home: Path, name: str) -> Path:
 
 
 def contents(folder: Path, prefix: str = "") -> dict[str, object]:
-    """What a month's files, whose names begin with ``prefix``, say: bytes of CSV and, of closed months, XML;
-    Parquet rows."""
-    texts = [*folder.glob(f"{prefix}*.csv"), *([] if prefix else folder.glob("*.xml"))]
-    return {
-        **{path.name.removeprefix(prefix): path.read_bytes() for path in texts},
-        **{name: rows_of(folder / f"{prefix}{name}") for name in PARQUET_FILES},
-    }
+    """What a month's files, whose names begin with ``prefix``, say: CSV bytes and Parquet rows."""
+    csv_files = {path.name.removeprefix(prefix): path.read_bytes() for path in folder.glob(f"{prefix}*.csv")}
+    return {**csv_files, **{name: rows_of(folder / f"{prefix}{name}") for name in PARQUET_FILES}}
 
 
 def bytes_of(folder: Path) -> dict[str, str]:
@@ -579,6 +575,10 @@ def test_months_closed_in_one_go_one_by_one_or_in_pairs_are_the_same(points, tmp
         assert len(scratch) >= len(CSV_FILES) + len(PARQUET_FILES)
         for way, home in homes.items():
             assert contents(revision(home, f"{month}/r1")) == scratch, (way, month)
+        # These say of themselves that they are closed.
+        for name in ("outstanding_points.xml", "outstanding_points.MILES.xml"):
+            (closed,) = {(revision(home, f"{month}/r1") / name).read_bytes() for home in homes.values()}
+            assert closed
 
 
 @pytest.fixture(scope="module")
