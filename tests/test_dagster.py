@@ -540,7 +540,7 @@ def test_a_check_of_a_file_can_fail(built, tmp_path, file, damage, failing):
     results = check_provisional(
         make_settings(tmp_path), "2026-03", {spec.key for spec in provisional_check_specs()}
     )
-    kind = f"provisional/{file.split('.')[0]}_csv"
+    kind = f"provisional/{file.split('.')[0]}_{file.split('.')[-1]}"
     failed = {
         result.check_name
         for result in results
