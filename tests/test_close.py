@@ -26,9 +26,10 @@ from orchestration.close.months_to_close import (
 )
 from orchestration.close.read_back import find_differences
 from orchestration.close.reopening import MonthNeverClosed, ReasonMissing
+from orchestration.exports import ExportTargetTaken
 from orchestration.month_files import POINTS_COLUMNS
 from orchestration.month_xml import BASIS, SCHEMA
-from orchestration.published.database import ExportTargetTaken, _customer_point_balances
+from orchestration.published.database import _customer_point_balances
 from orchestration.published.layout import DATABASE_REMEDY
 from orchestration.published.manifests import PublishedDamaged, read_manifest
 from orchestration.reports import RevisionNotPublished

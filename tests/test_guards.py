@@ -22,7 +22,8 @@ from ledger.models import Transfer
 from ledger.upkeep.backup import BackupNotWritten, BackupOutdated, BackupUnsound, back_up, restore
 from ledger.upkeep.verification import EntryAltered, LinkBroken
 from orchestration.close.closing import close_months
-from orchestration.published.database import ExportNotWritten, export_database
+from orchestration.exports import ExportNotWritten
+from orchestration.published.database import export_database
 from orchestration.published.soundness import find_damage
 from tests.closed_programme import NEXT, OLD, Home, readers_see
 from tests.conftest import LedgerHome, answer, assert_refused

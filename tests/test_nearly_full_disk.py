@@ -12,8 +12,9 @@ from ledger.errors import PointsError
 from orchestration.build import publish_build
 from orchestration.close.publication import PublishingUnfinished, finish_if_needed
 from orchestration.dbt.invocation import read_statuses, target_folder
+from orchestration.exports import ExportNotWritten
 from orchestration.provisional import DATABASE_NAME, NAMES
-from orchestration.published.database import ExportNotWritten, export_database, find_database_damage
+from orchestration.published.database import export_database, find_database_damage
 from orchestration.published.layout import database_file, point_link, set_link
 from orchestration.runs import FilesNotWritten
 from tests.closed_programme import OLD, Home, leftovers, readers_see

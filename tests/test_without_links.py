@@ -10,7 +10,8 @@ from ledger.database import open_ledger
 from ledger.upkeep.backup import back_up
 from orchestration.build import build_months
 from orchestration.close.closing import close_months
-from orchestration.published.database import ExportTargetTaken, export_database
+from orchestration.exports import ExportTargetTaken
+from orchestration.published.database import export_database
 from orchestration.published.layout import NoLinks
 from orchestration.upkeep.doctor import examine
 from tests.closed_programme import CLOSED, NEXT, Home, assert_sound, published_bytes

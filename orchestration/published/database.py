@@ -16,13 +16,13 @@ import duckdb
 
 from ledger.closes import CloseHistory
 from ledger.data_files import connect, log_of, read_parquet
-from ledger.disk import file_sha256, let_appear, sync_folder, why_not_written
+from ledger.disk import file_sha256, sync_folder
 from ledger.errors import PointsError, first_line
 from ledger.rules import reasons
 from ledger.sql_text import literal, literals
-from ledger.unfinished_files import unfinished_file
 from orchestration.database_file import describe_database, new_database
 from orchestration.dbt.descriptions import Description, comment_on
+from orchestration.exports import new_export
 from orchestration.fail_points import fail_point
 from orchestration.month_files import PARQUET_FILES, UNPOSTED
 from orchestration.published.checked_files import checked_files
@@ -88,33 +88,6 @@ _BALANCES = Description(
         "is_account_closed": "Whether the account was closed by then.",
     },
 )
-
-
-class ExportTargetTaken(PointsError):
-    """There is a file already where the database is to be exported to."""
-
-    code = "FILE_EXISTS"
-
-    def __init__(self, file: Path) -> None:
-        super().__init__(f"{file} is there already, and an export overwrites nothing; name another file.")
-
-
-class ExportFolderMissing(PointsError):
-    """There is no folder to write the export into."""
-
-    def __init__(self, file: Path) -> None:
-        super().__init__(
-            f"{file.absolute().parent} is no folder, so {file.name} cannot be written; make it first."
-        )
-
-
-class ExportNotWritten(PointsError):
-    """The export could not be written, or does not read back as it should."""
-
-    def __init__(self, file: Path, reason: str) -> None:
-        super().__init__(
-            f"{file} was not written: {reason}; nothing is left of it, so fix that and run the same again."
-        )
 
 
 class NothingPublished(PointsError):
@@ -292,27 +265,16 @@ def _month_links(history: CloseHistory) -> dict[str, str]:
 def export_database(home: Path, file: Path) -> list[tuple[str, int]]:
     """Write a database with tables instead of views, to carry away; return each table and its rows.
 
-    Raises `NothingPublished`, `PublishedDamaged`, `ExportTargetTaken`, `ExportFolderMissing` and
-    `ExportNotWritten`.
+    Raises `NothingPublished`, `PublishedDamaged`, and what `new_export` does.
     """
     source = database_file(home)
     if not source.exists():
         raise NothingPublished(home)
     _refuse_altered(home)
-    if file.exists():
-        raise ExportTargetTaken(file)
-    if not file.absolute().parent.is_dir():
-        raise ExportFolderMissing(file)
-    _refuse_altered_months(home)
-    try:
-        with unfinished_file(file.absolute().parent, file.name) as unfinished:
-            with new_database(unfinished) as connection:
-                tables = _copy_tables(connection, source.resolve())
-            let_appear(unfinished, file)
-    except FileExistsError:
-        raise ExportTargetTaken(file) from None
-    except (duckdb.Error, OSError) as error:
-        raise ExportNotWritten(file, why_not_written(error)) from error
+    with new_export(file) as unfinished:
+        _refuse_altered_months(home)
+        with new_database(unfinished) as connection:
+            tables = _copy_tables(connection, source.resolve())
     return tables
 
 
