@@ -9,7 +9,7 @@ Content comes from content alone (docs/design.md, section 4; docs/cases.md, F18 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # How much of a CSV file is read at once, in bytes.
 _BUFFER = 32 * 1024 * 1024
+_ROWS_PER_FETCH = 10_000
 # How long a line of a CSV file may be unless more is asked for, in bytes.
 LONGEST_LINE = 2 * 1024 * 1024
 # A text that no field can be, so that DuckDB reads no field that was sent as null.
@@ -69,32 +70,35 @@ def connect(
         # In Thailand's locale the calendar is Buddhist, and 2026-02-03T04:05:06Z would be read as of 2569 BC.
         connection.execute("set global TimeZone = 'UTC'; set global Calendar = 'gregorian'")
         connection.execute("set enable_progress_bar = false")
-        _let_results_fit(connection)
         yield connection
 
 
-def new_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """Another session of the same database, with the settings that `connect` gives each."""
-    cursor = connection.cursor()
-    _let_results_fit(cursor)
-    return cursor
+def fetch_rows(
+    database: duckdb.DuckDBPyConnection, query: str, parameters: Mapping | Sequence | None = None
+) -> Iterator[tuple]:
+    """The rows of a ``query``, of which there may be any number, in its order.
+
+    All are made first, in a temporary table that DuckDB spills where memory lacks; Python has some of them
+    at a time. What `execute` gives is streamed instead: see `fetch_whole`.
+    """
+    with database.cursor() as session:
+        session.execute(f"create temp table fetched as {query}", parameters)
+        (count,) = session.execute("select count(*) from fetched").fetchone()
+        for first in range(0, count, _ROWS_PER_FETCH):
+            last = first + _ROWS_PER_FETCH - 1
+            yield from fetch_whole(
+                session, f"from fetched where rowid between {first} and {last} order by rowid"
+            )
 
 
 def fetch_whole(session: duckdb.DuckDBPyConnection, query: str) -> list[tuple]:
-    """All rows of a ``query`` without parameters, of which there are many.
+    """All rows of a ``query`` without parameters, of which there may be some ten thousand.
 
     DuckDB makes them before it hands over the first. What `execute` gives is streamed instead: the threads
     that make it wait until some of it is fetched, and now and then DuckDB 1.5 does not wake them up again, so
     that a chunk of an import was never fetched to its end, and its process went on for ever (DECISIONS.md).
     """
     return session.sql(query).fetchall()
-
-
-def _let_results_fit(session: duckdb.DuckDBPyConnection) -> None:
-    """Let a result that is streamed wait in memory, up to the database's limit, and not 976 KiB of it: the
-    less its threads wait, the fewer may be forgotten (`fetch_whole`)."""
-    (memory_limit,) = session.execute("select current_setting('memory_limit')").fetchone()
-    session.execute(f"set streaming_buffer_size = {literal(memory_limit)}")
 
 
 def log_of(database: Path) -> Path:

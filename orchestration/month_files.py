@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from ledger.amounts import points_text
-from ledger.data_files import connect, new_cursor, read_csv
+from ledger.data_files import connect, read_csv
 from ledger.sql_text import identifier, literal
 from orchestration.month_xml import xml_copy
 
@@ -168,7 +168,7 @@ def read_month_csv(path: Path) -> str:
 
 
 def _prepared_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    cursor = new_cursor(connection)
+    cursor = connection.cursor()
     # Up to 18 digits DuckDB prints a decimal four times as fast, and most are whole, which saves what would
     # take off their zeros: five columns of a million customers take 1.5 s of a processor in place of 2.5.
     short = "cast(points as decimal(18, 4))"

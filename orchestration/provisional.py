@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ledger.access import let_pass, let_read
-from ledger.data_files import connect, read_parquet
+from ledger.data_files import connect, fetch_rows, read_parquet
 from ledger.spreadsheet_text import harmless_text
 from ledger.sql_text import literal
 from orchestration.database_file import new_database
@@ -74,15 +74,14 @@ def write_quarantine(build: Path, path: Path) -> int:
     formula (docs/cases.md, R23).
     """
     with connect(build, read_only=True) as connection:
-        result = connection.execute("select * from quarantined_transfers order by all")
-        names = [column[0] for column in result.description]
+        names = connection.table("quarantined_transfers").columns
         rows = 0
         with open(path, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(names)
-            while batch := result.fetchmany(10_000):
-                writer.writerows([harmless_text(_text(value)) for value in row] for row in batch)
-                rows += len(batch)
+            for row in fetch_rows(connection, "select * from quarantined_transfers order by all"):
+                writer.writerow(harmless_text(_text(value)) for value in row)
+                rows += 1
     return rows
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ledger.closes import ClosedMonth, read_history
-from ledger.data_files import connect, read_parquet
+from ledger.data_files import connect, fetch_rows, read_parquet
 from ledger.database import open_ledger
 from ledger.errors import PointsError
 from ledger.settings import Settings, check_month
@@ -158,9 +158,8 @@ class Report:
         if limit is not None:
             query += f" limit {int(limit)}"
         with connect() as connection:
-            result = connection.execute(query, [self.summary.currency])
-            while batch := result.fetchmany(10_000):
-                yield from (ReportRow(*row) for row in batch)
+            for row in fetch_rows(connection, query, [self.summary.currency]):
+                yield ReportRow(*row)
 
 
 def list_months(settings: Settings) -> list[MonthSummary]:

@@ -13,7 +13,7 @@ import pytest
 from dbt_common.exceptions import DbtRuntimeError
 
 from ledger import process
-from ledger.data_files import connect, new_cursor
+from ledger.data_files import connect, fetch_rows
 from ledger.disk import lack_of_room
 from ledger.settings import SettingInvalid, Settings
 from orchestration.close.read_back import find_differences
@@ -110,13 +110,22 @@ def test_every_database_has_the_limits_and_spills_into_the_home(home):
         assert limits(duck)[0] == "256.0 MiB"
 
 
-def test_a_result_waits_in_memory_and_keeps_no_thread_waiting(home):
-    """Where threads wait for room in the buffer, DuckDB 1.5 may forget to wake them up."""
+def test_results_of_any_length_are_made_whole_before_they_are_fetched(home):
+    """Where threads wait until some of a result is fetched, DuckDB 1.5 may forget to wake them up."""
+    numbers = "select range as number from range($first, $end) order by number desc"
     with connect() as duck:
-        for session in (duck, new_cursor(duck)):
-            (buffer,) = session.execute("select current_setting('streaming_buffer_size')").fetchone()
-            # The setting is rounded on its way.
-            assert buffer in ("255.9 MiB", "256.0 MiB")
+        rows = fetch_rows(duck, numbers, {"first": 1, "end": 25_001})
+        assert next(rows) == (25_000,)
+        assert [number for (number,) in rows] == list(range(24_999, 0, -1))
+        assert list(fetch_rows(duck, numbers, {"first": 1, "end": 1})) == []
+    streamed = {
+        path.relative_to(PROJECT_ROOT).as_posix()
+        for package in ("ledger", "orchestration", "console")
+        for path in (PROJECT_ROOT / package).rglob("*.py")
+        if "fetchmany" in path.read_text(encoding="utf-8")
+    }
+    # Of PostgreSQL.
+    assert streamed == {"ledger/lists/streaming.py"}
 
 
 def test_databases_of_dbt_have_them_too(home):

@@ -16,7 +16,7 @@ from ledger.acts.transfers import (
 )
 from ledger.amounts import summed
 from ledger.append import appending
-from ledger.data_files import connect
+from ledger.data_files import connect, fetch_rows
 from ledger.database import Ledger
 from ledger.errors import PointsError
 from ledger.identifiers import Difference, IdConflict, given_or_new_id, known_batch
@@ -119,7 +119,7 @@ def read_mass_file(path: Path, defaults: TransferRequest) -> MassFile:
                 "add style for what is given or deducted, or to_relation_reference for what is moved",
             )
         columns = ("row_number", "has_wrong_field_count", *shape.columns)
-        found = database.execute(f"select {', '.join(columns)} from sent_rows order by row_number").fetchall()
+        found = list(fetch_rows(database, f"select {', '.join(columns)} from sent_rows order by row_number"))
     lines = loaded.lines(range(1, loaded.row_count + 1))
     rows = []
     for number, has_wrong_field_count, *values in found:

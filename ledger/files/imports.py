@@ -15,7 +15,8 @@ from django.db import connection
 from ledger.acts.approval import check_approver
 from ledger.append import Appender, appending
 from ledger.bulk_insert import copy_rows, insert_columns, insert_rows
-from ledger.data_files import connect, fetch_whole, new_cursor
+from ledger.chunks import chunks
+from ledger.data_files import connect, fetch_rows, fetch_whole
 from ledger.database import Ledger
 from ledger.digests import digest_sql
 from ledger.errors import PointsError
@@ -38,7 +39,6 @@ from ledger.work_folders import work_folder
 MEMORY_LIMIT = "1GB"
 _THREADS = 2
 _ROWS_PER_CHUNK = 50_000
-_ROWS_PER_FETCH = 10_000
 _SQLITE_CACHE_KIB = 262_144
 # More are counted, but not listed one by one.
 MOST_BAD_ROWS_LISTED = 100_000
@@ -302,12 +302,13 @@ def _check_batch_id(batch_id: str | None, loaded: LoadedFile) -> None:
 def _check_approvers(ledger: Ledger, database: duckdb.DuckDBPyConnection) -> None:
     """Raise `ApprovalByItsAuthor` where the file approves what its importer entered by hand: an import does
     not replace the second person (docs/cases.md, C11)."""
-    approved = new_cursor(database).execute(
+    approved = fetch_rows(
+        database,
         "select distinct transfer_id from decided_rows"
-        " where verdict = 'status_change' and status = 'approved'"
+        " where verdict = 'status_change' and status = 'approved'",
     )
-    while ids := approved.fetchmany(_ROWS_PER_FETCH):
-        for transfer in known_transfers(transfer_id for (transfer_id,) in ids).values():
+    for ids in chunks(transfer_id for (transfer_id,) in approved):
+        for transfer in known_transfers(ids).values():
             check_approver(ledger, transfer, transfer.transfer_id)
 
 
@@ -319,22 +320,24 @@ def _resolved_rows(database: duckdb.DuckDBPyConnection) -> list[int]:
     open_rows = dict(open_quarantined_rows().exclude(transfer_id="").values_list("entry_id", "transfer_id"))
     if not open_rows:
         return []
-    sent = database.execute(
+    sent = fetch_rows(
+        database,
         "select distinct transfer_id from decided_rows"
         " where verdict = 'duplicate' and list_contains($ids, transfer_id)"
         " and not exists (select 1 from kept_rows inner join sent_rows using (row_number)"
         " where sent_rows.transfer_id = decided_rows.transfer_id and code <> $history)",
         {"ids": sorted(set(open_rows.values())), "history": HISTORY},
     )
-    known = {transfer_id for (transfer_id,) in sent.fetchall()}
+    known = {transfer_id for (transfer_id,) in sent}
     return [entry_id for entry_id, transfer_id in sorted(open_rows.items()) if transfer_id in known]
 
 
 def _quarantined(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Iterator[Quarantined]:
     """The bad rows and those of history as they are kept, in file order."""
-    numbers = _fetched(new_cursor(database).execute("select row_number from kept_rows order by row_number"))
+    numbers = fetch_rows(database, "select row_number from kept_rows order by row_number")
     lines = loaded.lines_in_order(row_number for (row_number,) in numbers)
-    rows = new_cursor(database).execute(
+    rows = fetch_rows(
+        database,
         f"""
         select
             kept_rows.row_number,
@@ -346,11 +349,9 @@ def _quarantined(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Ite
         from kept_rows
         inner join sent_rows on kept_rows.row_number = sent_rows.row_number
         order by kept_rows.row_number
-        """
+        """,
     )
-    for line, (row_number, code, column, expected, surplus_fields, *values) in zip(
-        lines, _fetched(rows), strict=True
-    ):
+    for line, (row_number, code, column, expected, surplus_fields, *values) in zip(lines, rows, strict=True):
         sent = {name: value for name, value in zip(loaded.columns, values, strict=True) if value is not None}
         if surplus_fields:
             sent["surplus_fields"] = surplus_fields
@@ -358,19 +359,12 @@ def _quarantined(database: duckdb.DuckDBPyConnection, loaded: LoadedFile) -> Ite
         yield Quarantined(row_number, line, transfer_id, text, code, column, expected)
 
 
-def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[tuple]:
-    """The rows of a result, some at a time."""
-    while rows := result.fetchmany(_ROWS_PER_FETCH):
-        yield from rows
-
-
 def _count(database: duckdb.DuckDBPyConnection, rows: str) -> int:
     return database.execute(f"select count(*) from {rows}").fetchone()[0]
 
 
 def _row_numbers(database: duckdb.DuckDBPyConnection, rows: str) -> set[int]:
-    found = new_cursor(database).execute(f"select row_number from {rows}")
-    return {row_number for (row_number,) in _fetched(found)}
+    return {row_number for (row_number,) in fetch_rows(database, f"select row_number from {rows}")}
 
 
 def _warnings(database: duckdb.DuckDBPyConnection, loaded: LoadedFile, history: set[int]) -> tuple[str, ...]:
@@ -468,7 +462,7 @@ class _Addition:
     def _transfer_chunks(self, as_files: bool) -> Iterator[tuple[list[bytes], list[tuple] | Path]]:
         """The digests of the transfers to add, and their rows in the order of `insert_columns`: tuples, or
         ``as_files`` a CSV file, which stays until the next chunk but one is asked for."""
-        cursor = new_cursor(self.database)
+        cursor = self.database.cursor()
         columns = insert_columns(Transfer)
         transfers = f"""
             select {", ".join(name for name in columns if name != "digest")}, {digest_sql(Transfer)} as digest
@@ -543,16 +537,16 @@ class _Addition:
 
     def _rows(self, query: str) -> Iterator[tuple]:
         values = {"now": to_microseconds(self.appender.recorded_at), "batch_id": self.result.batch_id}
-        return _fetched(new_cursor(self.database).execute(query, values))
+        return fetch_rows(self.database, query, values)
 
 
-def _one_ahead(chunks: Iterable) -> Iterator:
-    """The same chunks, each made while the one before it is being inserted."""
-    chunks = iter(chunks)
+def _one_ahead(parts: Iterable) -> Iterator:
+    """The same parts, each made while the one before it is being inserted."""
+    parts = iter(parts)
     with ThreadPoolExecutor(max_workers=1) as producer:
-        coming = producer.submit(next, chunks, None)
+        coming = producer.submit(next, parts, None)
         while (chunk := coming.result()) is not None:
-            coming = producer.submit(next, chunks, None)
+            coming = producer.submit(next, parts, None)
             yield chunk
 
 

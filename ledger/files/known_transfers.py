@@ -10,7 +10,7 @@ from django.db import connection
 
 from ledger.acts.pairs import Placed, half_ids
 from ledger.chunks import chunks
-from ledger.data_files import LONGEST_LINE, new_cursor, read_csv
+from ledger.data_files import LONGEST_LINE, fetch_rows, read_csv
 from ledger.files.row_rules import rule_number
 from ledger.models import WAITING, StatusChange, Transfer
 
@@ -77,14 +77,13 @@ def ids_of_moves(transfer_ids: Iterable[str]) -> set[str]:
 
 
 def _sent_ids(database: duckdb.DuckDBPyConnection) -> Iterator[str]:
-    result = new_cursor(database).execute(
+    rows = fetch_rows(
+        database,
         "select distinct transfer_id from judged_rows where broken_rule is null or broken_rule = $reverses"
         " order by transfer_id",
         {"reverses": rule_number("REVERSES")},
     )
-    while rows := result.fetchmany(_IDS_PER_QUERY):
-        for (transfer_id,) in rows:
-            yield transfer_id
+    return (transfer_id for (transfer_id,) in rows)
 
 
 def _rows_of(model: type[Transfer | StatusChange], columns: Iterable[str], ids: list[str]) -> list[tuple]:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import duckdb
 
 from ledger.acts.pairs import MOVE, MOVE_REASON
+from ledger.data_files import fetch_rows
 from ledger.files.known_transfers import CONTENT_COLUMNS, ids_of_moves
 from ledger.files.row_rules import (
     ID_CONFLICT,
@@ -302,8 +303,8 @@ def _reject_moves(database: duckdb.DuckDBPyConnection) -> None:
     if not Batch.objects.filter(origin__in=(MOVE, "mass")).exists():
         return
     revokes = "verdict = 'transfer' and reason = 'revocation' and reverses_transfer_id <> ''"
-    revoked = database.execute(f"select distinct reverses_transfer_id from decided_rows where {revokes}")
-    if moved := ids_of_moves(transfer_id for (transfer_id,) in revoked.fetchall()):
+    revoked = fetch_rows(database, f"select distinct reverses_transfer_id from decided_rows where {revokes}")
+    if moved := ids_of_moves(transfer_id for (transfer_id,) in revoked):
         of_move = f"{revokes} and list_contains($moved, reverses_transfer_id)"
         _reject(database, "'revokes_move'", of_move, {"moved": sorted(moved)})
 

@@ -12,7 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from ledger.anchors import read_anchor
-from ledger.data_files import connect, read_parquet
+from ledger.chunks import chunks
+from ledger.data_files import connect, fetch_rows, read_parquet
 from ledger.fields import to_microseconds
 from ledger.lists.filters import Condition
 from ledger.lists.paging import Order
@@ -71,14 +72,13 @@ class FileSearch:
             wheres.append(f"({' or '.join(f'({alternative})' for alternative in alternatives)})")
         ordered = ", ".join(f"{_column(name)} {'desc' if descending else 'asc'}" for name in fields)
         with connect() as duck:
-            duck.execute("set preserve_insertion_order = false")
-            found = duck.execute(
+            found = fetch_rows(
+                duck,
                 f"select entry_id from {source} where {' and '.join(wheres)} order by {ordered}"
                 + (f" limit {size}" if size else ""),
                 values,
             )
-            while rows := found.fetchmany(size or _ENTRIES_PER_READ):
-                yield [entry_id for (entry_id,) in rows]
+            yield from chunks((entry_id for (entry_id,) in found), size or _ENTRIES_PER_READ)
 
 
 def cut_files(home: Path) -> tuple[tuple[Path, ...], int]:

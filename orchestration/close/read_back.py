@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from ledger.amounts import points_text
-from ledger.data_files import connect, new_cursor, read_parquet
+from ledger.data_files import connect, read_parquet
 from ledger.disk import LackOfRoom, drop_from_cache, lack_of_room
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
@@ -93,7 +93,7 @@ def _differences_of_month(duck: duckdb.DuckDBPyConnection, folder: Path, manifes
     for currency, totals in manifest["control_totals"].items():
         with ThreadPoolExecutor(max_workers=_CHECKS_AT_ONCE) as pool:
             looks = [
-                pool.submit(check.find, new_cursor(duck), folder, currency, default_currency, "closed")
+                pool.submit(check.find, duck.cursor(), folder, currency, default_currency, "closed")
                 for check in FILE_CHECKS
             ]
         for check, look in zip(FILE_CHECKS, looks, strict=True):
