@@ -117,6 +117,13 @@ def read_parquet(files: Path | Iterable[Path], *, row_numbers: bool = False) -> 
     )
 
 
+def read_parquet_metadata(file: Path) -> dict[str, str]:
+    """The texts that who wrote a Parquet file put beside its rows."""
+    with connect() as duck:
+        said = f"select decode(key), decode(value) from parquet_kv_metadata({_names(file)})"
+        return dict(duck.execute(said).fetchall())
+
+
 def read_csv(
     file: Path,
     columns: Mapping[str, str],

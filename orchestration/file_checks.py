@@ -1,10 +1,12 @@
-"""The checks of a month's CSV and XML files: each has the form that readers count on, and says what its mart
-says.
+"""The checks of a month's CSV, XML and XLSX files: each has the form that readers count on, and says what its
+mart says.
 
 A close reads its files back with them before anything is published (`orchestration.close.read_back`); in
 Dagster they are the checks of a build's files (docs/design.md, section 9).
 """
 
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,9 @@ from ledger.data_files import read_csv, read_parquet
 from ledger.errors import first_line
 from ledger.sql_text import identifier
 from orchestration.month_files import (
+    MOST_ROWS_OF_A_WORKBOOK,
     OUTSTANDING_POINTS,
+    OUTSTANDING_POINTS_XLSX,
     OUTSTANDING_POINTS_XML,
     POINTS_ROLL_FORWARD,
     PROGRAMME_COLUMNS,
@@ -24,6 +28,7 @@ from orchestration.month_files import (
     currency_name,
     named,
 )
+from orchestration.month_xlsx import data_rows
 from orchestration.month_xml import XML_END, read_month_xml
 
 _LINE_END = b"\r\n"
@@ -75,7 +80,7 @@ class FileCheck:
         """The file of a ``currency`` in a month's ``folder``, and what was found in it, read by ``duck``."""
         path = folder / currency_name(self.file_name, currency, default_currency, status)
         parquet = folder / named("outstanding_points_by_month.parquet", status)
-        if not path.exists():
+        if not path.exists() and self.file_name != OUTSTANDING_POINTS_XLSX:
             return path, Finding("a file", "none")
         try:
             return path, self.look(CheckedFile(path, parquet, currency, duck))
@@ -156,6 +161,21 @@ def _whole_xml(file: CheckedFile) -> Finding:
     )
 
 
+def _whole_workbook(file: CheckedFile) -> Finding:
+    """Two tables, each with a row for each of the mart and its headings; none where these are many."""
+    (rows,) = file.duck.execute(
+        f"select count(*) from {read_parquet(file.parquet)} where currency = ?", [file.currency]
+    ).fetchone()
+    expected = f"{2 * (rows + 1):,} rows" if rows <= MOST_ROWS_OF_A_WORKBOOK else "none"
+    if not file.path.exists():
+        return Finding(expected, "none")
+    try:
+        found = sum(1 for _ in data_rows(file.path))
+    except (zipfile.BadZipFile, zlib.error) as error:
+        return Finding(expected, first_line(error))
+    return Finding(expected, f"{found:,} rows")
+
+
 def _form_checks(file_name: str, titles: list[str]) -> list[FileCheck]:
     return [
         FileCheck(
@@ -196,5 +216,11 @@ FILE_CHECKS = (
         "is_whole",
         "The XML has its end, and an element for each row of the mart in the month and currency.",
         _whole_xml,
+    ),
+    FileCheck(
+        OUTSTANDING_POINTS_XLSX,
+        "is_whole",
+        "The workbook has a row for each of the mart in the month and currency, in either of its tables.",
+        _whole_workbook,
     ),
 )

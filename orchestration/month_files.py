@@ -5,8 +5,9 @@ format is fixed here: the same build gives the same CSV bytes and the same Parqu
 """
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,8 +15,9 @@ from pathlib import Path
 import duckdb
 
 from ledger.amounts import points_text
-from ledger.data_files import connect, read_csv
+from ledger.data_files import connect, fetch_rows, read_csv, read_parquet
 from ledger.sql_text import identifier, literal
+from orchestration.month_xlsx import Table, write_workbook
 from orchestration.month_xml import xml_copy
 
 
@@ -35,6 +37,7 @@ OUTSTANDING_POINTS = "outstanding_points.csv"
 POINTS_ROLL_FORWARD = "points_roll_forward.csv"
 PROGRAMME_POINTS = "programme_points.csv"
 OUTSTANDING_POINTS_XML = "outstanding_points.xml"
+OUTSTANDING_POINTS_XLSX = "outstanding_points.xlsx"
 
 # Those with a row a relation reference: each title and its column of outstanding_points_by_month.
 RELATION_COLUMNS = {
@@ -57,8 +60,18 @@ RELATION_COLUMNS = {
     },
 }
 
-# What the root of the XML says of the month; a provisional one has no revision.
-XML_FACTS = ("programme", "report_month", "period_start_date", "period_end_date", "status", "revision")
+BASIS = "totals from the first transfer to the end of the period, all else within the period"
+
+# Beyond, a workbook takes a spreadsheet long to open and a close long to write: it is made when asked for.
+MOST_ROWS_OF_A_WORKBOOK = 250_000
+
+_DISCREPANCY_HEADINGS = ("Discrepancy", "Severity", "Count")
+
+# What XML and workbook say of the month; a provisional one has no revision.
+MONTH_FACTS = (
+    *("programme", "report_month", "period_start_date", "period_end_date"),
+    *("status", "revision", "currency"),
+)
 # Both of these together, in the XML.
 POINTS_COLUMNS = [
     column
@@ -90,6 +103,35 @@ UNPOSTED = "unposted_transfers"
 
 # The mart that a build has whole, and no close: every transfer that the run read.
 HISTORY = "transfer_history"
+
+
+@dataclass(frozen=True)
+class MonthCurrency:
+    """A report month in one currency; ``facts`` is what its files say of it (`MONTH_FACTS`)."""
+
+    facts: Mapping[str, str]
+    default_currency: str
+    relation_count: int
+
+    def name(self, file: str) -> str:
+        """What a file of it is called."""
+        return currency_name(file, self.facts["currency"], self.default_currency, self.facts["status"])
+
+    @property
+    def where(self) -> str:
+        """The condition for its rows in the marts of a month."""
+        month = literal(_first_day(self.facts["report_month"]))
+        return f"report_month = date {month} and currency = {literal(self.facts['currency'])}"
+
+    @property
+    def balances(self) -> str:
+        """The relation of its rows of `outstanding_points_by_month`."""
+        return f"(from outstanding_points_by_month where {self.where})"
+
+
+def month_facts(said: Mapping[str, str]) -> dict[str, str]:
+    """Those of `MONTH_FACTS` that are ``said``, in their order, and what points are counted over."""
+    return {**{name: said[name] for name in MONTH_FACTS if name in said}, "basis": BASIS}
 
 
 def named(file: str, status: str) -> str:
@@ -136,12 +178,13 @@ def write_months(
     last_month = max(months_built(database), default=None)
     with connect(database, read_only=True) as connection:
         (threads,) = connection.execute("select current_setting('threads')").fetchone()
-        copies = {
-            month: _copies(
-                connection, folders[month], month, default_currency, metadata[month], month == last_month
-            )
-            for month in sorted(folders)
-        }
+        currencies, copies = {}, {}
+        for month, folder in sorted(folders.items()):
+            folder.mkdir(parents=True)
+            currencies[month] = _month_currencies(connection, month, default_currency, metadata[month])
+            copies[month] = list(_parquet_copies(folder, month, metadata[month], month == last_month))
+            for one in currencies[month]:
+                copies[month] += _text_copies(folder, one)
 
         def write(copy: str) -> None:
             with _prepared_cursor(connection) as cursor:
@@ -153,6 +196,11 @@ def write_months(
             written = pool.map(write, chain.from_iterable(copies.values()))
             months = []
             for position, month in enumerate(copies, start=1):
+                # Python writes them meanwhile.
+                for one in currencies[month]:
+                    if one.relation_count <= MOST_ROWS_OF_A_WORKBOOK:
+                        path = folders[month] / one.name(OUTSTANDING_POINTS_XLSX)
+                        _write_workbook(connection, one, path)
                 for _ in copies[month]:
                     next(written)
                 months.append(_sum_up(connection, folders[month], month, default_currency))
@@ -182,58 +230,123 @@ def _prepared_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyCo
     return cursor
 
 
-def _copies(
-    connection: duckdb.DuckDBPyConnection,
-    folder: Path,
-    month: str,
-    default_currency: str,
-    metadata: Mapping[str, str],
-    is_last: bool,
-) -> list[str]:
-    """The statements that write the files of a month, each one of them, into its folder, which is made."""
-    folder.mkdir(parents=True)
-    status, metadata = metadata["status"], {**metadata, "report_month": month}
+def _month_currencies(
+    connection: duckdb.DuckDBPyConnection, month: str, default_currency: str, metadata: Mapping[str, str]
+) -> list[MonthCurrency]:
+    """The month in each of its currencies."""
+    first, last = connection.execute(
+        "select period_start_date, period_end_date from report_months where report_month = ?",
+        [_first_day(month)],
+    ).fetchone()
+    said = {
+        **metadata,
+        "report_month": month,
+        "period_start_date": first.isoformat(),
+        "period_end_date": last.isoformat(),
+    }
+    found = connection.execute(
+        "select currency, relation_count from programme_points_by_month"
+        " where report_month = ? order by currency",
+        [_first_day(month)],
+    ).fetchall()
+    return [
+        MonthCurrency(month_facts({**said, "currency": currency}), default_currency, relation_count)
+        for currency, relation_count in found
+    ]
+
+
+def _parquet_copies(folder: Path, month: str, metadata: Mapping[str, str], is_last: bool) -> Iterator[str]:
+    """The statements that write the Parquet files of a month."""
     queries = {
         name: f"select * from {name} where {month_column} = date '{_first_day(month)}' order by {order}"
         for name, (month_column, order) in PARQUET_FILES.items()
     }
     if is_last:
         queries[UNPOSTED] = f"select * from {UNPOSTED} order by transfer_id"
-    copies = [
-        parquet_copy(query, folder / named(f"{name}.parquet", status), metadata)
-        for name, query in queries.items()
-    ]
-    first, last = connection.execute(
-        "select period_start_date, period_end_date from report_months where report_month = ?",
-        [_first_day(month)],
-    ).fetchone()
-    said = {**metadata, "period_start_date": first.isoformat(), "period_end_date": last.isoformat()}
-    facts = {name: said[name] for name in XML_FACTS if name in said}
-    for (currency,) in connection.execute(
-        "select currency from programme_points_by_month where report_month = ? order by currency",
-        [_first_day(month)],
-    ).fetchall():
-        where = f"report_month = date '{_first_day(month)}' and currency = {literal(currency)}"
-        for file, columns in RELATION_COLUMNS.items():
-            fields = ["relation_reference"] + [
-                f"points_text({column})" for column in columns.values() if column != "relation_reference"
-            ]
-            lines = (
-                f"select {_line(fields)} as line from outstanding_points_by_month"
-                f" where {where} order by relation_reference"
+    for name, query in queries.items():
+        path = folder / named(f"{name}.parquet", metadata["status"])
+        yield parquet_copy(query, path, {**metadata, "report_month": month})
+
+
+def _text_copies(folder: Path, one: MonthCurrency) -> Iterator[str]:
+    """The statements that write CSV and XML of a month in one currency."""
+    for file, columns in RELATION_COLUMNS.items():
+        fields = ["relation_reference"] + [
+            f"points_text({column})" for column in columns.values() if column != "relation_reference"
+        ]
+        lines = f"select {_line(fields)} as line from {one.balances} order by relation_reference"
+        yield _csv_copy(lines, list(columns), folder / one.name(file))
+    yield _csv_copy(_programme_lines(one.where), PROGRAMME_COLUMNS, folder / one.name(PROGRAMME_POINTS))
+    yield xml_copy(one.balances, POINTS_COLUMNS, one.facts, folder / one.name(OUTSTANDING_POINTS_XML))
+
+
+def make_xml(find: Callable[[str], Path], one: MonthCurrency, path: Path) -> None:
+    """Write the XML of a month from its Parquet files; ``find`` says where each is, by its name."""
+    with _opened(find, one) as connection, _prepared_cursor(connection) as cursor:
+        cursor.execute(xml_copy(one.balances, POINTS_COLUMNS, one.facts, path))
+
+
+def make_workbook(find: Callable[[str], Path], one: MonthCurrency, path: Path) -> None:
+    """Write the workbook of a month, of any length, from its Parquet files, as `make_xml` does."""
+    with _opened(find, one) as connection:
+        _write_workbook(connection, one, path)
+
+
+@contextmanager
+def _opened(find: Callable[[str], Path], one: MonthCurrency) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The Parquet files of a month under the names of their marts."""
+    with connect() as connection:
+        for name in PARQUET_FILES:
+            file = find(named(f"{name}.parquet", one.facts["status"]))
+            connection.execute(f"create view {name} as select * from {read_parquet(file)}")
+        yield connection
+
+
+def _write_workbook(connection: duckdb.DuckDBPyConnection, one: MonthCurrency, path: Path) -> None:
+    programme = f"""
+        select name, reason, try_cast(transfers as bigint), points
+        from (
+            select -1 as part, 'Previous Closing Points' as name, '' as reason, '' as transfers,
+                opening_points as points
+            from programme_points_by_month where {one.where}
+            union all
+            {_programme_rows(one.where)}
+        )
+        order by part, reason
+    """
+    discrepancies = f"""
+        select discrepancy, severity, count(*) from discrepancies where {one.where} group by all order by all
+    """
+    write_workbook(
+        path,
+        one.facts,
+        [
+            Table("The programme's roll-forward", PROGRAMME_COLUMNS, fetch_rows(connection, programme)),
+            Table("Discrepancies", _DISCREPANCY_HEADINGS, fetch_rows(connection, discrepancies)),
+        ],
+        [
+            Table(
+                title,
+                list(RELATION_COLUMNS[file]),
+                fetch_rows(
+                    connection,
+                    f"select {', '.join(RELATION_COLUMNS[file].values())} from {one.balances}"
+                    " order by relation_reference",
+                ),
             )
-            path = folder / currency_name(file, currency, default_currency, status)
-            copies.append(_csv_copy(lines, list(columns), path))
-        path = folder / currency_name(PROGRAMME_POINTS, currency, default_currency, status)
-        copies.append(_csv_copy(_programme_lines(where), PROGRAMME_COLUMNS, path))
-        balances = f"select * from outstanding_points_by_month where {where}"
-        path = folder / currency_name(OUTSTANDING_POINTS_XML, currency, default_currency, status)
-        copies.append(xml_copy(balances, POINTS_COLUMNS, {**facts, "currency": currency}, path))
-    return copies
+            for title, file in (("Report", OUTSTANDING_POINTS), ("Roll-forward", POINTS_ROLL_FORWARD))
+        ],
+    )
 
 
 def _programme_lines(where: str) -> str:
-    """The programme's roll-forward by bucket and reason, then the control totals; empty where not counted."""
+    fields = ["name", "reason", "transfers", "coalesce(points_text(points), '')"]
+    return f"select {_line(fields)} as line from ({_programme_rows(where)}) order by part, reason"
+
+
+def _programme_rows(where: str) -> str:
+    """The programme's roll-forward by bucket and reason, then the control totals; empty where not counted.
+    Their order is that of ``part`` and ``reason``."""
     programme = f"from programme_points_by_month where {where}"
     parts = [
         "select 0 as part, 'Opening Points' as name, '' as reason, '' as transfers,"
@@ -263,8 +376,7 @@ def _programme_lines(where: str) -> str:
         f"select {10 + part}, '{name}', '', cast({count} as varchar), {points} {programme}"
         for part, (name, count, points) in enumerate(controls)
     ]
-    fields = ["name", "reason", "transfers", "coalesce(points_text(points), '')"]
-    return f"select {_line(fields)} as line from ({' union all '.join(parts)}) order by part, reason"
+    return " union all ".join(parts)
 
 
 def _line(fields: list[str]) -> str:

@@ -15,16 +15,15 @@ from ledger.sql_text import identifier, literal
 
 SCHEMA = PROJECT_ROOT / "orchestration" / "schemas" / "outstanding_points.xsd"
 XML_END = b"</outstanding_points>\n"
-BASIS = "totals from the first transfer to the end of the period, all else within the period"
 
 
 def xml_copy(balances: str, columns: Sequence[str], facts: Mapping[str, str], path: Path) -> str:
-    """The statement that writes the rows of ``balances``, a query of `outstanding_points_by_month`, with its
+    """The statement that writes ``balances``, a relation of rows of `outstanding_points_by_month`, with their
     ``columns`` of points; ``facts`` are attributes of the root.
 
     A relation reference may hold an ampersand, and nothing else that XML means something by.
     """
-    root = "".join(f" {name}={quoteattr(value)}" for name, value in {**facts, "basis": BASIS}.items())
+    root = "".join(f" {name}={quoteattr(value)}" for name, value in facts.items())
     heading = f'<?xml version="1.0" encoding="UTF-8"?>\n<outstanding_points{root}>'
     values = {"relation_reference": "replace(relation_reference, '&', '&amp;')"} | {
         column: f"points_text({column})" for column in columns
@@ -34,7 +33,7 @@ def xml_copy(balances: str, columns: Sequence[str], facts: Mapping[str, str], pa
         copy (
             select line as {identifier(heading)} from (
                 select 1 as part, relation_reference, '  <relation' || {attributes} || '/>' as line
-                from ({balances})
+                from {balances}
                 union all
                 select 2, '', {literal(XML_END.decode().rstrip())}
             ) order by part, relation_reference

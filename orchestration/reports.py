@@ -9,20 +9,28 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ledger.closes import ClosedMonth, read_history
-from ledger.data_files import connect, fetch_rows, read_parquet
+from ledger.data_files import connect, fetch_rows, read_parquet, read_parquet_metadata
 from ledger.database import open_ledger
 from ledger.errors import PointsError
 from ledger.settings import Settings, check_month
+from ledger.work_folders import work_folder
+from orchestration.exports import new_export
 from orchestration.month_files import (
     OUTSTANDING_POINTS,
+    OUTSTANDING_POINTS_XLSX,
     OUTSTANDING_POINTS_XML,
     PROVISIONAL,
+    MonthCurrency,
     currency_name,
+    make_workbook,
+    make_xml,
+    month_facts,
     named,
 )
 from orchestration.published.checked_files import CheckedFiles, NotInManifest, checked_files
 from orchestration.published.database import PublishedMonth, list_issued, list_published
 from orchestration.published.layout import list_revisions
+from orchestration.report_calendar import period_days
 
 
 class MonthNotBuilt(PointsError):
@@ -52,18 +60,6 @@ class RevisionNotPublished(PointsError):
     def __init__(self, month: str, revision: int, there: list[str]) -> None:
         has = f"it has {', '.join(there)}" if there else "it has never been closed"
         super().__init__(f"There is no revision {revision} of {month}: {has}.")
-
-
-class XmlNotKept(PointsError):
-    """A month was closed by a release that wrote no XML."""
-
-    code = "NOT_KEPT"
-
-    def __init__(self, month: str) -> None:
-        super().__init__(
-            f"{month} has no XML file, because it was closed before there were any; --csv and --json print"
-            " its report, and its Parquet files hold the rest."
-        )
 
 
 @dataclass(frozen=True)
@@ -131,24 +127,63 @@ class Report:
     """
 
     summary: MonthSummary
-    csv_file: Path
-    xml_file: Path
+    settings: Settings = field(repr=False)
     find: Callable[[str], Path] = field(repr=False)
 
+    @property
+    def csv_file(self) -> Path:
+        """The file that finance pulls."""
+        return self.summary.folder / self._name(OUTSTANDING_POINTS)
+
     def write_csv(self, output: BinaryIO) -> None:
-        """Write the file that finance pulls, as it is, to ``output``."""
-        self._copy(self.csv_file.name, output)
+        """Write that file, as it is, to ``output``."""
+        _copy(self.find(self.csv_file.name), output)
 
     def write_xml(self, output: BinaryIO) -> None:
-        """Write the month's XML file, as it is, to ``output``; raise `XmlNotKept` where there is none."""
-        try:
-            self._copy(self.xml_file.name, output)
-        except NotInManifest as error:
-            raise XmlNotKept(self.summary.report_month) from error
+        """Write the month's XML to ``output``: its file as it is; where its close made none, one made now."""
+        if kept := self._kept(OUTSTANDING_POINTS_XML):
+            _copy(kept, output)
+            return
+        with work_folder(self.settings.home) as folder:
+            made = folder / OUTSTANDING_POINTS_XML
+            make_xml(self.find, self._of_currency(), made)
+            _copy(made, output)
 
-    def _copy(self, name: str, output: BinaryIO) -> None:
-        with open(self.find(name), "rb") as file:
-            shutil.copyfileobj(file, output, _BLOCK_BYTES)
+    def write_xlsx(self, file: Path) -> None:
+        """Write the month's workbook as a new ``file``: the one that was published, or where it has more rows
+        than those have, or its close made none, one that is made now.
+
+        Raises what `new_export` does.
+        """
+        with new_export(file) as unfinished:
+            if kept := self._kept(OUTSTANDING_POINTS_XLSX):
+                shutil.copyfile(kept, unfinished)
+            else:
+                make_workbook(self.find, self._of_currency(), unfinished)
+
+    def _name(self, file: str) -> str:
+        summary = self.summary
+        return currency_name(file, summary.currency, self.settings.default_currency, summary.status)
+
+    def _kept(self, file: str) -> Path | None:
+        """Where a file of the month is; None where it was made without."""
+        try:
+            kept = self.find(self._name(file))
+        except NotInManifest:
+            return None
+        return kept if kept.exists() else None
+
+    def _of_currency(self) -> MonthCurrency:
+        """What a file that is made now says of the month: what its Parquet files do."""
+        summary = self.summary
+        said = read_parquet_metadata(self.find(named(_PROGRAMME, summary.status)))
+        first, last = period_days(summary.report_month, self.settings)
+        period = {"period_start_date": first.isoformat(), "period_end_date": last.isoformat()}
+        return MonthCurrency(
+            month_facts({**said, **period, "currency": summary.currency}),
+            self.settings.default_currency,
+            summary.relation_count,
+        )
 
     def rows(self, limit: int | None = None) -> Iterator[ReportRow]:
         """The customers' rows in byte order of the relation reference, at most ``limit`` of them."""
@@ -211,7 +246,7 @@ def read_report(
     home = settings.home
     shown = {closed.report_month: closed for closed in list_published(home)}.get(month)
     if shown is None and revision is None:
-        return read_provisional_report(home, month, settings.default_currency, currency)
+        return read_provisional_report(settings, month, currency)
     if shown and revision in (None, shown.revision):
         files, summaries = _files(home, shown), _summaries_of_close(home, shown)
     else:
@@ -221,42 +256,38 @@ def read_report(
         summaries = [
             replace(line, revision=revision) for line in _summaries(files.folder, files.path, month, status)
         ]
-    return _report(summaries, files.path, settings.default_currency, currency)
+    return _report(summaries, files.path, settings, currency)
 
 
-def read_provisional_report(
-    home: Path, month: str, default_currency: str, currency: str | None = None
-) -> Report:
+def read_provisional_report(settings: Settings, month: str, currency: str | None = None) -> Report:
     """The report of ``month`` as the newest build has it, published or not.
 
     Raises `MonthInvalid`, `MonthNotBuilt` or `CurrencyNotReported`.
     """
     check_month(month)
+    home = settings.home
     folder = home / "provisional" / month
     built = _month_folders(home)
     if folder not in built:
         months = {closed.report_month for closed in list_published(home)} | {path.name for path in built}
         raise MonthNotBuilt(month, home, sorted(months))
     find = folder.resolve().joinpath
-    return _report(_summaries(folder, find), find, default_currency, currency)
+    return _report(_summaries(folder, find), find, settings, currency)
 
 
 def _report(
-    summaries: list[MonthSummary],
-    find: Callable[[str], Path],
-    default_currency: str,
-    currency: str | None,
+    summaries: list[MonthSummary], find: Callable[[str], Path], settings: Settings, currency: str | None
 ) -> Report:
     by_currency = {summary.currency: summary for summary in summaries}
-    chosen = currency or default_currency
+    chosen = currency or settings.default_currency
     if chosen not in by_currency:
         raise CurrencyNotReported(summaries[0].report_month, chosen, list(by_currency))
-    summary = by_currency[chosen]
-    csv_file, xml_file = (
-        summary.folder / currency_name(file, chosen, default_currency, summary.status)
-        for file in (OUTSTANDING_POINTS, OUTSTANDING_POINTS_XML)
-    )
-    return Report(summary, csv_file, xml_file, find)
+    return Report(by_currency[chosen], settings, find)
+
+
+def _copy(kept: Path, output: BinaryIO) -> None:
+    with open(kept, "rb") as file:
+        shutil.copyfileobj(file, output, _BLOCK_BYTES)
 
 
 def _files(home: Path, closed: PublishedMonth | ClosedMonth) -> CheckedFiles:

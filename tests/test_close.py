@@ -1,6 +1,7 @@
 """`points close`, `reopen`, `months`, `export-database`: what closes, in what order, and what readers get."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import openpyxl
 import pytest
 from lxml import etree
 
@@ -17,7 +19,7 @@ from ledger.amounts import value_text
 from ledger.data_files import connect, read_parquet
 from ledger.database import LedgerEmpty
 from ledger.seals import SealBroken
-from ledger.settings import MonthInvalid
+from ledger.settings import MonthInvalid, Settings
 from orchestration.close.closing import CloseNeedsLedger, NothingToClose
 from orchestration.close.months_to_close import (
     EarlierMonthOpen,
@@ -27,12 +29,18 @@ from orchestration.close.months_to_close import (
 from orchestration.close.read_back import find_differences
 from orchestration.close.reopening import MonthNeverClosed, ReasonMissing
 from orchestration.exports import ExportTargetTaken
-from orchestration.month_files import POINTS_COLUMNS
-from orchestration.month_xml import BASIS, SCHEMA
+from orchestration.month_files import (
+    BASIS,
+    OUTSTANDING_POINTS,
+    POINTS_COLUMNS,
+    POINTS_ROLL_FORWARD,
+    RELATION_COLUMNS,
+)
+from orchestration.month_xml import SCHEMA
 from orchestration.published.database import _customer_point_balances
 from orchestration.published.layout import DATABASE_REMEDY
 from orchestration.published.manifests import PublishedDamaged, read_manifest
-from orchestration.reports import RevisionNotPublished
+from orchestration.reports import Report, RevisionNotPublished, read_report
 from simulator.transfer_files import write_transfers
 from tests.conftest import PROJECT_ROOT, Points, answer, assert_refused, read_rows, refusal, transfer
 from tests.test_build import assert_airline_figures
@@ -168,7 +176,7 @@ def test_a_month_is_published_whole(small):
     """docs/design.md, section 9: the files, their names and the link."""
     assert {path.name for path in revision(small, "2026-01/r1").iterdir()} == {
         *(f"{Path(name).stem}{currency}.csv" for name in CSV_FILES for currency in ("", ".MILES")),
-        *(f"outstanding_points{currency}.xml" for currency in ("", ".MILES")),
+        *(f"outstanding_points{currency}.{form}" for currency in ("", ".MILES") for form in ("xml", "xlsx")),
         *PARQUET_FILES,
         "manifest.json",
     }
@@ -445,6 +453,58 @@ def test_xml_is_valid_and_says_what_the_marts_say_and_the_facts_of_the_month(poi
             assert not schema.validate(etree.fromstring(changed))
 
 
+def test_the_workbook_says_what_the_marts_say(points, small, tmp_path):
+    """docs/design.md, section 9: a control sheet, the report and the roll-forward."""
+    folder, file = revision(small, "2026-03/r1"), tmp_path / "march.xlsx"
+    assert answer(points("report", "2026-03", "--xlsx", str(file), home=small)) == f"Written: {file}\n"
+    assert file.read_bytes() == (folder / "outstanding_points.xlsx").read_bytes()
+    assert_refused(points("report", "2026-03", "--xlsx", str(file), home=small), ExportTargetTaken(file))
+    book = openpyxl.load_workbook(file)
+    balances = read_parquet(folder / "outstanding_points_by_month.parquet")
+    for name, csv_file in (("Report", OUTSTANDING_POINTS), ("Roll-forward", POINTS_ROLL_FORWARD)):
+        columns = RELATION_COLUMNS[csv_file]
+        headings, *rows = book[name].values
+        assert list(headings) == list(columns)
+        with connect() as duck:
+            kept = duck.execute(
+                f"select {', '.join(columns.values())} from {balances} where currency = 'POINTS'"
+                " order by relation_reference"
+            ).fetchall()
+        assert [(reference, *map(Decimal, map(str, numbers))) for reference, *numbers in rows] == kept
+    control = [row for row in book["Control"].values if any(row)]
+    assert control[:8] == [
+        ("Programme", "Points programme", None, None),
+        ("Report month", "2026-03", None, None),
+        ("Period start date", "2026-03-01", None, None),
+        ("Period end date", "2026-03-31", None, None),
+        ("Status", "closed", None, None),
+        ("Revision", "1", None, None),
+        ("Currency", "POINTS", None, None),
+        ("Basis", BASIS, None, None),
+    ]
+    assert control[10:16] == [
+        ("Previous Closing Points", None, None, 140),
+        ("Opening Points", None, None, 140),
+        ("Earned Points", "rule_credit", 1, 100),
+        ("All Earned Points", None, None, 100),
+        ("All Reversal Points", None, None, 0),
+        ("Redeemed Points", "redemption", 1, 30),
+    ]
+
+
+def test_what_a_close_made_none_of_is_made_of_its_parquet_files(small, tmp_path, monkeypatch):
+    settings = Settings.from_environment({"POINTS_HOME": str(small)})
+    for month in ("2026-02", "2026-03"):
+        report = read_report(settings, month)
+        printed, file = io.BytesIO(), tmp_path / f"{month}.xlsx"
+        monkeypatch.setattr(Report, "_kept", lambda report, name: None)
+        report.write_xml(printed)
+        report.write_xlsx(file)
+        folder = revision(small, f"{month}/r1")
+        assert printed.getvalue() == (folder / "outstanding_points.xml").read_bytes()
+        assert file.read_bytes() == (folder / "outstanding_points.xlsx").read_bytes()
+
+
 @pytest.mark.slow
 def test_the_first_close_may_say_that_the_programme_begins_later(points, tmp_path):
     """docs/design.md, section 6: what is earlier posts to the first month."""
@@ -576,9 +636,10 @@ def test_months_closed_in_one_go_one_by_one_or_in_pairs_are_the_same(points, tmp
         assert len(scratch) >= len(CSV_FILES) + len(PARQUET_FILES)
         for way, home in homes.items():
             assert contents(revision(home, f"{month}/r1")) == scratch, (way, month)
-        # It says of itself that it is closed.
-        xml = {(revision(home, f"{month}/r1/outstanding_points.xml")).read_bytes() for home in homes.values()}
-        assert len(xml) == 1
+        # These say of themselves that they are closed.
+        for name in ("outstanding_points.xml", "outstanding_points.MILES.xml", "outstanding_points.xlsx"):
+            (closed,) = {(revision(home, f"{month}/r1") / name).read_bytes() for home in homes.values()}
+            assert closed
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,7 @@ FILES = [
     "provisional/discrepancies_parquet",
     "provisional/outstanding_points_by_month_parquet",
     "provisional/outstanding_points_csv",
+    "provisional/outstanding_points_xlsx",
     "provisional/outstanding_points_xml",
     "provisional/points_movements_by_month_parquet",
     "provisional/points_roll_forward_csv",
@@ -66,6 +67,7 @@ FILES = [
     "published/outstanding_points_by_month_parquet",
     "published/outstanding_points_csv",
     "published/outstanding_points_duckdb",
+    "published/outstanding_points_xlsx",
     "published/outstanding_points_xml",
     "published/points_movements_by_month_parquet",
     "published/points_roll_forward_csv",
@@ -81,6 +83,7 @@ FILE_CHECK_NAMES = [
     "provisional/outstanding_points_csv:header_is_the_documented_one",
     "provisional/outstanding_points_csv:last_line_ends_with_crlf",
     "provisional/outstanding_points_csv:rows_are_those_of_the_mart",
+    "provisional/outstanding_points_xlsx:is_whole",
     "provisional/outstanding_points_xml:is_whole",
     "provisional/points_roll_forward_csv:header_is_the_documented_one",
     "provisional/points_roll_forward_csv:last_line_ends_with_crlf",
@@ -97,6 +100,7 @@ PUBLISHED_CHECK_NAMES = [
     "published/outstanding_points_by_month_parquet:is_as_published",
     "published/outstanding_points_csv:is_as_published",
     "published/outstanding_points_duckdb:holds_the_issued_months",
+    "published/outstanding_points_xlsx:is_as_published",
     "published/outstanding_points_xml:is_as_published",
     "published/points_movements_by_month_parquet:is_as_published",
     "published/points_roll_forward_csv:is_as_published",
@@ -222,7 +226,7 @@ def test_the_published_files_hang_from_the_close_and_the_close_from_the_marts(de
     close = dg.AssetKey(["published", "close"])
     files = graph.get(close).child_keys
     assert {key.to_user_string() for key in files} == {
-        name for name in FILES if re.match(r"published/.*_(csv|parquet|xml)$", name)
+        name for name in FILES if re.match(r"published/.*_(csv|parquet|xlsx|xml)$", name)
     }
     assert all(graph.get(key).parent_keys == {close} for key in files)
     marts = {key.to_user_string() for key in graph.get(close).parent_keys}
@@ -527,6 +531,7 @@ def test_a_part_builds_in_the_development_database_and_publishes_nothing(built):
         ("points_roll_forward.MILES.csv", (b"C-1,0,7,0,0,0,7\r\n", b""), "rows_are_those_of_the_mart"),
         ("points_roll_forward.csv", (b",12.5\r\n", b",twelve\r\n"), "rows_are_those_of_the_mart"),
         ("outstanding_points.xml", (b"</outstanding_points>\n", b""), "is_whole"),
+        ("outstanding_points.xlsx", (b"PK\x05\x06", b"PK\x05\x00"), "is_whole"),
         ("programme_points.csv", (b"Zero,,0,0\r\n", b"Zero,,0,0\n"), "last_line_ends_with_crlf"),
     ],
 )

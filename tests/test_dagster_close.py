@@ -41,6 +41,7 @@ FILES = [
     "points_roll_forward_csv",
     "programme_points_csv",
     "outstanding_points_xml",
+    "outstanding_points_xlsx",
     "outstanding_points_by_month_parquet",
     "points_movements_by_month_parquet",
     "programme_points_by_month_parquet",

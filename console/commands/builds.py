@@ -62,7 +62,7 @@ def build(
     from orchestration.reports import read_provisional_report
 
     newest = finished.months[-1].report_month
-    show_report(settings, read_provisional_report(settings.home, newest, settings.default_currency))
+    show_report(settings, read_provisional_report(settings, newest))
     show_build(finished)
 
 
@@ -122,6 +122,10 @@ def report(
     as_xml: Annotated[
         bool, typer.Option("--xml", help="Print XML: the roll-forward too.", callback=only_one)
     ] = False,
+    xlsx: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a workbook, with the roll-forward and a control sheet."),
+    ] = None,
 ) -> None:
     """Show a month's report, or print it whole: --csv and --xml give the very bytes of its files."""
     from ledger.amounts import points_text
@@ -133,6 +137,9 @@ def report(
         found.write_csv(sys.stdout.buffer)
     elif as_xml:
         found.write_xml(sys.stdout.buffer)
+    elif xlsx:
+        found.write_xlsx(xlsx)
+        printed(as_json, False, {"file": str(xlsx)}) or typer.echo(f"Written: {xlsx}")
     elif as_json:
         print_json(
             {

@@ -93,6 +93,13 @@ FILE_KINDS = (
         "The report and the roll-forward of each relation reference as XML, under the facts of the month.",
         has_closing_points=True,
     ),
+    FileKind(
+        month_files.OUTSTANDING_POINTS_XLSX,
+        ["outstanding_points_by_month", "points_movements_by_month", "discrepancies"],
+        "A workbook: a control sheet to sign on, the report and the roll-forward. Of more than"
+        f" {month_files.MOST_ROWS_OF_A_WORKBOOK:,} rows it is made when asked for.",
+        has_closing_points=True,
+    ),
     MONTHLY_MART,
     FileKind(
         "points_movements_by_month.parquet",
@@ -163,11 +170,13 @@ def describe_file(kind: FileKind, build: Build, month: MonthFiles, default_curre
 
 
 def describe_content(path: Path) -> dict[str, Any]:
-    """The metadata that every file has: path, bytes, rows, its first rows."""
+    """The metadata that every file has: path, bytes, rows, its first rows; a workbook's are in others too."""
+    facts = {"path": dg.MetadataValue.path(str(path)), "bytes": path.stat().st_size}
+    if path.suffix == ".xlsx":
+        return facts
     headings, rows, row_count = _read_database(path) if path.suffix == ".duckdb" else _read(path)
     return {
-        "path": dg.MetadataValue.path(str(path)),
-        "bytes": path.stat().st_size,
+        **facts,
         "dagster/row_count": row_count,
         "first rows": dg.MetadataValue.md(_markdown_table(headings, rows)),
     }

@@ -46,7 +46,7 @@ def check_provisional(
     `MonthNotBuilt`.
     """
     default_currency = settings.default_currency
-    default = read_provisional_report(settings.home, report_month, default_currency).summary
+    default = read_provisional_report(settings, report_month).summary
     others = (summary for summary in list_provisional(settings.home) if summary.report_month == report_month)
     summaries = [default, *(summary for summary in others if summary.currency != default_currency)]
     for spec in provisional_check_specs():

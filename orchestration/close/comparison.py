@@ -17,6 +17,7 @@ from ledger.disk import file_sha256
 from ledger.sql_text import identifier
 from orchestration.mart_contract import figure_columns
 from orchestration.month_files import UNPOSTED
+from orchestration.month_xlsx import data_rows
 
 FIGURES = (
     "earned_points",
@@ -60,7 +61,8 @@ def compare_files(
 ) -> Iterator[tuple[FileDifference, bool]]:
     """Every file that the manifest names and that is not the same, and whether points or counts differ.
 
-    Another version of DuckDB writes other bytes for the same rows; text is compared line by line.
+    Another version of DuckDB writes other bytes for the same rows; text is compared line by line, and of a
+    workbook the rows of its tables: what its control sheet says beside them is compared in their own files.
     """
     for name, facts in manifest["files"].items():
         again = recomputed / name
@@ -86,7 +88,11 @@ def _open_files(
     """Make views ``published`` and ``recomputed`` of a file; return the names and types of their columns."""
     columns = {}
     for name, path in (("published", published), ("recomputed", recomputed)):
-        connection.execute(f"create view {name} as {_rows_of(path, like=published)}")
+        if path.suffix == ".xlsx":
+            rows = list(data_rows(path)) if path.exists() else []
+            connection.execute(f"create table {name} as select unnest(cast(? as varchar[])) as line", [rows])
+        else:
+            connection.execute(f"create view {name} as {_rows_of(path, like=published)}")
         described = connection.execute(f"describe {name}").fetchall()
         columns[name] = [(column, data_type) for column, data_type, *_ in described]
     return columns

@@ -1,0 +1,99 @@
+"""The workbook of a month: what is in its cells, and that none of them acts."""
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from orchestration import month_xlsx
+from orchestration.month_xlsx import Table, data_rows, write_workbook
+
+FACTS = {
+    "programme": '=HYPERLINK("http://example.com") & <b>',
+    "report_month": "2026-10",
+    "period_start_date": "2026-10-01",
+    "period_end_date": "2026-10-31",
+    "status": "closed",
+    "revision": "1",
+    "currency": "POINTS",
+    "basis": "totals",
+}
+HEADINGS = ["Relation Reference", "Points"]
+CONTROL = [Table("Roll-forward", ["Line", "Reason", "Points"], [("Opening Points", "", Decimal("12.5000"))])]
+
+
+def written(path: Path, *rows: tuple) -> openpyxl.Workbook:
+    """A workbook with one table of ``rows``, as openpyxl reads it."""
+    write_workbook(path, FACTS, CONTROL, [Table("Report", HEADINGS, rows)])
+    return openpyxl.load_workbook(path)
+
+
+def test_the_control_sheet_has_facts_roll_forward_and_lines_to_sign_on(tmp_path):
+    book = written(tmp_path / "book.xlsx")
+    assert book.sheetnames == ["Control", "Report"]
+    cells = [tuple(cell for cell in row if cell is not None) for row in book["Control"].values]
+    rows = [row for row in cells if row]
+    assert rows == [
+        *((name.replace("_", " ").capitalize(), value) for name, value in FACTS.items()),
+        ("Roll-forward",),
+        ("Line", "Reason", "Points"),
+        ("Opening Points", 12.5),
+        ("Prepared by",),
+        ("Date",),
+        ("Approved by",),
+        ("Date",),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "cell", "kind"),
+    [
+        (Decimal("100.0000"), 100, "n"),
+        (Decimal("-0.0001"), -0.0001, "n"),
+        (7, 7, "n"),
+        # Fifteen digits a float has for sure, more are text.
+        (Decimal("99999999999.9999"), 99999999999.9999, "n"),
+        (Decimal("999999999999.9999"), "999999999999.9999", "s"),
+        (Decimal("-1234567890123456"), "-1234567890123456", "s"),
+        ("0049", "0049", "s"),
+        ("=1+1", "=1+1", "s"),
+        ("+491511", "+491511", "s"),
+        ("@SUM(A1)", "@SUM(A1)", "s"),
+        ("http://example.com", "http://example.com", "s"),
+        ("mailto:a@example.com", "mailto:a@example.com", "s"),
+    ],
+)
+def test_a_cell_is_what_it_says_and_never_acts(tmp_path, value, cell, kind):
+    """docs/cases.md, R23."""
+    sheet = written(tmp_path / "book.xlsx", ("C-1", value))["Report"]
+    assert (sheet["B2"].value, sheet["B2"].data_type) == (cell, kind)
+    assert sheet["B2"].hyperlink is None
+
+
+def test_headings_stay_in_view_and_stand_on_every_page(tmp_path):
+    sheet = written(tmp_path / "book.xlsx", ("C-1", 1))["Report"]
+    assert [cell.value for cell in sheet[1]] == HEADINGS
+    assert sheet.freeze_panes == "B2"
+    assert sheet.print_title_rows == "$1:$1"
+    assert sheet["B2"].number_format == "#,##0"
+
+
+def test_a_table_that_is_longer_than_a_sheet_has_several(tmp_path, monkeypatch):
+    monkeypatch.setattr(month_xlsx, "MOST_ROWS_OF_A_SHEET", 2)
+    book = written(tmp_path / "book.xlsx", *((f"C-{number}", number) for number in range(1, 6)))
+    assert book.sheetnames == ["Control", "Report", "Report 2", "Report 3"]
+    assert [list(book[name].values) for name in book.sheetnames[1:]] == [
+        [tuple(HEADINGS), ("C-1", 1), ("C-2", 2)],
+        [tuple(HEADINGS), ("C-3", 3), ("C-4", 4)],
+        [tuple(HEADINGS), ("C-5", 5)],
+    ]
+    assert len(list(data_rows(tmp_path / "book.xlsx"))) == 8
+
+
+def test_the_same_tables_give_the_same_bytes_without_a_clock(tmp_path):
+    for name in ("one.xlsx", "other.xlsx"):
+        book = written(tmp_path / name, ("C-1", Decimal("1.5")))
+    assert (tmp_path / "one.xlsx").read_bytes() == (tmp_path / "other.xlsx").read_bytes()
+    assert book.properties.created == datetime(2026, 10, 31)
