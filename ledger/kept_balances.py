@@ -298,18 +298,21 @@ def _add_up(after: int, upto: int, now: datetime) -> None:
         f" then {_COUNT_ANEW} end",
     ]
     with connection.cursor() as cursor:
+        # Closed accounts are put down first: looked for row by row, PostgreSQL would read the whole table for
+        # each row that it adds to it, as long as it takes it for the small one that it was.
         cursor.execute(
             f"""
+            with closed as materialized (
+                select distinct relation_reference from kept_balances where is_account_closed
+            )
             insert into kept_balances ({", ".join(columns)}, is_exact, is_account_closed)
             select
-                relation_reference, currency, {", ".join(amounts.values())}, last_effective_at,
+                sums.relation_reference, currency, {", ".join(amounts.values())}, last_effective_at,
                 case when next_effective_at is not null or not ({is_exact}) then {_COUNT_ANEW} end,
                 true,
-                exists (
-                    select 1 from kept_balances as known
-                    where known.relation_reference = sums.relation_reference and known.is_account_closed
-                )
+                closed.relation_reference is not null
             from ({sums}) as sums
+            left join closed on closed.relation_reference = sums.relation_reference
             where true
             on conflict (relation_reference, currency) do update set {", ".join(updates)}
             """,

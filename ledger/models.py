@@ -285,6 +285,11 @@ class KeptBalance(models.Model):
                 name="kept_balances_to_come",
                 condition=models.Q(next_effective_at__isnull=False),
             ),
+            models.Index(
+                fields=["relation_reference"],
+                name="kept_balances_closed",
+                condition=models.Q(is_account_closed=True),
+            ),
         ]
 
 

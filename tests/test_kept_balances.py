@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from decimal import Decimal
 import psycopg
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from ledger import kept_balances
 from ledger.acts.transfers import give
@@ -159,6 +161,21 @@ def test_kept_balances_of_before_are_said_to_be_so_by_verify(ledger, monkeypatch
     assert len(verify_all(ledger.settings).notes) == 1
     bring_up_to_date(ledger)
     assert verify_all(ledger.settings).notes == []
+
+
+@pytest.mark.parametrize("ledger_home", ["postgresql"], indirect=True)
+def test_what_is_added_up_is_not_looked_up_in_the_table_that_it_goes_into(ledger):
+    """PostgreSQL plans for the table as it was: looked into for each row that was added, one that was empty
+    was read whole two million times."""
+    throw_away(ledger)
+    with CaptureQueriesContext(connection) as asked:
+        bring_up_to_date(ledger)
+    (adding,) = [query["sql"] for query in asked if "insert into kept_balances" in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"explain {adding}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "CTE closed" in plan
+    assert not re.search(r"SubPlan [0-9]+\n.*kept_balances", plan), plan
 
 
 @pytest.mark.parametrize("ledger_home", ["postgresql"], indirect=True)
