@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ledger.cut import Cut
     from orchestration.build import Build, BuildProgress
     from orchestration.close.closing import Closing
+    from orchestration.month_comparison import MonthComparison
+    from orchestration.report_tables import Choice, ReportTable
     from orchestration.reports import MonthSummary, Report
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "making_again_progress",
     "show_build",
     "show_closing",
+    "show_comparison",
     "show_cut",
     "show_export",
     "show_months",
@@ -92,10 +96,16 @@ def making_again_progress() -> Iterator[Callable[[BuildProgress], None]]:
         yield report
 
 
-def show_report(settings: Settings, report: Report, limit: int = 10) -> None:
-    """A month's report: the programme's roll-forward, then the first ``limit`` customers."""
+def show_report(
+    settings: Settings, report: Report, table: ReportTable, choice: Choice, limit: int = 10
+) -> None:
+    """A month's report: the programme's movement, then its lines, or the first ``limit`` customers chosen."""
     # Before anything is shown: a file that was altered is refused here.
-    customers = _customers(report, limit) if limit else None
+    shown = None
+    if table.is_of_programme:
+        shown = _lines(table)
+    elif limit:
+        shown = _customers(table, choice, limit)
     console = Screen()
     summary = report.summary
     title = Text("\n").append(settings.programme_name, "bold")
@@ -107,28 +117,86 @@ def show_report(settings: Settings, report: Report, limit: int = 10) -> None:
     movement.title = "The month's movement"
     movement.title_justify = "left"
     print_whole(console, movement)
-    if customers is not None:
-        print_whole(console, customers)
+    if shown is not None:
+        print_whole(console, shown)
     below_zero = summary.negative_relation_count
     console.print(
         f"{counted(summary.relation_count, 'relation reference')}, {below_zero:,} of them below zero;"
         f" {counted(summary.posted_transfer_count, 'transfer')} posted in the month."
     )
-    console.print(f"File: {report.csv_file}")
+    console.print(f"File: {report.csv_file(table.file)}")
 
 
-def _customers(report: Report, limit: int) -> Table:
-    table = Table("Relation Reference", "Earned", "Reversal", "Redeemed", "Expired", "Outstanding")
+def _customers(customers: ReportTable, choice: Choice, limit: int) -> Table:
+    table = Table(*(re.sub("^Total | Points$", "", heading) for heading in customers.columns))
     for column in table.columns[1:]:
         column.justify = "right"
-    for row in report.rows(limit):
-        relation_reference, *points = vars(row).values()
+    for relation_reference, *points in customers.rows(choice, limit):
         table.add_row(relation_reference, *map(_grouped, points))
-    if report.summary.relation_count > limit:
-        table.caption = f"… and {report.summary.relation_count - limit:,} more"
+    more = customers.count(choice) - limit
+    if more > 0 or not table.rows:
+        table.caption = f"… and {more:,} more" if table.rows else "No relation reference is like that."
         table.caption_justify = "left"
-    table.title = "Totals to date"
+    table.title = customers.title
     table.title_justify = "left"
+    return table
+
+
+def _lines(programme: ReportTable) -> Table:
+    """The programme's roll-forward by bucket and reason, and the control totals."""
+    table = Table(*programme.columns)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for line, reason, transfers, points in programme.rows():
+        table.add_row(
+            line,
+            reason,
+            transfers and f"{int(transfers):,}",
+            "" if points is None else _grouped(points),
+        )
+    return table
+
+
+def show_comparison(comparison: MonthComparison, gained: Sequence[tuple], lost: Sequence[tuple]) -> None:
+    """What moved the points from one month's end to another's, and the customers who moved most."""
+    console = Screen()
+    month, earlier = comparison.month, comparison.earlier
+    ends = [f"{end.report_month} ({_described(end)})" for end in (month, earlier)]
+    console.print(f"\n{ends[0]} against {ends[1]}, {month.currency}\n")
+    table = Table("", "Reason", "Transfers", "Points", box=box.SIMPLE_HEAD)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    table.add_row(f"Closing {earlier.report_month}", "", "", _grouped(earlier.closing_points))
+    for movement in comparison.movements:
+        table.add_row(
+            movement.bucket.capitalize(),
+            movement.reason,
+            f"{movement.transfer_count:,}",
+            _grouped(movement.signed_points),
+        )
+    if comparison.restated_points:
+        table.add_row("Closed anew in between", "", "", _grouped(comparison.restated_points))
+    table.add_row(f"Closing {month.report_month}", "", "", _grouped(month.closing_points))
+    print_whole(console, table)
+    for title, group in (
+        ("New", comparison.newcomers),
+        ("Accounts closed", comparison.closed_accounts),
+        ("Fell below zero", comparison.below_zero),
+    ):
+        references = counted(group.count, "relation reference")
+        console.print(f"{title}: {references}, {_grouped(group.points)} points.")
+    for title, changes in (("Gained most", gained), ("Lost most", lost)):
+        if changes:
+            console.print()
+            print_whole(console, _changes(title, changes))
+
+
+def _changes(title: str, changes: Sequence[tuple]) -> Table:
+    table = Table("Relation Reference", "Before", "Now", "Change", title=title, title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for relation_reference, *points in changes:
+        table.add_row(relation_reference, *map(_grouped, points[:3]))
     return table
 
 

@@ -5,7 +5,7 @@ format is fixed here: the same build gives the same CSV bytes and the same Parqu
 """
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,6 +94,10 @@ PARQUET_FILES = {
     ),
     "posted_transfers": ("posting_month", "transfer_id"),
 }
+
+# Those that XML and workbook are made of.
+_FOR_XML = ("outstanding_points_by_month",)
+_FOR_WORKBOOK = (*_FOR_XML, "points_movements_by_month", "programme_points_by_month", "discrepancies")
 
 # The status of a build's files, which is in the metadata of each.
 PROVISIONAL = "provisional"
@@ -282,21 +286,23 @@ def _text_copies(folder: Path, one: MonthCurrency) -> Iterator[str]:
 
 def make_xml(find: Callable[[str], Path], one: MonthCurrency, path: Path) -> None:
     """Write the XML of a month from its Parquet files; ``find`` says where each is, by its name."""
-    with _opened(find, one) as connection, _prepared_cursor(connection) as cursor:
+    with opened_marts(find, one, _FOR_XML) as connection, _prepared_cursor(connection) as cursor:
         cursor.execute(xml_copy(one.balances, POINTS_COLUMNS, one.facts, path))
 
 
 def make_workbook(find: Callable[[str], Path], one: MonthCurrency, path: Path) -> None:
     """Write the workbook of a month, of any length, from its Parquet files, as `make_xml` does."""
-    with _opened(find, one) as connection:
+    with opened_marts(find, one, _FOR_WORKBOOK) as connection:
         _write_workbook(connection, one, path)
 
 
 @contextmanager
-def _opened(find: Callable[[str], Path], one: MonthCurrency) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The Parquet files of a month under the names of their marts."""
+def opened_marts(
+    find: Callable[[str], Path], one: MonthCurrency, marts: Iterable[str]
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection in which the Parquet files of a month have the names of their ``marts``."""
     with connect() as connection:
-        for name in PARQUET_FILES:
+        for name in marts:
             file = find(named(f"{name}.parquet", one.facts["status"]))
             connection.execute(f"create view {name} as select * from {read_parquet(file)}")
         yield connection
@@ -310,7 +316,7 @@ def _write_workbook(connection: duckdb.DuckDBPyConnection, one: MonthCurrency, p
                 opening_points as points
             from programme_points_by_month where {one.where}
             union all
-            {_programme_rows(one.where)}
+            {programme_rows(one.where)}
         )
         order by part, reason
     """
@@ -341,10 +347,10 @@ def _write_workbook(connection: duckdb.DuckDBPyConnection, one: MonthCurrency, p
 
 def _programme_lines(where: str) -> str:
     fields = ["name", "reason", "transfers", "coalesce(points_text(points), '')"]
-    return f"select {_line(fields)} as line from ({_programme_rows(where)}) order by part, reason"
+    return f"select {_line(fields)} as line from ({programme_rows(where)}) order by part, reason"
 
 
-def _programme_rows(where: str) -> str:
+def programme_rows(where: str) -> str:
     """The programme's roll-forward by bucket and reason, then the control totals; empty where not counted.
     Their order is that of ``part`` and ``reason``."""
     programme = f"from programme_points_by_month where {where}"

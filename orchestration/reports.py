@@ -1,7 +1,7 @@
 """Reads the reports of months back from their files: published ones, and provisional ones of open months."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ledger.closes import ClosedMonth, read_history
-from ledger.data_files import connect, fetch_rows, read_parquet, read_parquet_metadata
+from ledger.data_files import connect, read_parquet, read_parquet_metadata
 from ledger.database import open_ledger
 from ledger.errors import PointsError
 from ledger.settings import Settings, check_month
@@ -31,6 +31,7 @@ from orchestration.published.checked_files import CheckedFiles, NotInManifest, c
 from orchestration.published.database import PublishedMonth, list_issued, list_published
 from orchestration.published.layout import list_revisions
 from orchestration.report_calendar import period_days
+from orchestration.report_tables import ReportTable
 
 
 class MonthNotBuilt(PointsError):
@@ -94,7 +95,6 @@ class MonthSummary:
 
 _BLOCK_BYTES = 1 << 20
 _PROGRAMME = "programme_points_by_month.parquet"
-_BALANCES = "outstanding_points_by_month.parquet"
 # Those of its fields that the ledger says of a close.
 _OF_CLOSE = ("revision", "waiting_revision", "closed_at", "closed_by", "signed_off_at", "signed_off_by")
 # Those that the file of the programme's roll-forward has.
@@ -106,20 +106,8 @@ _FIGURES = [
 
 
 @dataclass(frozen=True)
-class ReportRow:
-    """One customer's line of the report, totals to date."""
-
-    relation_reference: str
-    total_earned_points: Decimal
-    total_reversal_points: Decimal
-    total_redeemed_points: Decimal
-    total_expired_points: Decimal
-    total_outstanding_points: Decimal
-
-
-@dataclass(frozen=True)
 class Report:
-    """A month's report in one currency: the programme's line, and the files that hold the customers'.
+    """A month's report in one currency: the programme's line, and the files that hold all others.
 
     ``find`` says where a file of the month really is, by its name: of a build it stays the same one while a
     next one is swapped in, of a published month it raises `PublishedDamaged` where the file is not as it was
@@ -130,14 +118,17 @@ class Report:
     settings: Settings = field(repr=False)
     find: Callable[[str], Path] = field(repr=False)
 
-    @property
-    def csv_file(self) -> Path:
-        """The file that finance pulls."""
-        return self.summary.folder / self._name(OUTSTANDING_POINTS)
+    def table(self, file: str = OUTSTANDING_POINTS) -> ReportTable:
+        """What one of the month's CSV files holds."""
+        return ReportTable(file, self._of_currency(), self.find)
 
-    def write_csv(self, output: BinaryIO) -> None:
+    def csv_file(self, file: str = OUTSTANDING_POINTS) -> Path:
+        """Where that file is."""
+        return self.summary.folder / self._name(file)
+
+    def write_csv(self, file: str, output: BinaryIO) -> None:
         """Write that file, as it is, to ``output``."""
-        _copy(self.find(self.csv_file.name), output)
+        _copy(self.find(self._name(file)), output)
 
     def write_xml(self, output: BinaryIO) -> None:
         """Write the month's XML to ``output``: its file as it is; where its close made none, one made now."""
@@ -184,17 +175,6 @@ class Report:
             self.settings.default_currency,
             summary.relation_count,
         )
-
-    def rows(self, limit: int | None = None) -> Iterator[ReportRow]:
-        """The customers' rows in byte order of the relation reference, at most ``limit`` of them."""
-        columns = ", ".join(ReportRow.__dataclass_fields__)
-        balances = read_parquet(self.find(named(_BALANCES, self.summary.status)))
-        query = f"select {columns} from {balances} where currency = ? order by relation_reference"
-        if limit is not None:
-            query += f" limit {int(limit)}"
-        with connect() as connection:
-            for row in fetch_rows(connection, query, [self.summary.currency]):
-                yield ReportRow(*row)
 
 
 def list_months(settings: Settings) -> list[MonthSummary]:

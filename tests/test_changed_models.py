@@ -669,8 +669,8 @@ def test_a_mart_gains_a_column_changes_its_type_and_loses_it_again(copied, tmp_p
 
     # Reports, old and new, and manifests that name the models.
     months = [f"2025-0{month}" for month in range(1, 6)]
-    assert [len(list(read_report(settings, month).rows())) for month in months] == [6] * 5
-    assert len(list(read_report(settings, "2025-03", revision=1).rows())) == 6
+    assert [len(list(read_report(settings, month).table().rows())) for month in months] == [6] * 5
+    assert len(list(read_report(settings, "2025-03", revision=1).table().rows())) == 6
     models = {month: read_manifest(revision_folder(home, month, 1))["models_sha256"] for month in months}
     assert models["2025-01"] == models["2025-02"] == models["2025-05"] == models_sha256()
     assert len({*models.values()}) == 3

@@ -75,7 +75,7 @@ def assert_reports_70_points(home: Home) -> None:
     settings = home.settings()
     finish_if_needed(settings, is_read=True)
     report = read_report(home.settings(), "2026-01")
-    assert [(row.relation_reference, row.total_outstanding_points) for row in report.rows()] == [("C-1", 70)]
+    assert [(row[0], row[-1]) for row in report.table().rows()] == [("C-1", 70)]
     assert (report.summary.currency, report.summary.earned_points, report.summary.redeemed_points) == (
         "POINTS",
         100,

@@ -1,5 +1,6 @@
 """``points build``, ``cut``, ``months``, ``report``, ``demo``: months, and what they come from."""
 
+import csv
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 from console.help_panels import MONTHS, UPKEEP
 from console.output import AsCsv, AsJson, only_one, print_json, printed
 from console.screens import build_progress, show_build, show_cut, show_months, show_report
+from ledger.amounts import value_text
 from ledger.settings import project_settings
 
 app = typer.Typer()
@@ -59,10 +61,11 @@ def build(
     }
     if printed(as_json, as_csv, answer, rows):
         return
+    from orchestration.report_tables import EVERYTHING
     from orchestration.reports import read_provisional_report
 
-    newest = finished.months[-1].report_month
-    show_report(settings, read_provisional_report(settings, newest))
+    newest = read_provisional_report(settings, finished.months[-1].report_month)
+    show_report(settings, newest, newest.table(), EVERYTHING)
     show_build(finished)
 
 
@@ -116,6 +119,24 @@ def report(
         int | None,
         typer.Option(min=1, metavar="N", help="Another revision of a closed month than the one issued."),
     ] = None,
+    roll_forward: Annotated[
+        bool,
+        typer.Option("--roll-forward", help="What the month made of opening points, by customer."),
+    ] = False,
+    programme: Annotated[
+        bool, typer.Option("--programme", help="The programme's roll-forward by bucket and reason.")
+    ] = False,
+    relation: Annotated[str, typer.Option(metavar="R", help="One customer's row.")] = "",
+    relation_prefix: Annotated[
+        str, typer.Option(metavar="TEXT", help="Rows of relation references that begin with it.")
+    ] = "",
+    sort: Annotated[
+        str,
+        typer.Option(
+            metavar="FIELD",
+            help="relation_reference or points as --json names them; -FIELD for the largest first.",
+        ),
+    ] = "relation_reference",
     rows: Annotated[int, typer.Option(min=0, help="How many customers to show on the screen.")] = 10,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -128,13 +149,32 @@ def report(
     ] = None,
 ) -> None:
     """Show a month's report, or print it whole: --csv and --xml give the very bytes of its files."""
-    from ledger.amounts import points_text
+    from orchestration.month_files import OUTSTANDING_POINTS, POINTS_ROLL_FORWARD, PROGRAMME_POINTS
+    from orchestration.report_tables import Choice
     from orchestration.reports import read_report
 
+    choice = Choice(relation, relation_prefix, sort)
+    is_part = roll_forward or programme or not choice.is_everything
+    if roll_forward and programme:
+        raise typer.BadParameter("show one of --roll-forward and --programme at a time")
+    if programme and not choice.is_everything:
+        raise typer.BadParameter("the programme's lines are of no customer, and in an order of their own")
+    if (as_xml or xlsx) and is_part:
+        raise typer.BadParameter(
+            "XML and workbooks hold the month whole; print parts of it with --csv or --json"
+        )
+    if xlsx and (as_csv or as_xml):
+        raise typer.BadParameter("write a workbook, or print CSV or XML, one at a time")
     settings = project_settings()
     found = read_report(settings, month, currency, revision)
-    if as_csv:
-        found.write_csv(sys.stdout.buffer)
+    file = POINTS_ROLL_FORWARD if roll_forward else PROGRAMME_POINTS if programme else OUTSTANDING_POINTS
+    table = found.table(file)
+    if as_csv and choice.is_everything:
+        found.write_csv(file, sys.stdout.buffer)
+    elif as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(table.columns)
+        writer.writerows(map(value_text, row) for row in table.rows(choice))
     elif as_xml:
         found.write_xml(sys.stdout.buffer)
     elif xlsx:
@@ -149,15 +189,15 @@ def report(
                 "currency": found.summary.currency,
                 "rows": [
                     {
-                        name: points_text(value) if name.endswith("_points") else value
-                        for name, value in vars(row).items()
+                        name: None if value is None else value_text(value)
+                        for name, value in zip(table.columns.values(), row, strict=True)
                     }
-                    for row in found.rows()
+                    for row in table.rows(choice)
                 ],
             }
         )
     else:
-        show_report(settings, found, rows)
+        show_report(settings, found, table, choice, rows)
 
 
 @app.command(

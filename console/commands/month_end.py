@@ -1,0 +1,83 @@
+"""``points compare``: what finance asks of a month before it signs."""
+
+import csv
+import sys
+from typing import Annotated
+
+import typer
+
+from console.help_panels import MONTHS
+from console.output import AsCsv, AsJson, print_json
+from console.screens import show_comparison
+from ledger.amounts import value_text
+from ledger.settings import project_settings
+
+app = typer.Typer()
+
+
+@app.command(rich_help_panel=MONTHS, epilog="Example: points compare 2026-10 2025-10")
+def compare(
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="A report month, YYYY-MM.")],
+    earlier: Annotated[
+        str | None,
+        typer.Argument(metavar="[EARLIER]", help="Compared with; by default the month before."),
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=0, help="How many of the largest movers to show, each way.")] = 5,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show what moved the points since the end of an earlier month; --csv has every customer that changed."""
+    from orchestration.month_comparison import CHANGE_COLUMNS, compare_months
+
+    comparison = compare_months(project_settings(), month, earlier, currency)
+    if as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(CHANGE_COLUMNS)
+        writer.writerows(map(value_text, change) for change in comparison.changes())
+        return
+    gained, lost = (comparison.largest(sign, rows) for sign in (1, -1))
+    if not as_json:
+        show_comparison(comparison, gained, lost)
+        return
+
+    def changes(found: list[tuple]) -> list[dict]:
+        return [
+            {
+                name: value if isinstance(value, bool) else value_text(value)
+                for name, value in zip(CHANGE_COLUMNS, change, strict=True)
+            }
+            for change in found
+        ]
+
+    print_json(
+        {
+            "report_month": comparison.month.report_month,
+            "earlier_month": comparison.earlier.report_month,
+            "currency": comparison.month.currency,
+            "earlier_points": value_text(comparison.earlier.closing_points),
+            "movements": [
+                {
+                    "bucket": movement.bucket,
+                    "reason": movement.reason,
+                    "transfer_count": movement.transfer_count,
+                    "signed_points": value_text(movement.signed_points),
+                }
+                for movement in comparison.movements
+            ],
+            "restated_points": value_text(comparison.restated_points),
+            "points": value_text(comparison.month.closing_points),
+            **{
+                name: {"count": group.count, "points": value_text(group.points)}
+                for name, group in (
+                    ("newcomers", comparison.newcomers),
+                    ("closed_accounts", comparison.closed_accounts),
+                    ("below_zero", comparison.below_zero),
+                )
+            },
+            "gained_most": changes(gained),
+            "lost_most": changes(lost),
+        }
+    )
