@@ -37,7 +37,7 @@ _EQUATION = "outstanding = earned − reversal − redeemed − expired in every
 
 
 @dataclass(frozen=True)
-class CheckedFile:
+class FileLookedAt:
     """One of a month's files, the Parquet file of ``outstanding_points_by_month`` beside it, and by what
     they are read."""
 
@@ -67,7 +67,7 @@ class FileCheck:
     file_name: str
     name: str
     description: str
-    look: Callable[[CheckedFile], Finding]
+    look: Callable[[FileLookedAt], Finding]
 
     def find(
         self,
@@ -83,15 +83,15 @@ class FileCheck:
         if not path.exists() and self.file_name != OUTSTANDING_POINTS_XLSX:
             return path, Finding("a file", "none")
         try:
-            return path, self.look(CheckedFile(path, parquet, currency, duck))
+            return path, self.look(FileLookedAt(path, parquet, currency, duck))
         except duckdb.OutOfMemoryException:
             raise
         except duckdb.Error as error:
             return path, Finding("rows that can be read", first_line(error))
 
 
-def _header(titles: list[str]) -> Callable[[CheckedFile], Finding]:
-    def look(file: CheckedFile) -> Finding:
+def _header(titles: list[str]) -> Callable[[FileLookedAt], Finding]:
+    def look(file: FileLookedAt) -> Finding:
         with open(file.path, "rb") as content:
             line = content.readline().removesuffix(_LINE_END).decode("utf-8", errors="replace")
         return Finding(",".join(titles), line)
@@ -99,7 +99,7 @@ def _header(titles: list[str]) -> Callable[[CheckedFile], Finding]:
     return look
 
 
-def _last_line_end(file: CheckedFile) -> Finding:
+def _last_line_end(file: FileLookedAt) -> Finding:
     with open(file.path, "rb") as content:
         content.seek(max(0, file.path.stat().st_size - 2))
         return Finding(repr(_LINE_END), repr(content.read()))
@@ -122,10 +122,10 @@ def _written(path: Path, columns: Mapping[str, str]) -> str:
     return f"select {fields} from {read_csv(path, dict.fromkeys(columns, 'varchar'))}"
 
 
-def _rows(columns: Mapping[str, str]) -> Callable[[CheckedFile], Finding]:
+def _rows(columns: Mapping[str, str]) -> Callable[[FileLookedAt], Finding]:
     differs = " or ".join(f"written.{column} is distinct from kept.{column}" for column in columns.values())
 
-    def look(file: CheckedFile) -> Finding:
+    def look(file: FileLookedAt) -> Finding:
         kept = f"select {', '.join(columns.values())} from {read_parquet(file.parquet)} where currency = ?"
         # Both are in the order of the relation references, which is promised too.
         (different,) = file.duck.execute(
@@ -138,7 +138,7 @@ def _rows(columns: Mapping[str, str]) -> Callable[[CheckedFile], Finding]:
     return look
 
 
-def _equation(file: CheckedFile) -> Finding:
+def _equation(file: FileLookedAt) -> Finding:
     written = _written(file.path, RELATION_COLUMNS[OUTSTANDING_POINTS])
     (wrong,) = file.duck.execute(
         f"select count(*) from ({written}) where total_earned_points - total_reversal_points"
@@ -147,7 +147,7 @@ def _equation(file: CheckedFile) -> Finding:
     return Finding(_EQUATION, f"{wrong:,} rows where it does not hold" if wrong else _EQUATION)
 
 
-def _whole_xml(file: CheckedFile) -> Finding:
+def _whole_xml(file: FileLookedAt) -> Finding:
     """One element for each row of the mart, and the root's end."""
     (expected,) = file.duck.execute(
         f"select count(*) from {read_parquet(file.parquet)} where currency = ?", [file.currency]
@@ -161,7 +161,7 @@ def _whole_xml(file: CheckedFile) -> Finding:
     )
 
 
-def _whole_workbook(file: CheckedFile) -> Finding:
+def _whole_workbook(file: FileLookedAt) -> Finding:
     """Two tables, each with a row for each of the mart and its headings; none where these are many."""
     (rows,) = file.duck.execute(
         f"select count(*) from {read_parquet(file.parquet)} where currency = ?", [file.currency]
