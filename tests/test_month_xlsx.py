@@ -1,5 +1,9 @@
 """The workbook of a month: what is in its cells, and that none of them acts."""
 
+import csv
+import os
+import shutil
+import subprocess
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -97,3 +101,35 @@ def test_the_same_tables_give_the_same_bytes_without_a_clock(tmp_path):
         book = written(tmp_path / name, ("C-1", Decimal("1.5")))
     assert (tmp_path / "one.xlsx").read_bytes() == (tmp_path / "other.xlsx").read_bytes()
     assert book.properties.created == datetime(2026, 10, 31)
+
+
+def test_libreoffice_reads_each_cell_as_it_was_written(tmp_path):
+    """docs/cases.md, R23: opened by a spreadsheet, and saved by it as CSV."""
+    office = shutil.which("soffice")
+    if office is None:
+        if os.environ.get("CI"):
+            pytest.fail("soffice not found, and in CI nothing is skipped: `.ci/run` installs it.")
+        pytest.skip("soffice not found: this test needs LibreOffice Calc.")
+    rows = [
+        ("=1+1", Decimal("12.5000")),
+        ("+491511", Decimal("-0.0001")),
+        ("@SUM(A1)", Decimal("99999999999.9999")),
+        ("0049", Decimal("-1234567890123456.7891")),
+        ("http://example.com", 1_234_567),
+    ]
+    written(tmp_path / "book.xlsx", *rows)
+    # Separator, quotes and UTF-8; from the first line on, every cell as it is kept; all sheets.
+    as_csv = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1"
+    profile = f"-env:UserInstallation=file://{tmp_path}/profile"
+    subprocess.run(
+        [office, profile, "--headless", "--convert-to", as_csv, "--outdir", tmp_path, tmp_path / "book.xlsx"],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    with open(tmp_path / "book-Report.csv", encoding="utf-8", newline="") as file:
+        heading, *read = csv.reader(file)
+    assert heading == HEADINGS
+    assert [(reference, Decimal(points)) for reference, points in read] == rows
+    control = (tmp_path / "book-Control.csv").read_text(encoding="utf-8")
+    assert FACTS["programme"].replace('"', '""') in control
