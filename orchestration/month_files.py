@@ -92,7 +92,7 @@ PARQUET_FILES = {
         "report_month",
         "currency, relation_reference, discrepancy, transfer_id, points, severity",
     ),
-    "posted_transfers": ("posting_month", "transfer_id"),
+    "posted_transfers": ("posting_month", "relation_reference, transfer_id"),
 }
 
 # Those that XML and workbook are made of.

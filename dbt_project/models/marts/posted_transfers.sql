@@ -28,7 +28,12 @@ posted as (
         transfers.occurred_at,
         transfers.effective_at,
         transfers.effective_entry_id,
-        transfers.reverses_transfer_id
+        transfers.recorded_at,
+        transfers.recorded_by,
+        transfers.reverses_transfer_id,
+        transfers.batch_id,
+        transfers.external_reference,
+        transfers.comment
     from transfers
     inner join report_months
         on transfers.posting_month = report_months.report_month
