@@ -394,7 +394,7 @@ def test_months_that_the_command_closed_are_shown_by_the_next_verification_and_o
 def test_nothing_that_is_final_can_be_materialised_by_hand(tmp_path):
     graph = define(make_settings(tmp_path)).resolve_asset_graph()
     published = [key for key in graph.get_all_asset_keys() if key.path[0] == "published"]
-    assert len(published) == 13
+    assert len(published) == 14
     assert not set(published) & graph.executable_asset_keys
 
 
@@ -412,7 +412,7 @@ def verdicts(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
 @pytest.mark.slow
 def test_the_run_that_closes_checks_what_it_published(caught_up):
     _, result = caught_up
-    assert len(verdicts(result)) == 13
+    assert len(verdicts(result)) == 14
     assert all(verdicts(result).values())
 
 
