@@ -152,7 +152,7 @@ def bring_up_to_date(ledger: Ledger) -> int:
 
     Raises `BalancesBehind` where this user may not write, and `LedgerBusy`.
     """
-    head = BalanceHead.objects.get()
+    head = _head()
     # After it was read, so that no writer of this machine can have dated it later.
     now = ledger.clock()
     newest = ledger_head()
@@ -184,7 +184,7 @@ def check_kept_balances(ledger: Ledger) -> int:
     Raises `BalanceDiffers` naming a customer.
     """
     reference = ""
-    while (head := BalanceHead.objects.get()).entry_id == (newest := ledger_head().entry_id):
+    while (head := _head()).entry_id == (newest := ledger_head().entry_id):
         rows = _rows_after(reference)
         references = list(dict.fromkeys(row.relation_reference for row in rows))
         _compare(ledger, references)
@@ -199,14 +199,27 @@ def check_kept_balances(ledger: Ledger) -> int:
 def _compare(ledger: Ledger, references: Sequence[str]) -> None:
     """Raise `BalanceDiffers` where one of ``references`` differs while nobody writes."""
     while differing := _differing(ledger, references):
-        head = BalanceHead.objects.get()
+        head = _head()
         differing = _differing(ledger, differing)
         # Whoever appended or brought them up to date meanwhile has moved one of the two.
         newest = ledger_head().entry_id
-        if differing and BalanceHead.objects.get().entry_id == head.entry_id == newest:
+        if differing and _head().entry_id == head.entry_id == newest:
             raise BalanceDiffers(differing[0])
         if not differing or head.entry_id < newest:
             return
+
+
+def _head() -> BalanceHead:
+    """The row that says of which entry the kept balances are: of none where PostgreSQL, after it stopped
+    halfway, has emptied these tables, which are in no log of its."""
+    return BalanceHead.objects.first() or BalanceHead(chain_digest=NO_LINK)
+
+
+def _head_to_write() -> BalanceHead:
+    """That row, locked by this transaction; put back where it was lost."""
+    if not BalanceHead.objects.exists():
+        BalanceHead.objects.bulk_create([BalanceHead(pk=1, chain_digest=NO_LINK)], ignore_conflicts=True)
+    return BalanceHead.objects.select_for_update().get()
 
 
 def _is_current(head: BalanceHead, newest: Head, now: datetime, default_currency: str) -> bool:
@@ -247,7 +260,7 @@ def _upkeep(ledger: Ledger) -> Iterator[BalanceHead]:
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("set transaction isolation level repeatable read")
-        yield BalanceHead.objects.select_for_update().get()
+        yield _head_to_write()
 
 
 def _empty(head: BalanceHead) -> None:
@@ -411,7 +424,7 @@ def _rows_after(reference: str) -> list[KeptBalance]:
 def _differing(ledger: Ledger, references: Sequence[str]) -> list[str]:
     """Those of the relation ``references`` whose kept rows are not what the ledger adds up to."""
     now = ledger.clock()
-    default_currency = BalanceHead.objects.get().default_currency
+    default_currency = _head().default_currency
     differing: set[str] = set()
     for chunk in _chunks(references, _REFERENCES_PER_WRITE):
         rows = KeptBalance.objects.filter(relation_reference__in=chunk)

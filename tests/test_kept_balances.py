@@ -164,6 +164,23 @@ def test_kept_balances_of_before_are_said_to_be_so_by_verify(ledger, monkeypatch
 
 
 @pytest.mark.parametrize("ledger_home", ["postgresql"], indirect=True)
+def test_balances_are_in_no_log_of_postgresql_and_are_added_up_again_after_a_crash(ledger_home, ledger):
+    """A server that stopped halfway begins with both tables empty."""
+    assert listed(ledger) == [("C-1", 10), ("C-2", 0)]
+    tables = ["balance_heads", "kept_balances"]
+    with psycopg.connect(ledger_home.environment["POINTS_DATABASE_OWNER_URL"], autocommit=True) as owner:
+        in_no_log = owner.execute("select relname from pg_class where relpersistence = 'u' and relkind = 'r'")
+        assert sorted(name for (name,) in in_no_log) == tables
+        owner.execute("truncate kept_balances, balance_heads")
+    record(ledger, a_transfer("T3", "C-2", "5"))
+    assert len(verify_all(ledger.settings).notes) == 1
+    assert listed(ledger) == [("C-1", 10), ("C-2", 5)]
+    record(ledger, a_transfer("T4", "C-2", "5"))
+    assert BalanceHead.objects.get().entry_id == 4
+    assert verify_all(ledger.settings).notes == []
+
+
+@pytest.mark.parametrize("ledger_home", ["postgresql"], indirect=True)
 def test_what_is_added_up_is_not_looked_up_in_the_table_that_it_goes_into(ledger):
     """PostgreSQL plans for the table as it was: looked into for each row that was added, one that was empty
     was read whole two million times."""
