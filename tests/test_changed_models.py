@@ -501,7 +501,8 @@ def test_every_mart_of_this_project_promises_what_its_yml_says_now():
 
 def test_figures_are_what_a_row_is_of_and_its_numbers():
     assert figure_columns("programme_points_by_month")[:2] == ["currency", "opening_points"]
-    assert figure_columns("posted_transfers") == ["transfer_id", "entry_id", "points", "effective_entry_id"]
+    numbers = ["points", "effective_entry_id"]
+    assert figure_columns("posted_transfers") == ["transfer_id", "entry_id", "relation_reference", *numbers]
     assert "is_account_closed" not in figure_columns("outstanding_points_by_month")
 
 
