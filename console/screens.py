@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
     from ledger.closes import ClosedMonth
     from ledger.cut import Cut
+    from ledger.zones import Zone
     from orchestration.build import Build, BuildProgress
     from orchestration.close.closing import Closing
     from orchestration.month_comparison import MonthComparison
     from orchestration.report_tables import Choice, ReportTable
     from orchestration.reports import MonthSummary, Report
+    from orchestration.statements import Statement
 
 __all__ = [
     "build_progress",
@@ -41,6 +43,7 @@ __all__ = [
     "show_months",
     "show_reopening",
     "show_report",
+    "show_statement",
 ]
 
 
@@ -198,6 +201,34 @@ def _changes(title: str, changes: Sequence[tuple]) -> Table:
     for relation_reference, *points in changes:
         table.add_row(relation_reference, *map(_grouped, points[:3]))
     return table
+
+
+def show_statement(statement: Statement, zone: Zone) -> None:
+    """A customer's months: what each began with, its transfers by the programme's clock, and its end."""
+    console = Screen()
+    console.print(f"\n{statement.relation_reference}, {statement.currency}\n")
+    table = Table("Effective", "Transfer", "Reason", "Bucket", "Points", "Balance", "", box=box.SIMPLE_HEAD)
+    for column in table.columns[4:6]:
+        column.justify = "right"
+    for month in statement.months:
+        summary = month.summary
+        name = f"{summary.report_month} ({_described(summary)})"
+        if month.restated_points:
+            table.add_row("Closed anew before", "", "", "", _grouped(month.restated_points), "")
+        table.add_row(name, "", "opening", "", "", _grouped(month.opening_points), style="bold")
+        for line in month.lines:
+            remarks = ("late" if line.is_late else "", line.external_reference, line.comment)
+            table.add_row(
+                f"{zone.local(line.effective_at):%Y-%m-%d %H:%M}",
+                line.transfer_id,
+                line.reason,
+                line.bucket,
+                _grouped(line.signed_points),
+                _grouped(line.balance),
+                ", ".join(filter(None, remarks)),
+            )
+        table.add_row("", "", "closing", "", "", _grouped(month.closing_points), style="bold")
+    print_whole(console, table)
 
 
 def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from ledger.lists.paging import SortUnknown
+from ledger.settings import MonthInvalid, Settings
+from orchestration import statements
 from orchestration.month_comparison import MonthsOutOfOrder
 from orchestration.month_files import OUTSTANDING_POINTS, POINTS_ROLL_FORWARD, PROGRAMME_POINTS
 from orchestration.reports import CurrencyNotReported, MonthNotBuilt
+from orchestration.statements import NoStatement, StatementDiffers, read_statement
 from simulator.transfer_files import write_transfers
 from tests.conftest import answer, assert_refused, read_rows, transfer
 
@@ -225,3 +228,81 @@ def test_a_month_closed_anew_since_a_build_is_said(points, months, tmp_path):
     found = json.loads(answer(points("compare", "2026-03", "--json", home=home)))
     assert (found["earlier_points"], found["restated_points"], found["points"]) == ("585", "-25", "565.5")
     assert "Closed anew in between" in answer(points("compare", "2026-03", home=home))
+    statement = json.loads(answer(points("statement", "C-2", "--json", home=home)))
+    restated = [month["restated_points"] for month in statement["months"]]
+    assert (ends_of(statement)[1:], restated) == (
+        [("2026-02", "50", "15"), ("2026-03", "-10", "-10")],
+        ["0", "0", "-25"],
+    )
+    assert "Closed anew before" in answer(points("statement", "C-2", home=home))
+
+
+def test_a_statement_runs_from_month_to_month_with_every_transfer(ask):
+    """100 - 30 = 70 as February ends, and 5.5 more in March."""
+    found = json.loads(ask("statement", "C-1", "--json"))
+    assert (found["relation_reference"], found["currency"]) == ("C-1", "POINTS")
+    lines = [
+        (month["status"], *(line[name] for name in ("transfer_id", "bucket", "signed_points", "balance")))
+        for month in found["months"]
+        for line in month["transfers"]
+    ]
+    assert lines == [
+        ("issued", "J1", "earned", "100", "100"),
+        ("issued", "F1", "redeemed", "-30", "70"),
+        ("provisional", "M1", "earned", "5.5", "75.5"),
+    ]
+    assert ends_of(found) == [("2026-01", "0", "100"), ("2026-02", "100", "70"), ("2026-03", "70", "75.5")]
+    first = found["months"][0]["transfers"][0]
+    assert (first["effective_at"], first["occurred_at"]) == (JANUARY, JANUARY)
+    assert first["batch_id"]
+    assert first["recorded_by"]
+    printed = csv.DictReader(ask("statement", "C-1", "--from", "2026-02", "--csv").splitlines())
+    assert [
+        tuple(row[name] for name in ("report_month", "transfer_id", "balance", "is_late")) for row in printed
+    ] == [
+        ("2026-02", "F1", "70", "false"),
+        ("2026-03", "M1", "75.5", "false"),
+    ]
+    screen = ask("statement", "C-1", "--to", "2026-02")
+    for said in ("C-1, POINTS", "2026-02 (issued, r1)", "F1", "-30", "70"):
+        assert said in screen
+    assert "2026-03" not in screen
+
+
+def ends_of(statement: dict) -> list[tuple[str, str, str]]:
+    return [
+        (month["report_month"], month["opening_points"], month["closing_points"])
+        for month in statement["months"]
+    ]
+
+
+def test_a_statement_of_another_currency_begins_with_its_first_transfer(ask):
+    found = json.loads(ask("statement", "C-1", "--currency", "MILES", "--json"))
+    assert ends_of(found) == [("2026-02", "0", "7.5"), ("2026-03", "7.5", "7.5")]
+
+
+def test_a_statement_agrees_with_the_report_for_every_customer(ask, months):
+    february = ("--from", "2026-02", "--to", "2026-02", "--json")
+    for row in read_rows(current(months, "2026-02", POINTS_ROLL_FORWARD)):
+        found = json.loads(ask("statement", row["Relation Reference"], *february))
+        assert ends_of(found) == [("2026-02", row["Opening Points"], row["Closing Points"])]
+
+
+def test_a_statement_says_whom_and_what_it_does_not_know(points, months):
+    for arguments, refusal in (
+        (["C-404"], NoStatement("C-404", "POINTS", "2026-01", "2026-03")),
+        (["C-1", "--from", "2026-03", "--to", "2026-01"], NoStatement("C-1", "POINTS", "2026-03", "2026-01")),
+        (["C-1", "--to", "2026-05"], MonthNotBuilt("2026-04", months, ["2026-01", "2026-02", "2026-03"])),
+        (["C-1", "--from", "2026-13"], MonthInvalid("2026-13")),
+    ):
+        assert_refused(points("statement", *arguments, home=months), refusal)
+
+
+def test_transfers_that_do_not_lead_to_what_a_report_says_are_no_statement(months, monkeypatch):
+    """One transfer short, as where a file of a build was altered."""
+    whole = statements._posted
+    monkeypatch.setattr(statements, "_posted", lambda *asked: {**whole(*asked), "2026-03": []})
+    with pytest.raises(StatementDiffers) as refused:
+        read_statement(Settings.from_environment({"POINTS_HOME": str(months)}), "C-1")
+    said = StatementDiffers("2026-03", "C-1", Decimal(70), Decimal("75.5000"))
+    assert refused.value.sentence == said.sentence

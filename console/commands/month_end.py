@@ -1,4 +1,4 @@
-"""``points compare``: what finance asks of a month before it signs."""
+"""``points compare`` and ``statement``: what finance asks of months."""
 
 import csv
 import sys
@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from console.help_panels import MONTHS
-from console.output import AsCsv, AsJson, print_json
-from console.screens import show_comparison
+from console.output import AsCsv, AsJson, print_csv, print_json
+from console.screens import show_comparison, show_statement
 from ledger.amounts import value_text
 from ledger.settings import project_settings
 
@@ -81,3 +81,62 @@ def compare(
             "lost_most": changes(lost),
         }
     )
+
+
+@app.command(rich_help_panel=MONTHS, epilog="Example: points statement C-1042 --from 2026-01 --to 2026-10")
+def statement(
+    relation: Annotated[str, typer.Argument(metavar="RELATION", help="The customer's relation reference.")],
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar="MONTH", help="The first month; by default the first there is."),
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="MONTH", help="The last month; by default the newest.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show a customer's running balance over the months, with every transfer between."""
+    from orchestration.statements import read_statement
+
+    settings = project_settings()
+    found = read_statement(settings, relation, first, last, currency)
+    if not as_json and not as_csv:
+        show_statement(found, settings.zone)
+        return
+    months = [
+        {
+            "report_month": month.summary.report_month,
+            "status": month.summary.status,
+            "revision": month.summary.revision,
+            "opening_points": value_text(month.opening_points),
+            "restated_points": value_text(month.restated_points),
+            "transfers": [
+                {
+                    name: value if value is None or isinstance(value, bool) else value_text(value)
+                    for name, value in vars(line).items()
+                }
+                for line in month.lines
+            ],
+            "closing_points": value_text(month.closing_points),
+        }
+        for month in found.months
+    ]
+    if as_csv:
+        print_csv(
+            [
+                {
+                    "report_month": month["report_month"],
+                    **{name: "" if value is None else value_text(value) for name, value in line.items()},
+                }
+                for month in months
+                for line in month["transfers"]
+            ]
+        )
+    else:
+        print_json(
+            {"relation_reference": found.relation_reference, "currency": found.currency, "months": months}
+        )
