@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 
 import duckdb
 
@@ -17,7 +16,6 @@ from ledger.data_files import connect, fetch_rows, read_parquet
 from ledger.errors import PointsError
 from ledger.settings import Settings, check_month
 from ledger.sql_text import literal
-from orchestration.month_files import named
 from orchestration.report_calendar import months_between, next_month, previous_month
 from orchestration.reports import MonthSummary, Report, read_report
 
@@ -117,7 +115,7 @@ def compare_months(
     before = read_report(settings, earlier, currency)
     moving = [read_report(settings, name, currency) for name in months_between(next_month(earlier), month)]
     after = moving[-1]
-    files = [_mart(report, "points_movements_by_month") for report in moving]
+    files = [report.mart("points_movements_by_month") for report in moving]
     with _both_ends(before, after) as duck:
         movements = duck.execute(
             "select bucket, reason, cast(sum(transfer_count) as bigint), sum(signed_points)"
@@ -145,7 +143,7 @@ def compare_months(
 def _both_ends(before: Report, after: Report) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with ``changes``, a row for each customer of either end."""
     ends = {
-        name: f"select * from {read_parquet(_mart(report, 'outstanding_points_by_month'))}"
+        name: f"select * from {read_parquet(report.mart('outstanding_points_by_month'))}"
         f" where currency = {literal(report.summary.currency)}"
         for name, report in (("earlier", before), ("later", after))
     }
@@ -171,7 +169,3 @@ def _both_ends(before: Report, after: Report) -> Iterator[duckdb.DuckDBPyConnect
             """
         )
         yield duck
-
-
-def _mart(report: Report, name: str) -> Path:
-    return report.find(named(f"{name}.parquet", report.summary.status))

@@ -122,6 +122,10 @@ class Report:
         """What one of the month's CSV files holds."""
         return ReportTable(file, self._of_currency(), self.find)
 
+    def mart(self, name: str) -> Path:
+        """Where the month's Parquet file of a mart is."""
+        return self.find(named(f"{name}.parquet", self.summary.status))
+
     def csv_file(self, file: str = OUTSTANDING_POINTS) -> Path:
         """Where that file is."""
         return self.summary.folder / self._name(file)

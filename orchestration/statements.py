@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import duckdb
 
@@ -17,7 +16,6 @@ from ledger.data_files import connect, fetch_rows, read_parquet
 from ledger.errors import PointsError
 from ledger.settings import Settings, check_month
 from ledger.sql_text import literal
-from orchestration.month_files import named
 from orchestration.report_calendar import months_between
 from orchestration.reports import MonthNotBuilt, MonthSummary, Report, list_months, read_report
 
@@ -45,6 +43,17 @@ class NoStatement(PointsError):
         super().__init__(
             f"{relation_reference} has no points in {currency} from {first} to {last}; check the relation"
             " reference, or name another currency with --currency."
+        )
+
+
+class StatementBackwards(PointsError):
+    """The first month of a statement is after its last."""
+
+    code = "MONTHS_OUT_OF_ORDER"
+
+    def __init__(self, first: str, last: str) -> None:
+        super().__init__(
+            f"A statement from {first} to {last} has no month; name the earlier month with --from."
         )
 
 
@@ -109,7 +118,7 @@ def read_statement(
     """The statement of ``relation_reference`` from the month ``first`` to ``last`` (``YYYY-MM``), by default
     from the first that there is to the newest.
 
-    Raises `NoStatement`, `StatementDiffers`, and what `read_report` does.
+    Raises `NoStatement`, `StatementBackwards`, `StatementDiffers`, and what `read_report` does.
     """
     for month in filter(None, (first, last)):
         check_month(month)
@@ -120,7 +129,7 @@ def read_statement(
     first, last = first or there[0], last or there[-1]
     reports = [read_report(settings, month, currency) for month in months_between(first, last)]
     if not reports:
-        raise NoStatement(relation_reference, currency, first, last)
+        raise StatementBackwards(first, last)
     with connect() as duck:
         ends = _ends(duck, reports, relation_reference)
         posted = _posted(duck, reports, relation_reference)
@@ -155,7 +164,7 @@ def _ends(
     duck: duckdb.DuckDBPyConnection, reports: Sequence[Report], relation_reference: str
 ) -> dict[str, tuple[Decimal, Decimal]]:
     """What the customer had as each month began and ended; nothing for months before the first transfer."""
-    files = _marts(reports, "outstanding_points_by_month")
+    files = [report.mart("outstanding_points_by_month") for report in reports]
     rows = fetch_rows(
         duck,
         "select strftime(report_month, '%Y-%m'), opening_points, closing_points"
@@ -169,7 +178,7 @@ def _posted(
 ) -> dict[str, list[tuple]]:
     """The customer's transfers by month, in the order in which they took effect."""
     remarks = ", ".join(f"null::{kind} as {name}" for name, kind in _REMARKS.items())
-    files = _marts(reports, "posted_transfers")
+    files = [report.mart("posted_transfers") for report in reports]
     rows = fetch_rows(
         duck,
         f"""
@@ -189,10 +198,6 @@ def _posted(
     for month, *values in rows:
         posted.setdefault(month, []).append(tuple(values))
     return posted
-
-
-def _marts(reports: Sequence[Report], name: str) -> list[Path]:
-    return [report.find(named(f"{name}.parquet", report.summary.status)) for report in reports]
 
 
 def _of_customer(reports: Sequence[Report], relation_reference: str) -> str:

@@ -15,7 +15,7 @@ from orchestration import statements
 from orchestration.month_comparison import MonthsOutOfOrder
 from orchestration.month_files import OUTSTANDING_POINTS, POINTS_ROLL_FORWARD, PROGRAMME_POINTS
 from orchestration.reports import CurrencyNotReported, MonthNotBuilt
-from orchestration.statements import NoStatement, StatementDiffers, read_statement
+from orchestration.statements import NoStatement, StatementBackwards, StatementDiffers, read_statement
 from simulator.transfer_files import write_transfers
 from tests.conftest import answer, assert_refused, read_rows, transfer
 
@@ -291,7 +291,7 @@ def test_a_statement_agrees_with_the_report_for_every_customer(ask, months):
 def test_a_statement_says_whom_and_what_it_does_not_know(points, months):
     for arguments, refusal in (
         (["C-404"], NoStatement("C-404", "POINTS", "2026-01", "2026-03")),
-        (["C-1", "--from", "2026-03", "--to", "2026-01"], NoStatement("C-1", "POINTS", "2026-03", "2026-01")),
+        (["C-1", "--from", "2026-03", "--to", "2026-01"], StatementBackwards("2026-03", "2026-01")),
         (["C-1", "--to", "2026-05"], MonthNotBuilt("2026-04", months, ["2026-01", "2026-02", "2026-03"])),
         (["C-1", "--from", "2026-13"], MonthInvalid("2026-13")),
     ):
