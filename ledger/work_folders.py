@@ -12,6 +12,11 @@ from ledger.locks import open_lock
 _LOCK_NAME = "lock"
 
 
+def private_folder(home: Path) -> Path:
+    """Where a home keeps what is its owner's alone, and can be thrown away."""
+    return home / ".work"
+
+
 @contextmanager
 def work_folder(home: Path) -> Iterator[Path]:
     """A new folder in ``home``, removed in the end.
@@ -19,7 +24,7 @@ def work_folder(home: Path) -> Iterator[Path]:
     What a killed process left is removed when the next one asks for a folder: a process holds a lock on its
     folder for as long as it lives.
     """
-    parent = home / ".work"
+    parent = private_folder(home)
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open_lock(parent / _LOCK_NAME) as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)

@@ -16,8 +16,8 @@ from ledger.data_files import connect, fetch_rows, read_parquet
 from ledger.errors import PointsError
 from ledger.settings import Settings, check_month
 from ledger.sql_text import literal
-from orchestration.report_calendar import months_between, next_month, previous_month
-from orchestration.reports import MonthSummary, Report, read_report
+from orchestration.report_calendar import previous_month
+from orchestration.reports import MonthSummary, Report, read_reports
 
 # Those of one customer, in the order of the columns of `MonthComparison.changes`.
 CHANGE_COLUMNS = (
@@ -104,7 +104,7 @@ def compare_months(
     """Compare the end of ``month`` (``YYYY-MM``) with that of an ``earlier`` one, by default the month
     before.
 
-    Raises `MonthsOutOfOrder` and what `read_report` does, of these months and of those between.
+    Raises `MonthsOutOfOrder` and what `read_reports` does.
     """
     check_month(month)
     if earlier is None:
@@ -112,8 +112,7 @@ def compare_months(
     check_month(earlier)
     if earlier >= month:
         raise MonthsOutOfOrder(month, earlier)
-    before = read_report(settings, earlier, currency)
-    moving = [read_report(settings, name, currency) for name in months_between(next_month(earlier), month)]
+    before, *moving = read_reports(settings, currency, earlier, month)
     after = moving[-1]
     files = [report.mart("points_movements_by_month") for report in moving]
     with _both_ends(before, after) as duck:

@@ -1,12 +1,14 @@
 """Reads the reports of months back from their files: published ones, and provisional ones of open months."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO
+
+import duckdb
 
 from ledger.closes import ClosedMonth, read_history
 from ledger.data_files import connect, read_parquet, read_parquet_metadata
@@ -30,7 +32,7 @@ from orchestration.month_files import (
 from orchestration.published.checked_files import CheckedFiles, NotInManifest, checked_files
 from orchestration.published.database import PublishedMonth, list_issued, list_published
 from orchestration.published.layout import list_revisions
-from orchestration.report_calendar import period_days
+from orchestration.report_calendar import months_between, period_days
 from orchestration.report_tables import ReportTable
 
 
@@ -181,6 +183,14 @@ class Report:
         )
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A month's lines of the programme, one a currency, and where its files are."""
+
+    summaries: list[MonthSummary]
+    find: Callable[[str], Path]
+
+
 def list_months(settings: Settings) -> list[MonthSummary]:
     """Every month that has files in the home, oldest first, one line a currency.
 
@@ -195,26 +205,39 @@ def list_months(settings: Settings) -> list[MonthSummary]:
         history = read_history()
         issued = list_issued(history)
         waiting = {month: closed.revision for month, closed in history.waiting.items()}
-    published = [
-        replace(summary, waiting_revision=waiting.get(summary.report_month))
-        for month in issued
-        for summary in _summaries_of_close(home, month)
+    return [
+        replace(summary, waiting_revision=waiting.get(month))
+        for month, found in _read_months(home, issued).items()
+        for summary in found.summaries
     ]
-    closed = {summary.report_month for summary in published}
-    return sorted(
-        published + [summary for summary in list_provisional(home) if summary.report_month not in closed],
-        key=lambda summary: summary.report_month,
-    )
 
 
 def list_provisional(home: Path) -> list[MonthSummary]:
     """Every month of the newest build, oldest first, one line a currency."""
-    shown = (home / "provisional").resolve()
-    return [
-        summary
-        for folder in sorted(_month_folders(home))
-        for summary in _summaries(folder, (shown / folder.name).joinpath)
-    ]
+    return [summary for found in _read_months(home, []).values() for summary in found.summaries]
+
+
+def read_reports(
+    settings: Settings, currency: str | None = None, first: str | None = None, last: str | None = None
+) -> list[Report]:
+    """The reports of the months from ``first`` to ``last`` (``YYYY-MM``), as `read_report` reads each; by
+    default from the first that has the currency to the newest.
+
+    ``first`` is not after ``last``. Raises `MonthInvalid`, `MonthNotBuilt`, `CurrencyNotReported` and
+    `PublishedDamaged`.
+    """
+    for month in filter(None, (first, last)):
+        check_month(month)
+    chosen, home = currency or settings.default_currency, settings.home
+    found = _read_months(home, list_published(home), first, last)
+    if not found:
+        raise MonthNotBuilt(last or first or "any month", home, sorted(_month_names(home)))
+    there = [month for month, one in found.items() if any(line.currency == chosen for line in one.summaries)]
+    months = months_between(first or min(there or found), last or max(found))
+    for month in months:
+        if month not in found:
+            raise MonthNotBuilt(month, home, sorted(_month_names(home)))
+    return [_report(found[month], settings, chosen) for month in months]
 
 
 def read_report(
@@ -231,16 +254,16 @@ def read_report(
     shown = {closed.report_month: closed for closed in list_published(home)}.get(month)
     if shown is None and revision is None:
         return read_provisional_report(settings, month, currency)
-    if shown and revision in (None, shown.revision):
-        files, summaries = _files(home, shown), _summaries_of_close(home, shown)
-    else:
-        closed = _find_close(settings, month, revision)
-        files = _files(home, closed)
-        status = "superseded" if shown and shown.revision > revision else "not issued"
-        summaries = [
-            replace(line, revision=revision) for line in _summaries(files.folder, files.path, month, status)
-        ]
-    return _report(summaries, files.path, settings, currency)
+    with connect() as duck:
+        if shown and revision in (None, shown.revision):
+            found = _of_close(duck, home, shown)
+        else:
+            closed = _find_close(settings, month, revision)
+            files = _files(home, closed)
+            status = "superseded" if shown and shown.revision > revision else "not issued"
+            found = _read_month(duck, files.folder, files.path, month, status)
+            found = replace(found, summaries=[replace(line, revision=revision) for line in found.summaries])
+    return _report(found, settings, currency)
 
 
 def read_provisional_report(settings: Settings, month: str, currency: str | None = None) -> Report:
@@ -251,22 +274,18 @@ def read_provisional_report(settings: Settings, month: str, currency: str | None
     check_month(month)
     home = settings.home
     folder = home / "provisional" / month
-    built = _month_folders(home)
-    if folder not in built:
-        months = {closed.report_month for closed in list_published(home)} | {path.name for path in built}
-        raise MonthNotBuilt(month, home, sorted(months))
-    find = folder.resolve().joinpath
-    return _report(_summaries(folder, find), find, settings, currency)
+    if folder not in _month_folders(home):
+        raise MonthNotBuilt(month, home, sorted(_month_names(home)))
+    with connect() as duck:
+        return _report(_read_month(duck, folder, folder.resolve().joinpath), settings, currency)
 
 
-def _report(
-    summaries: list[MonthSummary], find: Callable[[str], Path], settings: Settings, currency: str | None
-) -> Report:
-    by_currency = {summary.currency: summary for summary in summaries}
+def _report(found: _Found, settings: Settings, currency: str | None) -> Report:
+    by_currency = {summary.currency: summary for summary in found.summaries}
     chosen = currency or settings.default_currency
     if chosen not in by_currency:
-        raise CurrencyNotReported(summaries[0].report_month, chosen, list(by_currency))
-    return Report(by_currency[chosen], settings, find)
+        raise CurrencyNotReported(found.summaries[0].report_month, chosen, list(by_currency))
+    return Report(by_currency[chosen], settings, found.find)
 
 
 def _copy(kept: Path, output: BinaryIO) -> None:
@@ -289,29 +308,51 @@ def _find_close(settings: Settings, month: str, revision: int) -> ClosedMonth:
     raise RevisionNotPublished(month, revision, there)
 
 
-def _summaries_of_close(home: Path, closed: PublishedMonth) -> list[MonthSummary]:
-    files = _files(home, closed)
-    return _summaries(files.folder, files.path, closed.report_month, closed.status, closed)
-
-
 def _month_folders(home: Path) -> list[Path]:
     """Those of the newest build; of a build by a release whose files had other names, none."""
     return [path.parent for path in (home / "provisional").glob(f"*/{named(_PROGRAMME, PROVISIONAL)}")]
 
 
-def _summaries(
+def _month_names(home: Path) -> set[str]:
+    """The months that have files."""
+    return {closed.report_month for closed in list_published(home)} | {
+        folder.name for folder in _month_folders(home)
+    }
+
+
+def _read_months(
+    home: Path, issued: Sequence[PublishedMonth], first: str | None = None, last: str | None = None
+) -> dict[str, _Found]:
+    """The ``issued`` months and others of the newest build, in order; those from ``first`` to ``last``."""
+    closed = {month.report_month: month for month in issued}
+    shown = (home / "provisional").resolve()
+    built = {folder.name: folder for folder in _month_folders(home)}
+    with connect() as duck:
+        return {
+            month: _of_close(duck, home, closed[month])
+            if month in closed
+            else _read_month(duck, built[month], (shown / month).joinpath)
+            for month in sorted(closed.keys() | built.keys())
+            if (first or month) <= month <= (last or month)
+        }
+
+
+def _of_close(duck: duckdb.DuckDBPyConnection, home: Path, closed: PublishedMonth) -> _Found:
+    files = _files(home, closed)
+    return _read_month(duck, files.folder, files.path, closed.report_month, closed.status, closed)
+
+
+def _read_month(
+    duck: duckdb.DuckDBPyConnection,
     folder: Path,
     find: Callable[[str], Path],
     report_month: str | None = None,
     status: str = PROVISIONAL,
     closed: PublishedMonth | None = None,
-) -> list[MonthSummary]:
+) -> _Found:
     programme = read_parquet(find(named(_PROGRAMME, status)))
-    with connect() as connection:
-        rows = connection.execute(
-            f"select {', '.join(_FIGURES)} from {programme} order by currency"
-        ).fetchall()
-    return [
+    rows = duck.execute(f"select {', '.join(_FIGURES)} from {programme} order by currency").fetchall()
+    summaries = [
         MonthSummary(
             report_month=report_month or folder.name,
             status=status,
@@ -321,3 +362,4 @@ def _summaries(
         )
         for row in rows
     ]
+    return _Found(summaries, find)

@@ -14,10 +14,9 @@ import duckdb
 from ledger.amounts import points_text
 from ledger.data_files import connect, fetch_rows, read_parquet
 from ledger.errors import PointsError
-from ledger.settings import Settings, check_month
+from ledger.settings import Settings
 from ledger.sql_text import literal
-from orchestration.report_calendar import months_between
-from orchestration.reports import MonthNotBuilt, MonthSummary, Report, list_months, read_report
+from orchestration.reports import MonthSummary, Report, read_reports
 
 # What the posted transfers of a month have beside their bucket and points. The last five are null in months
 # that were closed before they were kept.
@@ -118,18 +117,12 @@ def read_statement(
     """The statement of ``relation_reference`` from the month ``first`` to ``last`` (``YYYY-MM``), by default
     from the first that there is to the newest.
 
-    Raises `NoStatement`, `StatementBackwards`, `StatementDiffers`, and what `read_report` does.
+    Raises `NoStatement`, `StatementBackwards`, `StatementDiffers`, and what `read_reports` does.
     """
-    for month in filter(None, (first, last)):
-        check_month(month)
     currency = currency or settings.default_currency
-    there = [summary.report_month for summary in list_months(settings) if summary.currency == currency]
-    if not there:
-        raise MonthNotBuilt(last or first or "any month", settings.home, [])
-    first, last = first or there[0], last or there[-1]
-    reports = [read_report(settings, month, currency) for month in months_between(first, last)]
-    if not reports:
+    if first and last and first > last:
         raise StatementBackwards(first, last)
+    reports = read_reports(settings, currency, first, last)
     with connect() as duck:
         ends = _ends(duck, reports, relation_reference)
         posted = _posted(duck, reports, relation_reference)
@@ -146,7 +139,8 @@ def read_statement(
             raise StatementDiffers(month, relation_reference, reached, closing)
         months.append(StatementMonth(report.summary, opening, opening - before, lines, closing))
     if not months:
-        raise NoStatement(relation_reference, currency, first, last)
+        newest = reports[-1].summary
+        raise NoStatement(relation_reference, currency, reports[0].summary.report_month, newest.report_month)
     return Statement(relation_reference, currency, months)
 
 

@@ -3,6 +3,7 @@
 docs/cases.md, X9, X10, X12, X18 and X20.
 """
 
+import io
 import itertools
 import json
 import os
@@ -21,12 +22,14 @@ from ledger.database import LedgerMissing, open_ledger
 from ledger.disk import file_sha256
 from ledger.errors import PointsError
 from ledger.seals import SealBroken
+from ledger.work_folders import private_folder
 from orchestration.build import build_months
 from orchestration.close.closing import close_months
 from orchestration.close.publication import ClosedFilesLost
 from orchestration.close.reopening import reopen_months
+from orchestration.month_files import OUTSTANDING_POINTS
 from orchestration.provisional import swap_in
-from orchestration.published import manifests
+from orchestration.published import known_files, manifests
 from orchestration.published.layout import (
     DATABASE_REMEDY,
     DATABASES_NAME,
@@ -38,6 +41,7 @@ from orchestration.published.layout import (
 )
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.published.soundness import check_published
+from orchestration.reports import read_report
 from orchestration.upkeep.doctor import examine
 from orchestration.upkeep.verification import PublishedUnsound, verify_all
 from simulator.transfer_files import write_transfers
@@ -94,6 +98,10 @@ def cut_short(path: Path) -> None:
 def put_a_folder_there(path: Path) -> None:
     path.unlink()
     path.mkdir()
+
+
+def put_file(path: Path) -> None:
+    path.write_text("kept by nobody", encoding="utf-8")
 
 
 def damages(home: Home) -> dict[Path, str]:
@@ -175,6 +183,64 @@ def test_no_command_shows_or_exports_a_published_file_that_was_altered(copied, r
     assert not (copied.path.parent / "copy.duckdb").exists()
 
 
+@pytest.fixture
+def hashed(monkeypatch) -> list[Path]:
+    """The published files that commands read whole to compare their hash."""
+    read: list[Path] = []
+    monkeypatch.setattr(manifests, "file_sha256", lambda path: read.append(path) or file_sha256(path))
+    return read
+
+
+def show_csv(home: Home) -> bytes:
+    output = io.BytesIO()
+    read_report(home.settings(), CLOSED[0]).write_csv(OUTSTANDING_POINTS, output)
+    return output.getvalue()
+
+
+def test_a_published_file_is_read_whole_once_and_again_when_it_was_touched(copied, hashed, monkeypatch):
+    """docs/cases.md, C14: also where it is as long as before and says that it is as old."""
+    monkeypatch.setattr(known_files, "_LONGEST_TICK", 0)
+    path = copied.path / "published" / CLOSED[0] / "r1" / OUTSTANDING_POINTS
+    shown = show_csv(copied)
+    assert path in hashed
+    hashed.clear()
+    assert show_csv(copied) == shown
+    assert hashed == []
+    before = path.stat()
+    flip_a_byte(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for _ in range(2):
+        with pytest.raises(PublishedDamaged):
+            show_csv(copied)
+    flip_a_byte(path)
+    assert show_csv(copied) == shown
+    assert hashed == [path] * 3
+
+
+def test_a_published_file_that_has_just_changed_is_read_again(copied, hashed):
+    """docs/cases.md, C14: within a tick of the system's clock a file could change twice."""
+    for path in (copied.path / "published" / CLOSED[0] / "r1").iterdir():
+        path.chmod(0o444)
+    show_csv(copied)
+    read = list(hashed)
+    show_csv(copied)
+    assert hashed == read * 2 != []
+
+
+@pytest.mark.parametrize(("name", "put"), [("", put_file), ("known_files", Path.mkdir)])
+def test_published_files_are_shown_where_nothing_can_be_remembered(copied, hashed, monkeypatch, name, put):
+    """docs/cases.md, C14."""
+    monkeypatch.setattr(known_files, "_LONGEST_TICK", 0)
+    shutil.rmtree(private_folder(copied.path), ignore_errors=True)
+    taken = private_folder(copied.path) / name
+    taken.parent.mkdir(exist_ok=True)
+    put(taken)
+    shown = show_csv(copied)
+    read = list(hashed)
+    assert show_csv(copied) == shown
+    assert hashed == read * 2 != []
+
+
 def test_an_earlier_revision_is_shown_only_as_the_ledger_says_it_was_published(copied):
     """docs/cases.md, C14."""
     settings = copied.settings()
@@ -233,10 +299,6 @@ def test_a_link_to_nothing_is_no_month_to_be_made_again(copied):
     database_file(copied.path).unlink()
     assert copied.points("transfers").stderr == f"{PublishedDamaged(path, 'is a link')}\n"
     assert damages(copied)[path] == "is a link"
-
-
-def put_file(path: Path) -> None:
-    path.write_text("kept by nobody", encoding="utf-8")
 
 
 @pytest.mark.parametrize(
