@@ -17,7 +17,7 @@ from ledger.data_files import read_csv, read_parquet
 from ledger.errors import first_line
 from ledger.sql_text import identifier
 from orchestration.month_files import (
-    MOST_ROWS_OF_A_WORKBOOK,
+    MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK,
     OUTSTANDING_POINTS,
     OUTSTANDING_POINTS_XLSX,
     OUTSTANDING_POINTS_XML,
@@ -166,7 +166,7 @@ def _whole_workbook(file: FileLookedAt) -> Finding:
     (rows,) = file.duck.execute(
         f"select count(*) from {read_parquet(file.parquet)} where currency = ?", [file.currency]
     ).fetchone()
-    expected = f"{2 * (rows + 1):,} rows" if rows <= MOST_ROWS_OF_A_WORKBOOK else "none"
+    expected = f"{2 * (rows + 1):,} rows" if rows <= MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK else "none"
     if not file.path.exists():
         return Finding(expected, "none")
     try:

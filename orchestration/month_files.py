@@ -62,8 +62,10 @@ RELATION_COLUMNS = {
 
 BASIS = "totals from the first transfer to the end of the period, all else within the period"
 
-# Beyond, a workbook takes a spreadsheet long to open and a close long to write: it is made when asked for.
+# Beyond, a workbook takes a spreadsheet long to open and a close long to write: it is made when asked for. A
+# build comes every day and has many months that nobody opens; 10,000 rows take it two to three seconds.
 MOST_ROWS_OF_A_WORKBOOK = 250_000
+MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK = 10_000
 
 _DISCREPANCY_HEADINGS = ("Discrepancy", "Severity", "Count")
 
@@ -120,6 +122,13 @@ class MonthCurrency:
     def name(self, file: str) -> str:
         """What a file of it is called."""
         return currency_name(file, self.facts["currency"], self.default_currency, self.facts["status"])
+
+    @property
+    def has_workbook(self) -> bool:
+        """Whether a workbook stands among its files."""
+        is_provisional = self.facts["status"] == PROVISIONAL
+        most = MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK if is_provisional else MOST_ROWS_OF_A_WORKBOOK
+        return self.relation_count <= most
 
     @property
     def where(self) -> str:
@@ -202,7 +211,7 @@ def write_months(
             for position, month in enumerate(copies, start=1):
                 # Python writes them meanwhile.
                 for one in currencies[month]:
-                    if one.relation_count <= MOST_ROWS_OF_A_WORKBOOK:
+                    if one.has_workbook:
                         path = folders[month] / one.name(OUTSTANDING_POINTS_XLSX)
                         _write_workbook(connection, one, path)
                 for _ in copies[month]:

@@ -20,6 +20,8 @@ from ledger.data_files import connect, read_parquet
 from ledger.database import LedgerEmpty
 from ledger.seals import SealBroken
 from ledger.settings import MonthInvalid, Settings
+from orchestration import month_files, month_xlsx
+from orchestration.build import build_months
 from orchestration.close.closing import CloseNeedsLedger, NothingToClose
 from orchestration.close.months_to_close import (
     EarlierMonthOpen,
@@ -307,6 +309,18 @@ def test_a_damaged_database_is_a_sentence_and_made_again(points, small, tmp_path
         assert_refused(points(*command, home=home), PublishedDamaged(link, "was altered", DATABASE_REMEDY))
     file.unlink()
     assert "2026-03" in answer(points("months", home=home))
+
+
+def test_a_build_keeps_no_large_workbook_and_makes_one_when_asked(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(month_files, "MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK", 0)
+    home, file = tmp_path / "home", tmp_path / "april.xlsx"
+    shutil.copytree(small, home, symlinks=True)
+    settings = Settings.from_environment({"POINTS_HOME": str(home)})
+    build_months(settings, "2026-04")
+    kept = {path.name for path in (home / "provisional" / "2026-04").glob("*.xlsx")}
+    assert kept == set()
+    read_report(settings, "2026-04").write_xlsx(file)
+    assert len(list(month_xlsx.data_rows(file))) > 2
 
 
 @pytest.mark.slow

@@ -97,7 +97,8 @@ FILE_KINDS = (
         month_files.OUTSTANDING_POINTS_XLSX,
         ["outstanding_points_by_month", "points_movements_by_month", "discrepancies"],
         "A workbook: a control sheet to sign on, the report and the roll-forward. Of more than"
-        f" {month_files.MOST_ROWS_OF_A_WORKBOOK:,} rows it is made when asked for.",
+        f" {month_files.MOST_ROWS_OF_A_WORKBOOK:,} rows (a build:"
+        f" {month_files.MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK:,}) it is made when asked for.",
         has_closing_points=True,
     ),
     MONTHLY_MART,
