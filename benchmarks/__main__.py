@@ -2,11 +2,12 @@
 
 Months come as in life (`benchmarks.history`) into a ledger, and are closed. Measured are the close of the
 third month and of the last one, a build before that, and then, with all months open again, the build of all
-from the first entry; each from the command to the prompt, with every file. After a close and a build of all
-comes `specialist.py`, which makes the same of the same cut, and what both made is compared: the same bytes of
-each CSV file, the same rows of each Parquet file, or the benchmark ends. Both go alternately, as often as
-``--times`` says. A close is done again by reopening its month; before each, the cut's segments above the
-close before are taken away, so that it freezes them.
+from the first entry; each from the command to the prompt, with every file. Before that `points verify --full`
+computes all closed months again, and its part about published files is set against `sha256sum` of the same
+files. After a close and a build of all comes `specialist.py`, which makes the same of the same cut, and what
+both made is compared: the same bytes of each CSV file, the same rows of each Parquet file, or the benchmark
+ends. Both go alternately, as often as ``--times`` says. A close is done again by reopening its month; before
+each, the cut's segments above the close before are taken away, so that it freezes them.
 
 Tables in Markdown go to standard output and to ``SIZE.md`` in the folder ``--output``, all figures to
 ``SIZE.json``. SIZE=100m needs some 70 GB on the disk of that folder.
@@ -86,6 +87,17 @@ class Pair:
         return statistics.median(getattr(measured, figure) for measured in getattr(self, whose))
 
 
+@dataclass(frozen=True)
+class Verified:
+    """Seconds of the part of `points verify` about published files, of `sha256sum` of the same ``mebibytes``,
+    and what `points verify --full` took, all of it."""
+
+    mebibytes: int
+    files: list[float]
+    sha256sum: list[float]
+    full: Measured
+
+
 class Bench:
     """A programme of a size, in a home of its own."""
 
@@ -97,9 +109,12 @@ class Bench:
     def points(self, *arguments: object, marks: Path | None = None) -> Measured:
         """Run ``points`` as a person would; with ``marks`` its steps are timed (`benchmarks.marked`)."""
         command = ["-m", "benchmarks.marked", marks] if marks else ["-m", "console.points"]
+        return self.python(*command, *arguments)
+
+    def python(self, *arguments: object) -> Measured:
         nothing = {name: "" for name in ("POINTS_TRANSFERS", "POINTS_DATABASE_URL", "POINTS_READERS")}
         environment = {**nothing, "POINTS_HOME": str(self.home), "PYTHONPATH": str(PROJECT_ROOT)}
-        return run_measured([sys.executable, *command, *arguments], self.folder, environment)
+        return run_measured([sys.executable, *arguments], self.folder, environment)
 
     def script(self, output: Path, *arguments: object) -> Measured:
         file = Path(__file__).with_name("specialist.py")
@@ -107,9 +122,9 @@ class Bench:
         shutil.rmtree(output, ignore_errors=True)
         return run_measured([sys.executable, file, "--cut", cut, *arguments, "--output", output], self.folder)
 
-    def measure(self) -> tuple[dict[str, Pair], dict[str, Measured]]:
-        """Close month after month, and build them all; by name, what was measured, and what incremental
-        engines took for the last month."""
+    def measure(self) -> tuple[dict[str, Pair], dict[str, Measured], Verified]:
+        """Close month after month, and build them all; by name, what was measured, what incremental engines
+        took for the last month, and what it takes to verify all."""
         found = {}
         last = len(self.months)
         for number, month in enumerate(self.months, start=1):
@@ -127,9 +142,10 @@ class Bench:
             elif number in (2, last - 1):
                 self.points("close", "--through", month)
         by_engines = incremental.measure_incremental(self.folder, self.home / "published", self.months)
+        verified = self.measure_verify()
         self.points("reopen", self.months[0], "--reason", "built from the first entry")
         found["build from the first entry"] = self.measure_build()
-        return found, by_engines
+        return found, by_engines, verified
 
     def measure_daily_builds(self, month: str, before: str) -> list[Measured]:
         """Builds with all months but the last closed; each freezes what came since the last close."""
@@ -138,6 +154,16 @@ class Bench:
             self.forget_above(cutoff)
             builds.append(self.points("build", "--through", month))
         return builds
+
+    def measure_verify(self) -> Verified:
+        published = [path for path in (self.home / "published").glob("????-??/r*/*") if path.is_file()]
+        seconds, files, sums = self.folder / "seconds.json", [], []
+        for _ in range(self.times):
+            self.python("-m", "benchmarks.published_files", seconds)
+            files.append(json.loads(seconds.read_text(encoding="utf-8")))
+            sums.append(run_measured(["sha256sum", *published], self.folder).seconds)
+        size = sum(path.stat().st_size for path in published)
+        return Verified(size // 2**20, files, sums, self.points("verify", "--full"))
 
     def measure_close(self, month: str, before: str) -> Pair:
         published, output = self.home / "published", self.folder / "script"
@@ -258,6 +284,20 @@ def table(size: Size, found: dict[str, Pair]) -> list[str]:
     return lines
 
 
+def verify_table(verified: Verified, build: Pair) -> list[str]:
+    """A Markdown table of `points verify` beside what it is measured by."""
+    files, sums = statistics.median(verified.files), statistics.median(verified.sha256sum)
+    full, built = verified.full.seconds, build.median("project", "seconds")
+    return [
+        "| verify | s | beside | s | ratio | goal |",
+        "|---|---|---|---|---|---|",
+        f"| published files, {verified.mebibytes:,} MiB | {files:.2f} | `sha256sum` | {sums:.2f}"
+        f" | {files / sums:.2f} | 1.5 |",
+        f"| `verify --full` | {full:.2f} | build from the first entry | {built:.2f}"
+        f" | {full / built:.2f} | 1.3 |",
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="10m")
@@ -269,12 +309,14 @@ def main() -> None:
     where, few = machine(), (min(size.transfers, 1_000_000), min(size.customers, 20_000))
     # Beside the results, for a system's temporary folder is often too small.
     with tempfile.TemporaryDirectory(prefix="bench_", dir=output) as name:
-        found, by_engines = Bench(Path(name), size, arguments.times or size.times).measure()
+        found, by_engines, verified = Bench(Path(name), size, arguments.times or size.times).measure()
         by_others = others.measure_others(Path(name), *few)
     lines = [
         f"`make bench SIZE={arguments.size}`: {', '.join(f'{key} {value}' for key, value in where.items())}.",
         "",
         *table(size, found),
+        "",
+        *verify_table(verified, found["build from the first entry"]),
         "",
         *incremental.table(by_engines, f"month {size.months}"),
         "",
@@ -287,6 +329,7 @@ def main() -> None:
         "machine": where,
         "size": asdict(size),
         "measured": {name: asdict(pair) for name, pair in found.items()},
+        "verify": asdict(verified),
         "incremental engines": {name: asdict(measured) for name, measured in by_engines.items()},
         "others": {name: asdict(measured) for name, measured in by_others.items()},
     }

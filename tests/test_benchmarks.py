@@ -34,6 +34,7 @@ def test_script_and_project_make_the_same_of_a_close_and_of_a_build(tmp_path):
     for pair in figures["measured"].values():
         assert pair["project"][0]["peak_memory"] > pair["script"][0]["peak_memory"] > 0
     assert figures["incremental engines"]["dbt's microbatch"]["seconds"] > 0
+    assert figures["verify"]["full"]["seconds"] > figures["verify"]["files"][0] > 0
     text = (tmp_path / "small.md").read_text(encoding="utf-8")
     assert "| close of month 3 |" in text
     assert figures["machine"]["commit"] in text
