@@ -4,7 +4,8 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -62,12 +63,15 @@ def _seen(line: str) -> str:
     )
 
 
-def print_csv(rows: list[dict]) -> None:
-    """Print ``rows``, whose keys are the header, as CSV; no text in it is a formula (docs/cases.md, R23)."""
-    if rows:
-        writer = csv.DictWriter(sys.stdout, list(rows[0]))
+def print_csv(rows: Iterable[dict], header: Sequence[str] = ()) -> None:
+    """Print ``rows`` as CSV, below ``header``, by default the keys of the first; no text in it is a formula
+    (docs/cases.md, R23)."""
+    rows = iter(rows)
+    first = next(rows, None)
+    if header or first:
+        writer = csv.DictWriter(sys.stdout, header or list(first))
         writer.writeheader()
-        writer.writerows(map(_harmless, rows))
+        writer.writerows(map(_harmless, chain(filter(None, [first]), rows)))
 
 
 def _harmless(row: dict) -> dict:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orchestration.build import Build, BuildProgress
     from orchestration.close.closing import Closing
     from orchestration.month_comparison import MonthComparison
+    from orchestration.reconciliation import Reconciliation
     from orchestration.report_tables import Choice, ReportTable
     from orchestration.reports import MonthSummary, Report
     from orchestration.statements import Statement
@@ -41,6 +42,7 @@ __all__ = [
     "show_cut",
     "show_export",
     "show_months",
+    "show_reconciliation",
     "show_reopening",
     "show_report",
     "show_statement",
@@ -229,6 +231,46 @@ def show_statement(statement: Statement, zone: Zone) -> None:
             )
         table.add_row("", "", "closing", "", "", _grouped(month.closing_points), style="bold")
     print_whole(console, table)
+
+
+def show_reconciliation(found: Reconciliation, items: Sequence[tuple]) -> None:
+    """Both sides in each currency, what matches and what does not, and the largest differences."""
+    from orchestration.reconciliation import KINDS
+
+    console = Screen()
+    month = f"{found.month.report_month} ({_described(found.month)})"
+    console.print(f"\n{month} against {found.path}, SHA-256 {found.file_sha256}\n")
+    table = Table("", "Customers", "Points here", "Points there", "Difference", box=box.SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for one in found.currencies:
+        for name, group in one.groups.items():
+            table.add_row(
+                f"{one.currency} {KINDS.get(name, name)}",
+                f"{group.count:,}",
+                _grouped(group.points_here),
+                _grouped(group.points_there),
+                _grouped(group.difference),
+            )
+    print_whole(console, table)
+    if items:
+        largest = Table(
+            "",
+            "Currency",
+            "Relation Reference",
+            "Points here",
+            "Points there",
+            "Difference",
+            title="Largest differences",
+            title_justify="left",
+        )
+        for column in largest.columns[3:]:
+            column.justify = "right"
+        for kind, currency, reference, *points in items:
+            shown_points = ("" if value is None else _grouped(value) for value in points)
+            largest.add_row(KINDS[kind], currency, reference, *shown_points)
+        print_whole(console, largest)
+    console.print("\nTied out." if found.is_tied_out else "\nNot tied out.")
 
 
 def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:

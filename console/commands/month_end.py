@@ -1,14 +1,15 @@
-"""``points compare`` and ``statement``: what finance asks of months."""
+"""``points compare``, ``statement`` and ``reconcile``: what finance asks of months."""
 
 import csv
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from console.help_panels import MONTHS
 from console.output import AsCsv, AsJson, print_csv, print_json
-from console.screens import show_comparison, show_statement
+from console.screens import show_comparison, show_reconciliation, show_statement
 from ledger.amounts import value_text
 from ledger.settings import project_settings
 
@@ -140,3 +141,80 @@ def statement(
         print_json(
             {"relation_reference": found.relation_reference, "currency": found.currency, "months": months}
         )
+
+
+@app.command(
+    rich_help_panel=MONTHS, epilog="Example: points reconcile 2026-10 shop.csv --relation card --points saldo"
+)
+def reconcile(
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="A report month, YYYY-MM.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Balances from elsewhere: CSV, CSV.gz or Parquet.")
+    ],
+    relation: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Its column of relation references.")
+    ] = "relation_reference",
+    points: Annotated[str, typer.Option(metavar="COLUMN", help="Its column of points.")] = "points",
+    currency_column: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Its column of currencies, 'currency' if it has that one."),
+    ] = None,
+    currency: Annotated[
+        str | None,
+        typer.Option(metavar="CODE", help="What its points are in where no column says it."),
+    ] = None,
+    revision: Annotated[
+        int | None, typer.Option(min=1, help="A revision of the month; by default the one in force.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=0, help="How many of the largest differences to show.")] = 10,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Tie a month's balances out against those of another system; exit 1 where they differ."""
+    from orchestration.reconciliation import ITEM_COLUMNS, NEEDED, reconciled
+
+    columns = dict(zip((relation, points), NEEDED, strict=True))
+    if currency_column:
+        columns[currency_column] = "currency"
+    with reconciled(project_settings(), month, file, columns, currency, revision) as found:
+        items = (
+            {
+                name: None if value is None else value_text(value)
+                for name, value in zip(ITEM_COLUMNS, item, strict=True)
+            }
+            for item in found.items(None if as_csv else rows)
+        )
+        if as_csv:
+            print_csv(items, ITEM_COLUMNS)
+        elif as_json:
+            print_json(
+                {
+                    "report_month": found.month.report_month,
+                    "status": found.month.status,
+                    "revision": found.month.revision,
+                    "file": str(found.path),
+                    "file_sha256": found.file_sha256,
+                    "tied_out": found.is_tied_out,
+                    "currencies": [
+                        {
+                            "currency": one.currency,
+                            "tied_out": one.is_tied_out,
+                            **{
+                                name: {
+                                    "count": group.count,
+                                    "points_here": value_text(group.points_here),
+                                    "points_there": value_text(group.points_there),
+                                    "difference": value_text(group.difference),
+                                }
+                                for name, group in one.groups.items()
+                            },
+                        }
+                        for one in found.currencies
+                    ],
+                    "largest": list(items),
+                }
+            )
+        else:
+            show_reconciliation(found, list(found.items(rows)))
+    if not found.is_tied_out:
+        raise typer.Exit(1)

@@ -49,7 +49,8 @@ _INTEGERS = (
 class FileShape:
     """The columns that a kind of file must have, and those that it may have.
 
-    ``renamed`` maps names of the very file to ours, ``ignored`` are names of it that are left out.
+    ``renamed`` maps names of the very file to ours, ``ignored`` are names of it that are left out; where
+    ``takes_others``, so are all that are none of these.
     """
 
     needed: tuple[str, ...]
@@ -58,6 +59,7 @@ class FileShape:
     ignored: Collection[str] = ()
     # Whether an instant of a Parquet file may be a date; text is judged later.
     takes_dates: bool = False
+    takes_others: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -82,11 +84,12 @@ RAW_TRANSFERS_SHAPE = FileShape(
 class LoadedFile:
     """A file whose rows stand in the table `sent_rows`.
 
-    ``columns`` are the shape's that the file has, in the file's order; ``sha256`` (hexadecimal) is that of
-    the file as it stands on disk.
+    ``header`` has the names of the file's columns, ``columns`` are the shape's that it has, in the file's
+    order; ``sha256`` (hexadecimal) is that of the file as it stands on disk.
     """
 
     sent: SentFile
+    header: tuple[str, ...]
     columns: tuple[str, ...]
     row_count: int
     sha256: str
@@ -134,20 +137,20 @@ def load_rows(database: duckdb.DuckDBPyConnection, sent: SentFile, shape: FileSh
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     database.execute("drop table if exists sent_rows")
     if sent.is_parquet:
-        columns, line_count = _load_parquet(database, sent, shape), 0
+        (header, ours), line_count = _load_parquet(database, sent, shape), 0
     else:
-        columns, line_count = _load_csv(database, sent, shape)
+        header, ours, line_count = _load_csv(database, sent, shape)
     now = sent.content.stat()
     if (seen.st_size, seen.st_mtime_ns) != (now.st_size, now.st_mtime_ns):
         raise sent.refused("NOT_READABLE", "changed while it was read", "wait until all of it is there")
     (row_count,) = database.execute("select count(*) from sent_rows").fetchone()
-    return LoadedFile(sent, columns, row_count, sha256, line_count)
+    return LoadedFile(sent, tuple(header), tuple(filter(None, ours)), row_count, sha256, line_count)
 
 
 def _load_csv(
     database: duckdb.DuckDBPyConnection, sent: SentFile, shape: FileShape
-) -> tuple[tuple[str, ...], int]:
-    """Load a CSV file and return the columns that it has and the number of its lines."""
+) -> tuple[list[str], list[str], int]:
+    """Load a CSV file and return the names of its columns, ours of them, and the number of its lines."""
     header = _header(sent)
     ours = _our_columns(sent, header, shape)
     line_count, ends_with_line = _scan(sent, len(header))
@@ -167,7 +170,7 @@ def _load_csv(
                 ) from error
     if not ends_with_line:
         _check_last_row(database, sent, len(header))
-    return tuple(name for name in ours if name), line_count
+    return header, ours, line_count
 
 
 def _header(sent: SentFile) -> list[str]:
@@ -205,6 +208,8 @@ def _our_columns(sent: SentFile, header: list[str], shape: FileShape) -> list[st
         if theirs not in header:
             refuse(f"has no column {theirs!r} to be read as {name!r}", "check the name in its first line")
     ours = ["" if name in shape.ignored else shape.renamed.get(name, name) for name in header]
+    if shape.takes_others:
+        ours = [name if name in shape.columns else "" for name in ours]
     for name in filter(None, ours):
         if name not in shape.columns:
             if name.strip().lower() in shape.columns:
@@ -457,8 +462,11 @@ def _check_last_row(database: duckdb.DuckDBPyConnection, sent: SentFile, column_
         raise _ends_inside_row(sent, field_count, column_count)
 
 
-def _load_parquet(database: duckdb.DuckDBPyConnection, sent: SentFile, shape: FileShape) -> tuple[str, ...]:
-    """Load a Parquet file and return the columns that it has (F14); one that is wholly null is none (F17)."""
+def _load_parquet(
+    database: duckdb.DuckDBPyConnection, sent: SentFile, shape: FileShape
+) -> tuple[list[str], list[str]]:
+    """Load a Parquet file and return the names of its columns and ours of them (F14); one that is wholly null
+    is none (F17)."""
     try:
         row_count, value_counts = _count_values(database, sent)
         described = [
@@ -498,7 +506,7 @@ def _load_parquet(database: duckdb.DuckDBPyConnection, sent: SentFile, shape: Fi
         raise sent.refused(
             "PARQUET", f"is damaged ({first_line(error)})", "write or transfer it again"
         ) from error
-    return tuple(filter(None, ours))
+    return names, ours
 
 
 def _check_row_lengths(database: duckdb.DuckDBPyConnection, sent: SentFile, shape: FileShape) -> None:
