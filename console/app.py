@@ -35,11 +35,25 @@ for commands in (builds, month_end, closes, acts, upkeep, files, lists):
 
 _SHOW_CLOSED_MONTHS = ("months", "report", "export-database", "verify")
 # They finish themselves what is not published, and say what hinders it.
-_FINISH_THEMSELVES = ("build", "close", "reopen")
+_FINISH_THEMSELVES = ("build", "close", "reopen", "affirm", "sign-off")
+# What nobody may do under another's name.
+_NEED_A_PERSON = ("approve", "affirm", "sign-off", "reopen")
 # What hinders publishing and is damage too, by the codes of the errors.
 _NAMED_BY_VERIFY = ("PUBLISHED_DAMAGED", "LINK_TAKEN")
 # They say themselves what is wrong with the database that readers open.
 _LOOK_THEMSELVES = (*_SHOW_CLOSED_MONTHS, "doctor")
+
+
+class SignInRequired(PointsError):
+    """An act needs somebody who has signed in."""
+
+    code = "SIGN_IN_REQUIRED"
+
+    def __init__(self, command: str) -> None:
+        super().__init__(
+            f"`points {command}` is refused, for POINTS_SIGN_IN_REQUIRED is set and a name in POINTS_USER is"
+            " a claim: do it in the web console, where people sign in."
+        )
 
 
 @app.callback()
@@ -47,6 +61,8 @@ def before_any_command(context: typer.Context) -> None:
     """A loyalty programme's points, from raw transfers to the monthly report."""
     if "--help" in sys.argv[1:]:
         return
+    if context.invoked_subcommand in _NEED_A_PERSON and project_settings().sign_in_required:
+        raise SignInRequired(context.invoked_subcommand)
     try:
         settings = project_settings()
         is_read = context.invoked_subcommand in _SHOW_CLOSED_MONTHS

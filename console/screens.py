@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,7 @@ __all__ = [
     "show_reopening",
     "show_report",
     "show_statement",
+    "show_statements",
 ]
 
 
@@ -375,13 +376,29 @@ def show_closing(settings: Settings, closing: Closing) -> None:
     _show_quarantine(console, closing.quarantined_in_ledger)
 
 
-def show_reopening(reopened: Sequence[ClosedMonth]) -> None:
-    """Which months are open again, and what readers have meanwhile."""
+def show_reopening(reopened: Sequence[ClosedMonth], waiting: Sequence[str], month: str) -> None:
+    """Which months are open again, and what readers have meanwhile; or which wait for a second person."""
+    if waiting:
+        Screen().print(
+            f"{', '.join(waiting)} {'is' if len(waiting) == 1 else 'are'} signed off, so nothing is reopened"
+            f" yet: that takes two people. That you ask for it is recorded; let another person run"
+            f' `points reopen {month} --reason "…"`.'
+        )
+        return
     names = ", ".join(closed.name for closed in reopened)
     Screen().print(
         f"Reopened {names}. Readers keep what was issued, flagged as reopened, until every month that was"
         " closed is closed again: `points months` shows which, and `points close --through MONTH` does it."
     )
+
+
+def show_statements(name: str, statements: Mapping[str, str]) -> None:
+    """What is to be affirmed about a revision."""
+    console = Screen()
+    console.print(f"\n{name}\n")
+    for position, text in enumerate(statements.values(), 1):
+        console.print(f"{position}. {text}")
+    console.print()
 
 
 def show_export(file: Path, tables: list[tuple[str, int]]) -> None:

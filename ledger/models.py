@@ -242,6 +242,25 @@ class SignOff(Entry):
         db_table = "sign_offs"
 
 
+class MonthEndEntry(Entry):
+    """What somebody vouches for, or did, about a revision of a month (`ledger.month_end`).
+
+    `event` says what, `subject` of what: a statement's name or a file's SHA-256, say; `content` is JSON.
+    """
+
+    kind = "month_end"
+
+    event = CodeField()
+    report_month = CodeField()
+    revision = models.BigIntegerField()
+    manifest_sha256 = CodeField()
+    subject = CodeField(default="", blank=True)
+    content = models.TextField(default="", blank=True)
+
+    class Meta:
+        db_table = "month_end_entries"
+
+
 class ChainLink(models.Model):
     """Ties the entries of one commit, or of a part of a bulk one, to all that stand before them."""
 
@@ -316,6 +335,7 @@ ENTRY_MODELS: tuple[type[Entry], ...] = (
     QuarantineDismissal,
     Close,
     SignOff,
+    MonthEndEntry,
 )
 # What can be thrown away: no entry, and nothing that an entry or a link vouches for.
 KEPT_TABLES = tuple(model._meta.db_table for model in (KeptBalance, BalanceHead))

@@ -38,6 +38,10 @@ _CLEAR_URL = re.compile(
     r"postgres(ql)?://([^@:/?#\s]*(:[^@:/?#\s]*)?@)?[^@/?#\s]*(/[^@:/?#\s]*)?(\?[^@#\s]*)?"
 )
 _EXAMPLE_WIDTH = 118
+# Who acts where nobody does: months that are closed by schedule.
+SCHEDULE = "schedule"
+# How the names of people begin who signed in to the web console.
+CONSOLE_PREFIX = "console:"
 
 
 class SettingInvalid(PointsError):
@@ -246,6 +250,10 @@ def _user(name: str) -> str:
     user = name or getpass.getuser()
     if not user.isprintable() or len(user) > 128:
         raise _Unfit("a name is at most 128 printable characters")
+    if user.strip().casefold().startswith(CONSOLE_PREFIX):
+        raise _Unfit(
+            f"names that begin with {CONSOLE_PREFIX} are those of people who signed in to the console"
+        )
     return user
 
 
@@ -308,6 +316,12 @@ class Settings:
         "Who gives, deducts, approves: recorded with every entry. Unset, the name of the operating system's"
         " user.",
         read=_user,
+    )
+    sign_in_required: bool = _setting(
+        "1: `points` refuses what needs to be sure of who acts (approve, affirm, sign-off, reopen), since a"
+        " name in POINTS_USER is a claim.",
+        default="0",
+        read=_value("it is 0 or 1", ("0", "1").__contains__, lambda text: text == "1"),
     )
     clock_confirmed: date | None = _setting(
         "Today's date in UTC, YYYY-MM-DD, where the newest entry is far from it and a person has seen that"

@@ -14,7 +14,13 @@ from pathlib import Path
 
 import duckdb
 
+from ledger.acts.transfer_requests import checked_note
+from ledger.amounts import value_text
+from ledger.append import appending
+from ledger.certifications import RECONCILED, record
+from ledger.closes import read_history
 from ledger.data_files import connect, fetch_rows, read_parquet
+from ledger.database import open_ledger
 from ledger.errors import PointsError
 from ledger.files.file_rows import FileShape, LoadedFile, load_rows
 from ledger.files.imports import bad_value_text
@@ -23,6 +29,7 @@ from ledger.lists.balance_lists import BALANCE_COLUMNS
 from ledger.settings import Settings, transfer_patterns
 from ledger.shown_text import shown
 from ledger.sql_text import literal
+from orchestration.close.sign_off import NotIssued
 from orchestration.mart_contract import mart_contract
 from orchestration.month_files import PARQUET_FILES, RELATION_COLUMNS
 from orchestration.published.layout import list_month_folders, list_revisions
@@ -120,6 +127,21 @@ class Reconciliation:
         """Whether every currency is."""
         return all(currency.is_tied_out for currency in self.currencies)
 
+    def sums(self) -> dict[str, dict[str, dict[str, object]]]:
+        """Of each currency each group's count and points, as exact text."""
+        return {
+            one.currency: {
+                name: {
+                    "count": group.count,
+                    "points_here": value_text(group.points_here),
+                    "points_there": value_text(group.points_there),
+                    "difference": value_text(group.difference),
+                }
+                for name, group in one.groups.items()
+            }
+            for one in self.currencies
+        }
+
     def items(self, limit: int | None = None) -> Iterator[tuple]:
         """What does not match, with `ITEM_COLUMNS`, the largest difference first; None is no such row."""
         query = (
@@ -185,6 +207,34 @@ def reconciled(
             """
         )
         yield Reconciliation(report.summary, path, loaded.sha256, list(_tie_outs(duck)), duck)
+
+
+def record_reconciliation(settings: Settings, found: Reconciliation, basis: str = "") -> None:
+    """Keep in the ledger what came out: the sums of every group, the file's name and hash, and the bases, of
+    which ``basis`` says what the file's points are.
+
+    Raises `NotIssued` for a month that is not closed, and what opening the ledger does.
+    """
+    ledger = open_ledger(settings)
+    month = found.month
+    closes = {(closed.report_month, closed.revision): closed for closed in read_history().closes}
+    if (month.report_month, month.revision) not in closes:
+        raise NotIssued(month.report_month, "is not closed")
+    content = {
+        "tied_out": found.is_tied_out,
+        "file": found.path.name,
+        "basis_here": f"total_outstanding_points of {month.report_month}, revision {month.revision}",
+        "basis_there": checked_note("basis", basis.strip()),
+        "currencies": found.sums(),
+    }
+    with appending(ledger, says_when=True) as appender:
+        record(
+            appender,
+            closes[month.report_month, month.revision],
+            RECONCILED,
+            content,
+            found.file_sha256,
+        )
 
 
 def _tie_outs(duck: duckdb.DuckDBPyConnection) -> Iterator[TieOut]:

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ledger.errors import PointsError
-from ledger.settings import Settings
+from ledger.settings import SCHEDULE, Settings
 from orchestration.close.due_months import find_due_months
 from orchestration.jobs import BUILD_MONTHS, CLOSE_MONTHS, VERIFY_PUBLISHED
 
@@ -65,9 +65,9 @@ def define_close_months_daily(settings: Settings) -> dg.ScheduleDefinition:
         else:
             if not due.months:
                 return dg.SkipReason(due.reason)
+        config = {"due_at": tick.isoformat(), "user": SCHEDULE}
         return dg.RunRequest(
-            run_key=tick.isoformat(),
-            run_config={"ops": {"closed_months": {"config": {"due_at": tick.isoformat()}}}},
+            run_key=tick.isoformat(), run_config={"ops": {"closed_months": {"config": config}}}
         )
 
     return close_months_daily

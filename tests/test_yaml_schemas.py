@@ -81,6 +81,10 @@ def test_a_misspelt_key_of_the_project_file_is_caught() -> None:
     assert "seeds-path" in fault
 
 
+# A seed that no model reads: dbt leaves it alone.
+NOT_LOADED = "certification_statements"
+
+
 def list_built(sample: SampleBuild, name: str) -> dict[str, str]:
     """The columns of what the sample's build made, in order, each with its type as descriptions say it."""
     with duckdb.connect(sample.database, read_only=True) as connection:
@@ -97,7 +101,10 @@ def test_what_people_read_or_edit_is_described_beside_it_column_by_column(
 ) -> None:
     columns = list_columns(path.with_suffix(".yml").read_text(encoding="utf-8"))
     described = [(column["name"], column["data_type"]) for column in columns]
-    assert described == list(list_built(sample, path.stem).items())
+    built = list_built(sample, path.stem)
+    if path.stem == NOT_LOADED:
+        built = dict.fromkeys(path.read_text(encoding="utf-8").partition("\n")[0].split(","), "string")
+    assert described == list(built.items())
     assert all(column["description"].strip() for column in columns)
 
 

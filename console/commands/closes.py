@@ -1,4 +1,5 @@
-"""``points close``, ``reopen``, ``export-database``: months made final, and the files that readers have."""
+"""``points close``, ``affirm``, ``sign-off``, ``reopen``, ``export-database``: months made final, and the
+files that readers have."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,13 +8,20 @@ import typer
 
 from console.help_panels import MONTHS
 from console.output import AsCsv, AsJson, printed
-from console.screens import build_progress, show_closing, show_export, show_reopening
+from console.screens import build_progress, show_closing, show_export, show_reopening, show_statements
+from console.tables import Screen
+from ledger.certifications import statements
 from ledger.settings import Settings, project_settings
 
 if TYPE_CHECKING:
     from ledger.closes import ClosedMonth
 
 app = typer.Typer()
+
+ClosedMonthName = Annotated[str, typer.Argument(metavar="MONTH", help="A closed month, YYYY-MM.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Affirm without being asked; where nobody can be, it is needed.")
+]
 
 
 @app.command(rich_help_panel=MONTHS, epilog="Example: points close --through 2026-10")
@@ -62,11 +70,69 @@ def close(
         show_closing(settings, closing)
 
 
+@app.command(rich_help_panel=MONTHS, epilog="Example: points affirm 2026-10")
+def affirm(month: ClosedMonthName, yes: Yes = False, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """Affirm the statements about a month, as who closed it.
+
+    They stand in seeds/certification_statements.csv. Of a month that the schedule closed, any other person
+    than the signer affirms them.
+    """
+    from orchestration.close.sign_off import affirm_month
+
+    _let_affirm(month, yes, as_json or as_csv)
+    settings = project_settings()
+    row = _facts(settings, affirm_month(settings, month)) | {"affirmed_by": settings.user}
+    if not printed(as_json, as_csv, row):
+        Screen().print(
+            f"Affirmed by {settings.user}: {month}/r{row['revision']}. Somebody else may sign it off now."
+        )
+
+
+@app.command("sign-off", rich_help_panel=MONTHS, epilog="Example: points sign-off 2026-10")
+def sign_off(
+    month: ClosedMonthName,
+    without_reconciliation: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why it is not tied out against another system's balances.")
+    ] = "",
+    yes: Yes = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Affirm the statements about a month and sign it off, as somebody else than who closed it.
+
+    It needs a tied-out reconciliation that was recorded (`points reconcile --record`), or why there is none.
+    """
+    from orchestration.close.sign_off import sign_off_month
+
+    _let_affirm(month, yes, as_json or as_csv)
+    settings = project_settings()
+    signed = sign_off_month(settings, month, without_reconciliation)
+    row = _facts(settings, signed.closed) | {
+        "affirmed_by": signed.affirmed_by,
+        "signed_off_by": settings.user,
+        "reconciled_with_sha256": signed.file_sha256,
+        "without_reconciliation": signed.without_reconciliation,
+    }
+    if not printed(as_json, as_csv, row):
+        Screen().print(
+            f"Signed off by {settings.user}: {signed.closed.name}, closed by {signed.closed.closed_by},"
+            f" affirmed by {signed.affirmed_by}, manifest {signed.closed.manifest_sha256}."
+        )
+
+
+def _let_affirm(month: str, yes: bool, quiet: bool) -> None:
+    """Show what is affirmed, and ask where nobody has said yes."""
+    if not quiet:
+        show_statements(month, statements())
+    if not yes:
+        typer.confirm("Do you affirm all of this?", abort=True, err=True)
+
+
 @app.command(
     rich_help_panel=MONTHS, epilog='Example: points reopen 2026-08 --reason "Partner sent August anew"'
 )
 def reopen(
-    month: Annotated[str, typer.Argument(metavar="MONTH", help="A closed month, YYYY-MM.")],
+    month: ClosedMonthName,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept for ever.")] = "",
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -74,15 +140,17 @@ def reopen(
     """Open a closed month, and every later one, to be closed again as the next revision.
 
     What was issued stays as it is; readers keep it, flagged as reopened, until all of it is closed again.
+    Where a month is signed off, it takes two people who ask for the same.
     """
     from orchestration.close.reopening import reopen_months
 
     settings = project_settings()
     with build_progress(quiet=as_json or as_csv) as report:
         reopened = reopen_months(settings, month, reason, report=report)
-    rows = [_facts(settings, closed) for closed in reopened]
-    if not printed(as_json, as_csv, {"reopened": rows}, rows):
-        show_reopening(reopened)
+    rows = [_facts(settings, closed) for closed in reopened.closes]
+    waiting = [closed.name for closed in reopened.signed_off] if not reopened.closes else []
+    if not printed(as_json, as_csv, {"reopened": rows, "waiting_for_second_person": waiting}, rows):
+        show_reopening(reopened.closes, waiting, month)
 
 
 @app.command(rich_help_panel=MONTHS, epilog="Example: points export-database outstanding_points_copy.duckdb")

@@ -166,17 +166,26 @@ def reconcile(
     revision: Annotated[
         int | None, typer.Option(min=1, help="A revision of the month; by default the one in force.")
     ] = None,
+    recorded: Annotated[
+        bool, typer.Option("--record", help="Keep in the ledger what comes out, for `points sign-off`.")
+    ] = False,
+    basis: Annotated[
+        str, typer.Option(metavar="TEXT", help="What the file's points are, to be kept with --record.")
+    ] = "",
     rows: Annotated[int, typer.Option(min=0, help="How many of the largest differences to show.")] = 10,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
     """Tie a month's balances out against those of another system; exit 1 where they differ."""
-    from orchestration.reconciliation import ITEM_COLUMNS, NEEDED, reconciled
+    from orchestration.reconciliation import ITEM_COLUMNS, NEEDED, reconciled, record_reconciliation
 
     columns = dict(zip((relation, points), NEEDED, strict=True))
     if currency_column:
         columns[currency_column] = "currency"
-    with reconciled(project_settings(), month, file, columns, currency, revision) as found:
+    settings = project_settings()
+    with reconciled(settings, month, file, columns, currency, revision) as found:
+        if recorded:
+            record_reconciliation(settings, found, basis)
         items = (
             {
                 name: None if value is None else value_text(value)
@@ -187,6 +196,7 @@ def reconcile(
         if as_csv:
             print_csv(items, ITEM_COLUMNS)
         elif as_json:
+            sums = found.sums()
             print_json(
                 {
                     "report_month": found.month.report_month,
@@ -196,19 +206,7 @@ def reconcile(
                     "file_sha256": found.file_sha256,
                     "tied_out": found.is_tied_out,
                     "currencies": [
-                        {
-                            "currency": one.currency,
-                            "tied_out": one.is_tied_out,
-                            **{
-                                name: {
-                                    "count": group.count,
-                                    "points_here": value_text(group.points_here),
-                                    "points_there": value_text(group.points_there),
-                                    "difference": value_text(group.difference),
-                                }
-                                for name, group in one.groups.items()
-                            },
-                        }
+                        {"currency": one.currency, "tied_out": one.is_tied_out, **sums[one.currency]}
                         for one in found.currencies
                     ],
                     "largest": list(items),

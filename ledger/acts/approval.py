@@ -48,15 +48,15 @@ def hold_back(ledger: Ledger, transfers: Iterable[Transfer]) -> None:
 def check_approver(ledger: Ledger, entry: Transfer | AccountEvent, identifier: str) -> None:
     """Raise `ApprovalByItsAuthor` where the acting user entered ``entry`` by a command.
 
-    An entry imported from a file was decided elsewhere, so its importer may approve it. Names are compared
-    without case and surrounding spaces: 'Alice' and ' alice' are one person.
+    An entry imported from a file was decided elsewhere, so its importer may approve it.
     """
-    if _plain(entry.recorded_by) == _plain(ledger.user) and not _came_by_file(entry):
+    if is_same_person(entry.recorded_by, ledger.user) and not _came_by_file(entry):
         raise ApprovalByItsAuthor(identifier, entry.recorded_by)
 
 
-def _plain(name: str) -> str:
-    return name.strip().casefold()
+def is_same_person(name: str, other: str) -> bool:
+    """Whether two names are one person's, without case and surrounding spaces: 'Alice' and ' alice' are."""
+    return name.strip().casefold() == other.strip().casefold()
 
 
 def _came_by_file(entry: Transfer | AccountEvent) -> bool:

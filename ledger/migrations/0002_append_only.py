@@ -20,30 +20,32 @@ REFUSAL = "The ledger is append-only: what was recorded is not changed, only fol
 
 def refuse_changes(apps, schema_editor):
     if schema_editor.connection.vendor == "postgresql":
-        _refuse_in_postgresql(schema_editor)
-    else:
-        _refuse_in_sqlite(schema_editor)
+        schema_editor.execute(
+            f"""
+            create function refuse_change() returns trigger language plpgsql as $$
+            begin
+                raise exception '{REFUSAL}' using errcode = 'integrity_constraint_violation';
+            end
+            $$
+            """
+        )
+    refuse_changes_of(TABLES, schema_editor)
 
 
-def _refuse_in_postgresql(schema_editor):
-    schema_editor.execute(
-        f"""
-        create function refuse_change() returns trigger language plpgsql as $$
-        begin
-            raise exception '{REFUSAL}' using errcode = 'integrity_constraint_violation';
-        end
-        $$
-        """
-    )
-    for table in TABLES:
+def refuse_changes_of(tables, schema_editor):
+    """``tables``: the column of each that is unique beside its key, or None."""
+    if schema_editor.connection.vendor != "postgresql":
+        _refuse_in_sqlite(tables, schema_editor)
+        return
+    for table in tables:
         schema_editor.execute(
             f"create trigger {table}_append_only before update or delete or truncate on {table}"
             " for each statement execute function refuse_change()"
         )
 
 
-def _refuse_in_sqlite(schema_editor):
-    for table, unique_column in TABLES.items():
+def _refuse_in_sqlite(tables, schema_editor):
+    for table, unique_column in tables.items():
         key = "last_entry_id" if table == "chain_links" else "entry_id"
         for act in ("update", "delete"):
             schema_editor.execute(

@@ -30,14 +30,7 @@ REFUSAL = (
 def check_links_at_commit(apps, schema_editor):
     if schema_editor.connection.vendor != "postgresql":
         return
-    with schema_editor.connection.cursor() as cursor:
-        cursor.execute(f"select relnamespace::regnamespace from pg_class where oid = '{LINKS}'::regclass")
-        (schema,) = cursor.fetchone()
-    # As the owner, and not through tables that the application's role made in the place of the ledger's.
-    as_owner = (
-        "returns trigger language plpgsql security definer"
-        f" set search_path to '{schema.strip(chr(34))}', 'pg_temp' as"
-    )
+    as_owner = _as_owner(schema_editor)
     for tables, number in ((TABLES, "entry_id"), ((LINKS,), "last_entry_id")):
         function = f"note_{number}"
         schema_editor.execute(
@@ -54,20 +47,44 @@ def check_links_at_commit(apps, schema_editor):
             """
         )
         for table in tables:
-            schema_editor.execute(
-                f"create trigger {table}_noted after insert on {table} referencing new table as appended"
-                f" for each statement execute function {function}()"
-            )
-    newest = ", ".join(f"(select max(entry_id) from {table})" for table in TABLES)
+            note_appends(table, function, schema_editor)
+    schema_editor.execute(f"create table {NOTES} (entry_id bigint not null)")
+    make_check_of_links(TABLES, schema_editor)
+    schema_editor.execute(
+        f"create constraint trigger {LINKS}_checked after insert on {NOTES} deferrable initially deferred"
+        " for each row execute function check_links()"
+    )
+
+
+def _as_owner(schema_editor):
+    """As the owner, and not through tables that the application's role made in the place of the ledger's."""
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute(f"select relnamespace::regnamespace from pg_class where oid = '{LINKS}'::regclass")
+        (schema,) = cursor.fetchone()
+    return (
+        "returns trigger language plpgsql security definer"
+        f" set search_path to '{schema.strip(chr(34))}', 'pg_temp' as"
+    )
+
+
+def note_appends(table, function, schema_editor):
+    schema_editor.execute(
+        f"create trigger {table}_noted after insert on {table} referencing new table as appended"
+        f" for each statement execute function {function}()"
+    )
+
+
+def make_check_of_links(tables, schema_editor):
+    """Make the function that looks at the links, over the entries of all ``tables``, or make it anew."""
+    newest = ", ".join(f"(select max(entry_id) from {table})" for table in tables)
     entries = " union all ".join(
         f"select entry_id, digest from {table}"
         " where entry_id between link.first_entry_id and link.last_entry_id"
-        for table in TABLES
+        for table in tables
     )
-    schema_editor.execute(f"create table {NOTES} (entry_id bigint not null)")
     schema_editor.execute(
         f"""
-        create function check_links() {as_owner} $$
+        create or replace function check_links() {_as_owner(schema_editor)} $$
         declare
             lowest bigint;
         begin
@@ -106,10 +123,6 @@ def check_links_at_commit(apps, schema_editor):
         end
         $$
         """
-    )
-    schema_editor.execute(
-        f"create constraint trigger {LINKS}_checked after insert on {NOTES} deferrable initially deferred"
-        " for each row execute function check_links()"
     )
 
 

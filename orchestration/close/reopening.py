@@ -6,8 +6,11 @@ closed again.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from ledger.acts.approval import is_same_person
 from ledger.acts.transfer_requests import checked_note
+from ledger.certifications import REOPENING_ASKED, entries_about, record
 from ledger.closes import ClosedMonth, read_history
 from ledger.database import open_ledger
 from ledger.errors import PointsError
@@ -39,16 +42,26 @@ class MonthNeverClosed(PointsError):
         super().__init__(f"{month} is not closed, so there is nothing to reopen: {closed}.")
 
 
+@dataclass(frozen=True)
+class Reopened:
+    """The closes that went out of force, in order; none where ``signed_off`` ones among them wait for a
+    second person, who asks for the same."""
+
+    closes: Sequence[ClosedMonth]
+    signed_off: Sequence[ClosedMonth]
+
+
 def reopen_months(
     settings: Settings,
     month: str,
     reason: str,
     wait_seconds: float = 0.0,
     report: Report = lambda progress: None,
-) -> Sequence[ClosedMonth]:
-    """Take the close of ``month`` (``YYYY-MM``) and of every later one out of force; return those closes.
+) -> Reopened:
+    """Take the close of ``month`` (``YYYY-MM``) and of every later one out of force.
 
-    ``report`` takes the progress of months that are made again first. Raises `ReasonMissing`,
+    Where one of them is signed off, the first who asks is recorded, and it is done when another person asks
+    too. ``report`` takes the progress of months that are made again first. Raises `ReasonMissing`,
     `MonthNeverClosed`, and what opening the ledger raises.
     """
     check_month(month)
@@ -62,6 +75,17 @@ def reopen_months(
         if month not in history.in_force:
             raise MonthNeverClosed(month, history.last_month)
         reopened = [closed for closed in history.in_force.values() if closed.report_month >= month]
+        signed_off = [
+            closed for closed in reopened if (closed.report_month, closed.revision) in history.signatures
+        ]
+        asked = {closed: _asked_by(closed) for closed in signed_off}
+        if any(all(is_same_person(name, ledger.user) for name in names) for names in asked.values()):
+            with committing(ledger, history) as appender:
+                for closed in signed_off:
+                    if not any(is_same_person(name, ledger.user) for name in asked[closed]):
+                        record(appender, closed, REOPENING_ASKED, {"reason": reason})
+            finish_closes(ledger)
+            return Reopened([], signed_off)
         with committing(ledger, history) as appender:
             for closed in reopened:
                 appender.append(
@@ -75,4 +99,8 @@ def reopen_months(
                 )
         # No pointer moves, but readers' database says that these months are reopened.
         finish_closes(ledger)
-    return reopened
+    return Reopened(reopened, signed_off)
+
+
+def _asked_by(closed: ClosedMonth) -> list[str]:
+    return [entry.recorded_by for entry in entries_about(closed, REOPENING_ASKED)]
