@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from orchestration.reconciliation import Reconciliation
     from orchestration.report_tables import Choice, ReportTable
     from orchestration.reports import MonthSummary, Report
+    from orchestration.restatement import RestatedMonth
     from orchestration.statements import Statement
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "show_reconciliation",
     "show_reopening",
     "show_report",
+    "show_restatement",
     "show_statement",
     "show_statements",
 ]
@@ -131,6 +133,62 @@ def show_report(
         f" {counted(summary.posted_transfer_count, 'transfer')} posted in the month."
     )
     console.print(f"File: {report.csv_file(table.file)}")
+
+
+def show_restatement(
+    settings: Settings,
+    month: str,
+    revisions: tuple[int, int],
+    currency: str,
+    restated: RestatedMonth,
+    choice: Choice,
+    limit: int,
+) -> None:
+    """What one revision of a month says otherwise than another: the programme's movement in both and what
+    lies between, then the same of the first ``limit`` customers chosen."""
+    console = Screen()
+    title = Text("\n").append(settings.programme_name, "bold")
+    console.print(title.append(f", {month}, {currency}, revision {revisions[1]} against {revisions[0]}\n"))
+    headings = ("Opening", "Earned", "Reversal", "Redeemed", "Expired", "Closing")
+    table = Table("", "Transfers", *headings, box=box.SIMPLE_HEAD)
+    for line, transfers, *points in restated.programme(currency):
+        table.add_row(line, "" if transfers is None else f"{transfers:,}", *map(_grouped, points))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.title = "The programme's movement"
+    table.title_justify = "left"
+    print_whole(console, table)
+    count = restated.count(currency, choice)
+    if limit and count:
+        print_whole(console, _bridges(restated, currency, choice, limit, headings, count))
+    console.print(f"{counted(count, 'relation reference')} restated.")
+
+
+def _bridges(
+    restated: RestatedMonth,
+    currency: str,
+    choice: Choice,
+    limit: int,
+    headings: Sequence[str],
+    count: int,
+) -> Table:
+    table = Table("Relation Reference", "Line", *headings, "Cause", box=box.SIMPLE_HEAD)
+    table.title = "Customers"
+    table.title_justify = "left"
+    for column in table.columns[2:-1]:
+        column.justify = "right"
+    shown = None
+    for row in restated.rows(currency, choice, limit):
+        relation_reference, line, *points, transfer_id, _, _, cause = row
+        if relation_reference != shown:
+            table.add_section()
+        first = "" if relation_reference == shown else relation_reference
+        shown = relation_reference
+        table.add_row(first, transfer_id or line, *map(_grouped, points[:6]), cause)
+    if count > limit:
+        table.caption = f"… and {count - limit:,} more"
+        table.caption_justify = "left"
+    return table
 
 
 def _customers(customers: ReportTable, choice: Choice, limit: int) -> Table:

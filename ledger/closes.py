@@ -101,6 +101,22 @@ class CloseHistory:
         """All months that one run closed with this one, in order."""
         return [other for other in self.closes if other.cutoff_entry_id == closed.cutoff_entry_id]
 
+    def together_with(self, closed: ClosedMonth) -> Mapping[str, ClosedMonth]:
+        """The closes, by month, that were in force with this one when months were last closed before it was
+        reopened, or that are now: one set, in which every transfer counts once.
+
+        With months 1 to 3 closed, and month 3 reopened before month 2, that of month 2 has month 3 too.
+        """
+        reopened = [
+            reopening.entry_id
+            for reopening in self.reopenings
+            if reopening.entry_id > closed.entry_id and reopening.report_month <= closed.report_month
+        ]
+        if not reopened:
+            return self.in_force
+        last = max(other.entry_id for other in self.closes if other.entry_id < min(reopened))
+        return self.before(last + 1).in_force
+
     def before(self, entry_id: int) -> "CloseHistory":
         """The history as it was before an entry."""
         return _follow(

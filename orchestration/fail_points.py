@@ -20,6 +20,7 @@ FAIL_POINTS = (
     "recounted",
     "month written",
     "files written",
+    "restatements written",
     "manifests written",
     "files synced",
     "read back",

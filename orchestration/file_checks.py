@@ -15,7 +15,7 @@ import duckdb
 
 from ledger.data_files import read_csv, read_parquet
 from ledger.errors import first_line
-from ledger.sql_text import identifier
+from ledger.sql_text import identifier, literal
 from orchestration.month_files import (
     MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK,
     OUTSTANDING_POINTS,
@@ -25,14 +25,17 @@ from orchestration.month_files import (
     PROGRAMME_COLUMNS,
     PROGRAMME_POINTS,
     RELATION_COLUMNS,
+    RESTATEMENT,
     currency_name,
     named,
 )
 from orchestration.month_xlsx import data_rows
 from orchestration.month_xml import XML_END, read_month_xml
+from orchestration.restatement import FIGURES, RESTATEMENT_COLUMNS
 
 _LINE_END = b"\r\n"
 _ROWS = "the rows of outstanding_points_by_month.parquet"
+_BRIDGE = "the earlier revision + the transfers = the later one, and their sum is the difference"
 _EQUATION = "outstanding = earned − reversal − redeemed − expired in every row"
 
 
@@ -106,20 +109,20 @@ def _last_line_end(file: FileLookedAt) -> Finding:
 
 
 def _written(path: Path, columns: Mapping[str, str]) -> str:
-    """A query of the rows of a CSV file under the mart's names, in their order.
-
-    A text of up to 14 digits before the point is read as decimal(18, 4), in 0.2 µs; as decimal(38, 4), which
-    is for longer ones, it takes 5.4.
-    """
+    """A query of the rows of a CSV file under the mart's names, in their order."""
     values = {
-        column: identifier(title)
-        if column == "relation_reference"
-        else f"coalesce(try_cast({identifier(title)} as decimal(18, 4)),"
-        f" cast({identifier(title)} as decimal(38, 4)))"
+        column: identifier(title) if column == "relation_reference" else _read_points(title)
         for title, column in columns.items()
     }
     fields = ", ".join(f"{value} as {column}" for column, value in values.items())
     return f"select {fields} from {read_csv(path, dict.fromkeys(columns, 'varchar'))}"
+
+
+def _read_points(title: str) -> str:
+    """The exact points of a column of text: up to 14 digits before the point are read as decimal(18, 4), in
+    0.2 µs; as decimal(38, 4), which is for longer ones, it takes 5.4."""
+    text = identifier(title)
+    return f"coalesce(try_cast({text} as decimal(18, 4)), cast({text} as decimal(38, 4)))"
 
 
 def _rows(columns: Mapping[str, str]) -> Callable[[FileLookedAt], Finding]:
@@ -176,6 +179,70 @@ def _whole_workbook(file: FileLookedAt) -> Finding:
     return Finding(expected, f"{found:,} rows")
 
 
+def _restated(file: FileLookedAt, query: str) -> int:
+    """How many rows a ``query`` finds of ``written``, the lines of a restatement with exact points."""
+    points = ", ".join(
+        f"{_read_points(title)} as {name}" for title, name in RESTATEMENT_COLUMNS.items() if name in FIGURES
+    )
+    texts = read_csv(file.path, dict.fromkeys(RESTATEMENT_COLUMNS, "varchar"))
+    (count,) = file.duck.execute(
+        f"""
+        with written as (
+            select "Relation Reference" as relation_reference, "Line" as line, {points},
+                try_cast(regexp_extract("Line", '^revision ([0-9]+)$', 1) as bigint) as revision
+            from {texts}
+        ),
+        newest as (select max(revision) as revision from written)
+        select count(*) from ({query})
+        """
+    ).fetchone()
+    return count
+
+
+def _bridges(file: FileLookedAt) -> Finding:
+    """Of each relation reference two revisions and a difference, between which its transfers lead."""
+    is_kind = {
+        "earlier": "written.revision < newest.revision",
+        "later": "written.revision = newest.revision",
+        "moved": "line = 'transfer'",
+        "changed": "line = 'difference'",
+    }
+    sums = {
+        (kind, figure): f"coalesce(sum({figure}) filter ({condition}), 0)"
+        for kind, condition in is_kind.items()
+        for figure in FIGURES
+    }
+    wrong = " or ".join(
+        [
+            *(f"count(*) filter ({is_kind[kind]}) <> 1" for kind in ("earlier", "later", "changed")),
+            *(
+                f"{sums['earlier', figure]} + {sums['moved', figure]} <> {sums['later', figure]}"
+                f" or {sums['moved', figure]} <> {sums['changed', figure]}"
+                for figure in FIGURES
+            ),
+        ]
+    )
+    count = _restated(
+        file, f"select relation_reference from written, newest group by relation_reference having {wrong}"
+    )
+    return Finding(_BRIDGE, f"{count:,} relation references of which it does not hold" if count else _BRIDGE)
+
+
+def _newest_is_the_marts(file: FileLookedAt) -> Finding:
+    """The newer of the two revisions is the one beside it."""
+    kept = (
+        f"select relation_reference, {', '.join(FIGURES)} from {read_parquet(file.parquet)}"
+        f" where currency = {literal(file.currency)}"
+    )
+    differs = " or ".join(f"written.{figure} <> coalesce(kept.{figure}, 0)" for figure in FIGURES)
+    count = _restated(
+        file,
+        f"select 1 from written inner join newest using (revision) left join ({kept}) as kept"
+        f" using (relation_reference) where {differs}",
+    )
+    return Finding(_ROWS, f"{count:,} rows that are other ones" if count else _ROWS)
+
+
 def _form_checks(file_name: str, titles: list[str]) -> list[FileCheck]:
     return [
         FileCheck(
@@ -222,5 +289,17 @@ FILE_CHECKS = (
         "is_whole",
         "The workbook has a row for each of the mart in the month and currency, in either of its tables.",
         _whole_workbook,
+    ),
+)
+
+# Of the revisions of a month after the first, which a build does not make.
+RESTATEMENT_CHECKS = (
+    *_form_checks(RESTATEMENT, list(RESTATEMENT_COLUMNS)),
+    FileCheck(RESTATEMENT, "transfers_explain_the_difference", f"{_BRIDGE.capitalize()}.", _bridges),
+    FileCheck(
+        RESTATEMENT,
+        "newest_lines_are_those_of_the_mart",
+        "The lines of the newer revision are the rows of outstanding_points_by_month in month and currency.",
+        _newest_is_the_marts,
     ),
 )

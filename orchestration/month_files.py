@@ -38,6 +38,8 @@ POINTS_ROLL_FORWARD = "points_roll_forward.csv"
 PROGRAMME_POINTS = "programme_points.csv"
 OUTSTANDING_POINTS_XML = "outstanding_points.xml"
 OUTSTANDING_POINTS_XLSX = "outstanding_points.xlsx"
+# Of revisions after the first alone: what the close wrote of the revision before.
+RESTATEMENT = "restatement.csv"
 
 # Those with a row a relation reference: each title and its column of outstanding_points_by_month.
 RELATION_COLUMNS = {
@@ -200,7 +202,7 @@ def write_months(
                 copies[month] += _text_copies(folder, one)
 
         def write(copy: str) -> None:
-            with _prepared_cursor(connection) as cursor:
+            with writing_cursor(connection) as cursor:
                 cursor.execute(copy)
 
         # DuckDB writes an ordered file with one thread, so as many are written side by side as there are
@@ -228,7 +230,8 @@ def read_month_csv(path: Path) -> str:
     return read_csv(path, dict.fromkeys(names, "varchar"))
 
 
-def _prepared_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+def writing_cursor(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A cursor with the macro ``points_text``, which is what `ledger.amounts.points_text` is in Python."""
     cursor = connection.cursor()
     # Up to 18 digits DuckDB prints a decimal four times as fast, and most are whole, which saves what would
     # take off their zeros: five columns of a million customers take 1.5 s of a processor in place of 2.5.
@@ -287,15 +290,15 @@ def _text_copies(folder: Path, one: MonthCurrency) -> Iterator[str]:
         fields = ["relation_reference"] + [
             f"points_text({column})" for column in columns.values() if column != "relation_reference"
         ]
-        lines = f"select {_line(fields)} as line from {one.balances} order by relation_reference"
-        yield _csv_copy(lines, list(columns), folder / one.name(file))
-    yield _csv_copy(_programme_lines(one.where), PROGRAMME_COLUMNS, folder / one.name(PROGRAMME_POINTS))
+        lines = f"select {csv_line(fields)} as line from {one.balances} order by relation_reference"
+        yield csv_copy(lines, list(columns), folder / one.name(file))
+    yield csv_copy(_programme_lines(one.where), PROGRAMME_COLUMNS, folder / one.name(PROGRAMME_POINTS))
     yield xml_copy(one.balances, POINTS_COLUMNS, one.facts, folder / one.name(OUTSTANDING_POINTS_XML))
 
 
 def make_xml(find: Callable[[str], Path], one: MonthCurrency, path: Path) -> None:
     """Write the XML of a month from its Parquet files; ``find`` says where each is, by its name."""
-    with opened_marts(find, one, _FOR_XML) as connection, _prepared_cursor(connection) as cursor:
+    with opened_marts(find, one, _FOR_XML) as connection, writing_cursor(connection) as cursor:
         cursor.execute(xml_copy(one.balances, POINTS_COLUMNS, one.facts, path))
 
 
@@ -356,7 +359,7 @@ def _write_workbook(connection: duckdb.DuckDBPyConnection, one: MonthCurrency, p
 
 def _programme_lines(where: str) -> str:
     fields = ["name", "reason", "transfers", "coalesce(points_text(points), '')"]
-    return f"select {_line(fields)} as line from ({programme_rows(where)}) order by part, reason"
+    return f"select {csv_line(fields)} as line from ({programme_rows(where)}) order by part, reason"
 
 
 def programme_rows(where: str) -> str:
@@ -394,11 +397,12 @@ def programme_rows(where: str) -> str:
     return " union all ".join(parts)
 
 
-def _line(fields: list[str]) -> str:
+def csv_line(fields: Iterable[str]) -> str:
+    """The expression that makes a line of CSV of the expressions of its fields."""
     return " || ',' || ".join(fields)
 
 
-def _csv_copy(query: str, header: list[str], path: Path) -> str:
+def csv_copy(query: str, header: Iterable[str], path: Path) -> str:
     """The statement that writes a query of finished lines as a CSV file with CRLF line ends.
 
     No field here can hold a comma, a quote or a line break: names are fixed, identifiers and reasons match

@@ -37,6 +37,14 @@ class Choice:
         """Whether all are shown, in the order of the file."""
         return self == EVERYTHING
 
+    @property
+    def condition(self) -> str:
+        """The condition for the rows of relation references that are shown."""
+        wheres = [f"starts_with({BY_REFERENCE}, {literal(self.relation_prefix)})"]
+        if self.relation:
+            wheres.append(f"{BY_REFERENCE} = {literal(self.relation)}")
+        return " and ".join(wheres)
+
 
 EVERYTHING = Choice()
 
@@ -93,10 +101,7 @@ class ReportTable:
         return count
 
     def _chosen(self, choice: Choice) -> str:
-        wheres = [f"starts_with({BY_REFERENCE}, {literal(choice.relation_prefix)})"]
-        if choice.relation:
-            wheres.append(f"{BY_REFERENCE} = {literal(choice.relation)}")
-        return f"{self.month.balances} where {' and '.join(wheres)}"
+        return f"{self.month.balances} where {choice.condition}"
 
     def _fetched(self, marts: tuple[str, ...], query: str) -> Iterator[tuple]:
         with opened_marts(self.find, self.month, marts) as connection:

@@ -1,7 +1,8 @@
 """Reads the reports of months back from their files: published ones, and provisional ones of open months."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -34,6 +35,13 @@ from orchestration.published.database import PublishedMonth, list_issued, list_p
 from orchestration.published.layout import list_revisions
 from orchestration.report_calendar import months_between, period_days
 from orchestration.report_tables import ReportTable
+from orchestration.restatement import (
+    RestatedMonth,
+    RevisionsOutOfOrder,
+    opened_restatement,
+    published_revision,
+    restatement_of,
+)
 
 
 class MonthNotBuilt(PointsError):
@@ -264,6 +272,29 @@ def read_report(
             found = _read_month(duck, files.folder, files.path, month, status)
             found = replace(found, summaries=[replace(line, revision=revision) for line in found.summaries])
     return _report(found, settings, currency)
+
+
+@contextmanager
+def read_restatement(
+    settings: Settings, month: str, earlier: int, later: int, currency: str
+) -> Iterator[RestatedMonth]:
+    """What the ``later`` revision of ``month`` (``YYYY-MM``) says otherwise than the ``earlier`` one.
+
+    Raises `MonthInvalid`, `RevisionsOutOfOrder`, `RevisionNotPublished`, `CurrencyNotReported`,
+    `RestatementDiffers`, what opening the ledger does, and `PublishedDamaged`.
+    """
+    check_month(month)
+    if later <= earlier:
+        raise RevisionsOutOfOrder(month, earlier, later)
+    was, now = (_find_close(settings, month, revision) for revision in (earlier, later))
+    history = read_history()
+    beside = history.before(now.entry_id + 1).in_force
+    revisions = {name: published_revision(settings.home, closed) for name, closed in beside.items()}
+    with opened_restatement(restatement_of(settings.home, history, was, revisions)) as restated:
+        known = {settings.default_currency, *restated.currencies()}
+        if currency not in known:
+            raise CurrencyNotReported(month, currency, sorted(known))
+        yield restated
 
 
 def read_provisional_report(settings: Settings, month: str, currency: str | None = None) -> Report:

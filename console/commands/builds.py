@@ -2,17 +2,28 @@
 
 import csv
 import sys
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from console.help_panels import MONTHS, UPKEEP
 from console.output import AsCsv, AsJson, only_one, print_json, printed
-from console.screens import build_progress, show_build, show_cut, show_months, show_report
+from console.screens import (
+    build_progress,
+    show_build,
+    show_cut,
+    show_months,
+    show_report,
+    show_restatement,
+)
 from ledger.amounts import value_text
-from ledger.settings import project_settings
+from ledger.settings import Settings, project_settings
+
+if TYPE_CHECKING:
+    from orchestration.report_tables import Choice
 
 app = typer.Typer()
 
@@ -119,6 +130,12 @@ def report(
         int | None,
         typer.Option(min=1, metavar="N", help="Another revision of a closed month than the one issued."),
     ] = None,
+    compare: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            metavar="N M", help="Two revisions of a closed month: whose figures changed, and what did it."
+        ),
+    ] = None,
     roll_forward: Annotated[
         bool,
         typer.Option("--roll-forward", help="What the month made of opening points, by customer."),
@@ -166,6 +183,13 @@ def report(
     if xlsx and (as_csv or as_xml):
         raise typer.BadParameter("write a workbook, or print CSV or XML, one at a time")
     settings = project_settings()
+    if compare:
+        if revision or roll_forward or programme or as_xml or xlsx or sort != Choice().sort:
+            raise typer.BadParameter(
+                "two revisions are shown, or printed with --csv or --json, in one form and order"
+            )
+        _report_restatement(settings, month, compare, currency, choice, rows, as_json, as_csv)
+        return
     found = read_report(settings, month, currency, revision)
     file = POINTS_ROLL_FORWARD if roll_forward else PROGRAMME_POINTS if programme else OUTSTANDING_POINTS
     table = found.table(file)
@@ -198,6 +222,50 @@ def report(
         )
     else:
         show_report(settings, found, table, choice, rows)
+
+
+def _report_restatement(
+    settings: Settings,
+    month: str,
+    revisions: tuple[int, int],
+    currency: str | None,
+    choice: "Choice",
+    limit: int,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """What the later of two revisions says otherwise: of every relation reference, or of those chosen."""
+    from orchestration.reports import read_restatement
+    from orchestration.restatement import PROGRAMME_COLUMNS, RESTATEMENT_COLUMNS
+
+    def texts(columns: Iterable[str], row: tuple) -> dict:
+        return {
+            name: value if value is None or isinstance(value, int) else value_text(value)
+            for name, value in zip(columns, row, strict=True)
+        }
+
+    currency = currency or settings.default_currency
+    with read_restatement(settings, month, *revisions, currency) as restated:
+        if as_csv:
+            writer = csv.writer(sys.stdout)
+            writer.writerow(RESTATEMENT_COLUMNS)
+            for row in restated.rows(currency, choice):
+                writer.writerow("" if value is None else value_text(value) for value in row)
+        elif as_json:
+            print_json(
+                {
+                    "report_month": month,
+                    "earlier_revision": revisions[0],
+                    "later_revision": revisions[1],
+                    "currency": currency,
+                    "programme": [texts(PROGRAMME_COLUMNS, line) for line in restated.programme(currency)],
+                    "rows": [
+                        texts(RESTATEMENT_COLUMNS.values(), row) for row in restated.rows(currency, choice)
+                    ],
+                }
+            )
+        else:
+            show_restatement(settings, month, revisions, currency, restated, choice, limit)
 
 
 @app.command(

@@ -13,6 +13,7 @@ from ledger.closes import ClosedMonth, CloseHistory
 from ledger.disk import file_sha256
 from ledger.settings import Settings
 from orchestration.assets.month_files import FILE_KINDS, FileKind, describe_content
+from orchestration.month_files import RESTATEMENT
 from orchestration.published.checked_files import checked_files
 from orchestration.published.database import PublishedMonth, list_published
 from orchestration.published.layout import DATABASE_NAME, MANIFEST_NAME, database_file
@@ -20,7 +21,15 @@ from orchestration.published.layout import DATABASE_NAME, MANIFEST_NAME, databas
 FOLDER = "published"
 CLOSE = dg.AssetKey([FOLDER, "close"])
 
-PUBLISHED_KINDS = tuple(kind for kind in FILE_KINDS if kind.is_monthly)
+PUBLISHED_KINDS = (
+    *(kind for kind in FILE_KINDS if kind.is_monthly),
+    FileKind(
+        RESTATEMENT,
+        ["outstanding_points_by_month", "posted_transfers"],
+        "What the month says otherwise than the revision before, and the transfers that caused it. Only"
+        " revisions after the first have it.",
+    ),
+)
 MANIFEST = FileKind(
     MANIFEST_NAME,
     [],

@@ -39,6 +39,7 @@ from orchestration.recount.opening import Opening
 from orchestration.recount.recount import Recount, find_differences, recount
 from orchestration.report_calendar import months_between, next_month, period_days, previous_month
 from orchestration.required_tests import AuditFailed, audit_verdicts, required_tests
+from orchestration.restatement import Revision, restatements_of_run, write_restatements
 from orchestration.runs import (
     BuildProgress,
     FilesNotWritten,
@@ -84,8 +85,8 @@ def prepare_months(
     """Make the files of the plan's months, under the lock of the home; the cut reaches to the plan's head.
 
     ``dbt`` is a process that was started for it (`ready_dbt`; None: it is started when needed). Raises
-    `PointsError` where a published month that is built on is not as it was, dbt fails, the audit refuses, or
-    files cannot be written or read back.
+    `PointsError` where a published month that is built on, or restated, is not as it was, dbt fails, the
+    audit refuses, a restatement does not add up, or files cannot be written or read back.
     """
     settings = ledger.settings
     newest = find_opening(plan.history, plan.months[0])
@@ -214,6 +215,13 @@ def _write_files(
         follow,
     )
     fail_point("files written")
+    made = {
+        month: Revision(month, plan.revisions[month], plan.head.entry_id, folders[month].joinpath)
+        for month in plan.months
+    }
+    restatements = restatements_of_run(ledger.settings.home, plan.history, made)
+    write_restatements(restatements, folders, ledger.settings.default_currency)
+    fail_point("restatements written")
     descriptions = read_descriptions(target_folder(run_folder))
     prepared = []
     before = plan.history.in_force.get(previous_month(plan.months[0]))

@@ -19,7 +19,7 @@ from ledger.data_files import connect, read_parquet
 from ledger.disk import LackOfRoom, drop_from_cache, lack_of_room
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
-from orchestration.file_checks import FILE_CHECKS
+from orchestration.file_checks import FILE_CHECKS, RESTATEMENT_CHECKS
 from orchestration.published.manifests import PublishedDamaged, check_files, read_manifest
 
 # Of a file that is read in its order, DuckDB reads with one thread.
@@ -90,13 +90,14 @@ def _differences(duck: duckdb.DuckDBPyConnection, folder: Path) -> Iterator[str]
 
 def _differences_of_month(duck: duckdb.DuckDBPyConnection, folder: Path, manifest: dict) -> Iterator[str]:
     default_currency = manifest["sealed_settings"]["default_currency"]
+    checks = (*FILE_CHECKS, *(RESTATEMENT_CHECKS if manifest["revision"] > 1 else ()))
     for currency, totals in manifest["control_totals"].items():
         with ThreadPoolExecutor(max_workers=_CHECKS_AT_ONCE) as pool:
             looks = [
                 pool.submit(check.find, duck.cursor(), folder, currency, default_currency, "closed")
-                for check in FILE_CHECKS
+                for check in checks
             ]
-        for check, look in zip(FILE_CHECKS, looks, strict=True):
+        for check, look in zip(checks, looks, strict=True):
             path, finding = look.result()
             if not finding.holds:
                 yield f"{path}, {check.name}: expected {finding.expected}, found {finding.found}."

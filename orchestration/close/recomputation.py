@@ -34,6 +34,7 @@ from orchestration.month_files import write_months
 from orchestration.published.layout import prepared_folder, revision_folder
 from orchestration.published.manifests import read_manifest
 from orchestration.report_calendar import next_month
+from orchestration.restatement import Revision, restatements_of_run, write_restatements
 from orchestration.run_lock import run_lock
 from orchestration.runs import (
     BuildProgress,
@@ -73,7 +74,7 @@ def recompute(
         freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)), check_above=0)
         for opening, closes in _builds(history, read_seals()["first_month"] if history.closes else ""):
             run_folder = new_run_folder(ledger.settings.home)
-            for closed, folder in _compute(ledger, opening, closes, run_folder, report):
+            for closed, folder in _compute(ledger, history, opening, closes, run_folder, report):
                 published = revision_folder(ledger.settings.home, closed.report_month, closed.revision)
                 manifest = read_manifest(published, closed.manifest_sha256)
                 is_of_these_models = manifest.get("models_sha256") == models
@@ -127,6 +128,7 @@ def _stretches(
 
 def _compute(
     ledger: Ledger,
+    history: CloseHistory,
     opening: ClosedMonth | None,
     closes: Sequence[ClosedMonth],
     run_folder: Path,
@@ -154,6 +156,22 @@ def _compute(
                 for closed in closes
             },
             lambda month, position, total: report(BuildProgress("files", month, position, total)),
+        )
+        made = {
+            closed.report_month: Revision(
+                closed.report_month,
+                closed.revision,
+                closed.cutoff_entry_id,
+                folders[closed.report_month].joinpath,
+            )
+            for closed in closes
+        }
+        # Of rules that changed for months before, it need not add up: that is what is looked for (X14).
+        write_restatements(
+            restatements_of_run(settings.home, history.before(closes[0].entry_id), made),
+            folders,
+            settings.default_currency,
+            is_proved=False,
         )
     except (duckdb.Error, OSError) as error:
         raise FilesNotWritten(settings.home, error) from error
