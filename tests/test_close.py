@@ -37,6 +37,7 @@ from orchestration.month_files import (
     POINTS_COLUMNS,
     POINTS_ROLL_FORWARD,
     RELATION_COLUMNS,
+    RESTATEMENT,
 )
 from orchestration.month_xml import SCHEMA
 from orchestration.published.database import _customer_point_balances
@@ -678,6 +679,45 @@ def test_the_airline_closes_as_computed_elsewhere(points, airline, airline_home,
     assert_airline_figures(folders, airline)
 
 
+def assert_restated(home: Path, late: list[dict]) -> None:
+    """The restatements of the months from August on add up to exactly the late rows; what November/r1 counted
+    of them stands in its opening now."""
+    points = {row["transfer_id"]: Decimal(row["points"]) for row in late}
+    for month, count in ((8, 376), (9, 438), (10, 500), (11, 500)):
+        rows = read_rows(revision(home, f"2018-{month:02d}/r2") / RESTATEMENT)
+        lines = {
+            line: [row for row in rows if row["Line"] == line]
+            for line in ("revision 1", "transfer", "revision 2", "difference")
+        }
+        counted = {row["Transfer ID"] for row in lines["transfer"]}
+        assert (len(lines["transfer"]), len(counted), counted <= set(points)) == (count, count, True)
+        assert {row["Cause"] for row in lines["transfer"]} == {
+            f"moved from 2018-11 to 2018-{posted:02d}" for posted in range(8, min(month, 10) + 1)
+        }
+        late_points = sum(points[transfer_id] for transfer_id in counted)
+        moved = {name: {line: sum_of(of_line, name) for line, of_line in lines.items()} for name in rows[0]}
+        for column, sums in moved.items():
+            if column.endswith("Points"):
+                assert sums["transfer"] == sums["difference"], (month, column)
+                assert sums["revision 1"] + sums["transfer"] == sums["revision 2"], (month, column)
+        closing = 0 if month == 11 else late_points
+        assert moved["Closing Points"]["difference"] == moved["Total Earned Points"]["difference"] == closing
+        assert moved["Total Outstanding Points"]["difference"] == closing
+        opening = sum(
+            points[row["Transfer ID"]]
+            for row in lines["transfer"]
+            if not row["Cause"].endswith(f"{month:02d}")
+        )
+        assert moved["Opening Points"]["difference"] == opening
+        assert moved["Earned Points"]["difference"] == closing - opening
+
+
+def sum_of(rows: list[dict], column: str) -> Decimal:
+    return (
+        sum((Decimal(row[column]) for row in rows), Decimal(0)) if column.endswith("Points") else Decimal(0)
+    )
+
+
 @pytest.mark.long
 @pytest.mark.slow
 def test_late_rows_of_the_airline_move_no_closed_month_until_it_is_reopened(
@@ -720,4 +760,5 @@ def test_late_rows_of_the_airline_move_no_closed_month_until_it_is_reopened(
     marked = [duckdb.sql(query.format(f"2018-{month:02d}/r2")).fetchall()[0][:2] for month in (8, 9, 10, 11)]
     assert [count for count, _ in marked] == [376, 62, 62, 0]
     assert [late_count for _, late_count in marked] == [314, 0, 0, 0]
+    assert_restated(home, late)
     assert "all 27 come out the same" in answer(points("verify", "--full", home=home))

@@ -74,6 +74,7 @@ FILES = [
     "published/posted_transfers_parquet",
     "published/programme_points_by_month_parquet",
     "published/programme_points_csv",
+    "published/restatement_csv",
     "published/unposted_transfers_parquet",
 ]
 
@@ -107,6 +108,7 @@ PUBLISHED_CHECK_NAMES = [
     "published/posted_transfers_parquet:is_as_published",
     "published/programme_points_by_month_parquet:is_as_published",
     "published/programme_points_csv:is_as_published",
+    "published/restatement_csv:is_as_published",
     "published/unposted_transfers_parquet:is_as_published",
 ]
 
