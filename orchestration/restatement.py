@@ -165,8 +165,8 @@ def write_restatements(
 ) -> None:
     """Write `RESTATEMENT` into the folder of each month, one for each currency that either revision has.
 
-    ``restatements`` are those of one run, in order; ``is_proved`` refuses what `RestatementDiffers` says.
-    Raises it, and `PublishedDamaged`.
+    ``restatements`` are those of one run, in order. Raises `PublishedDamaged` and, where ``is_proved``
+    asks for it, `RestatementDiffers`.
     """
     for _, alike in groupby(restatements, key=lambda restatement: restatement.replaced):
         together = list(alike)

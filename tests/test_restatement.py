@@ -421,7 +421,7 @@ def by_hand(folder: Path, posted: Mapping[str, Mapping], balances: Mapping[str, 
     )
 
 
-def told(rows: Iterable[tuple]) -> list[tuple]:
+def lines_of(rows: Iterable[tuple]) -> list[tuple]:
     """Each line with its figures that are not zero, and what it says of a transfer."""
     said = []
     for row in rows:
@@ -440,7 +440,7 @@ def test_every_cause_has_its_effect_on_every_column(tmp_path):
     C-2 is in the first revision alone, C-8's account was opened since; C-9 has the same figures by another
     transfer."""
     with opened_restatement(by_hand(tmp_path, POSTED)) as restated:
-        lines = told(restated.rows("POINTS"))
+        lines = lines_of(restated.rows("POINTS"))
         assert restated.count("POINTS") == 6
     revisions = [line for line in lines if line[1].startswith("revision")]
     assert [line[:2] + line[3:] for line in revisions if line[3]] == [
