@@ -4,7 +4,7 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Annotated
 
@@ -39,11 +39,15 @@ def printed(as_json: bool, as_csv: bool, answer: dict | list, rows: list | None 
 
 
 def values_of(row: object, columns: Sequence[str]) -> dict:
-    """A row for JSON: exact points and instants as text."""
-    values = {column: getattr(row, column) for column in columns}
+    """The attributes ``columns`` of a row for JSON, as `for_json` has them."""
+    return for_json({column: getattr(row, column) for column in columns})
+
+
+def for_json(values: Mapping) -> dict:
+    """The values of a row for JSON: exact points and instants as text, and many values as a list."""
     return {
-        column: value if isinstance(value, bool | int) else value_text(value)
-        for column, value in values.items()
+        name: value if value is None or isinstance(value, bool | int | tuple) else value_text(value)
+        for name, value in values.items()
     }
 
 
@@ -63,21 +67,39 @@ def _seen(line: str) -> str:
     )
 
 
-def print_csv(rows: Iterable[dict], header: Sequence[str] = ()) -> None:
-    """Print ``rows`` as CSV, below ``header``, by default the keys of the first; no text in it is a formula
-    (docs/cases.md, R23)."""
+def print_json_rows(answer: Mapping, name: str, rows: Iterable[Mapping]) -> None:
+    """Print ``answer`` as JSON with the list ``name`` at its end, of which there may be any number of
+    ``rows``: they are printed while they are read."""
+    head = json.dumps(answer, indent=2, ensure_ascii=False).removesuffix("\n}")
+    sys.stdout.write("\n".join(map(_seen, head.split("\n"))) + f',\n  "{name}": [')
+    separator = ""
+    for row in rows:
+        lines = json.dumps(row, indent=2, ensure_ascii=False).split("\n")
+        sys.stdout.write(separator + "".join(f"\n    {_seen(line)}" for line in lines))
+        separator = ","
+    sys.stdout.write(("\n  ]" if separator else "]") + "\n}\n")
+
+
+def print_csv(rows: Iterable[Mapping], columns: Sequence[str] = ()) -> None:
+    """Print ``rows`` as CSV, while they are read; no text in it is a formula (docs/cases.md, R23).
+
+    Their heading is ``columns``, by default the keys of the first row. Points and instants are text as
+    `value_text` has it, and nothing where there is none.
+    """
     rows = iter(rows)
-    first = next(rows, None)
-    if header or first:
-        writer = csv.DictWriter(sys.stdout, header or list(first))
-        writer.writeheader()
-        writer.writerows(map(_harmless, chain(filter(None, [first]), rows)))
+    if not columns:
+        if (first := next(rows, None)) is None:
+            return
+        columns, rows = list(first), chain([first], rows)
+    writer = csv.writer(sys.stdout)
+    writer.writerow(columns)
+    writer.writerows([_cell(name, row[name]) for name in columns] for row in rows)
 
 
-def _harmless(row: dict) -> dict:
-    return {name: harmless_text(value) if _is_text(name, value) else value for name, value in row.items()}
-
-
-def _is_text(name: str, value: object) -> bool:
-    """Whether a cell may hold anything: not where it is a number, which a minus makes no formula."""
-    return isinstance(value, str) and (name in FREE_TEXTS or not _NUMBER.fullmatch(value))
+def _cell(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return value_text(value)
+    # A minus makes no formula of a number; but what people wrote may hold anything.
+    return value if name not in FREE_TEXTS and _NUMBER.fullmatch(value) else harmless_text(value)

@@ -19,6 +19,8 @@ from ledger.settings import Settings
 from ledger.shown_text import counted
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from decimal import Decimal
     from pathlib import Path
 
     from ledger.closes import ClosedMonth
@@ -26,11 +28,19 @@ if TYPE_CHECKING:
     from ledger.zones import Zone
     from orchestration.build import Build, BuildProgress
     from orchestration.close.closing import Closing
+    from orchestration.explanations import (
+        ExplainedTransfer,
+        LineExplanation,
+        RowExplanation,
+        Waiting,
+        WaitingTransfer,
+    )
     from orchestration.month_comparison import MonthComparison
     from orchestration.reconciliation import Reconciliation
     from orchestration.report_tables import Choice, ReportTable
     from orchestration.reports import MonthSummary, Report
     from orchestration.restatement import RestatedMonth
+    from orchestration.samples import Sample
     from orchestration.statements import Statement
 
 __all__ = [
@@ -42,11 +52,14 @@ __all__ = [
     "show_comparison",
     "show_cut",
     "show_export",
+    "show_line_explanation",
     "show_months",
     "show_reconciliation",
     "show_reopening",
     "show_report",
     "show_restatement",
+    "show_row_explanation",
+    "show_sample",
     "show_statement",
     "show_statements",
 ]
@@ -330,6 +343,165 @@ def show_reconciliation(found: Reconciliation, items: Sequence[tuple]) -> None:
             largest.add_row(KINDS[kind], currency, reference, *shown_points)
         print_whole(console, largest)
     console.print("\nTied out." if found.is_tied_out else "\nNot tied out.")
+
+
+def show_row_explanation(explanation: RowExplanation, newest: int, zone: Zone) -> None:
+    """The transfers behind a customer's row, bucket by bucket, at most the ``newest`` so many, with what they
+    add up to before the month, in it and to date; then the row itself, as these sums."""
+    console = Screen()
+    summary, month = explanation.summary, explanation.summary.report_month
+    shown: dict[str, list[ExplainedTransfer]] = {}
+    for transfer in explanation.transfers.read(newest):
+        shown.setdefault(transfer.bucket, []).append(transfer)
+    whose = f"{explanation.relation_reference}, {month}, {summary.currency}"
+    console.print(f"\n{whose} ({_described(summary)})\n")
+    spans = (f"Before {month}", month, "To date")
+    headings = ("Month", "Effective", "Transfer", "Reason", "Points", "Recorded", "")
+    table = Table(*headings, box=box.SIMPLE_HEAD)
+    table.columns[4].justify = "right"
+    sums = Table("", *spans, box=box.SIMPLE_HEAD)
+    for column in sums.columns[1:]:
+        column.justify = "right"
+    for sign, (bucket, figures) in zip(" −−−", explanation.spans().items(), strict=True):
+        sums.add_row(f"{sign} {bucket.capitalize()}", *(_grouped(figure.points) for figure in figures))
+        *_, to_date = figures
+        if not to_date.transfer_count:
+            continue
+        transfers = shown.get(bucket, [])
+        table.add_row(bucket.capitalize(), style="bold")
+        if older := to_date.transfer_count - len(transfers):
+            rest = to_date.points - sum(transfer.bucket_points for transfer in transfers)
+            table.add_row("", "", f"{older:,} older", "", _grouped(rest), "", "--csv has all")
+        for transfer in transfers:
+            table.add_row(transfer.report_month, *_explained(transfer, zone))
+        for span, figure in zip(spans, figures, strict=True):
+            table.add_row("", "", "", span, _grouped(figure.points), style="bold")
+        table.add_section()
+    if table.rows:
+        print_whole(console, table)
+    ends = [explanation.points(name) for name in ("opening_points", "closing_points")]
+    sums.add_row("= Points", *map(_grouped, (ends[0], ends[1] - ends[0], ends[1])), style="bold")
+    print_whole(console, sums)
+    console.print(
+        f"All of these are the report's: opening {_grouped(ends[0])}, closing {_grouped(ends[1])}, and"
+        f" {_grouped(explanation.points('total_outstanding_points'))} outstanding."
+    )
+    _show_waiting_points(console, explanation.waiting, month, zone)
+
+
+def _explained(transfer: ExplainedTransfer, zone: Zone) -> list[str]:
+    """The cells of a posted transfer, from the instant of its effect on."""
+    remarks = (
+        "late" if transfer.is_late else "",
+        "revokes " + ", which revokes ".join(transfer.revokes) if transfer.revokes else "",
+        "revoked by " + ", ".join(transfer.revoked_by) if transfer.revoked_by else "",
+    )
+    return _cells(transfer, transfer.effective_at, transfer.bucket_points, remarks, zone)
+
+
+def _cells(
+    transfer: ExplainedTransfer | WaitingTransfer,
+    at: datetime,
+    points: Decimal,
+    remarks: Sequence[str],
+    zone: Zone,
+) -> list[str]:
+    # Closes of before these were kept say neither.
+    recorded_at = transfer.recorded_at
+    recorded = recorded_at and f"{zone.local(recorded_at):%Y-%m-%d %H:%M}, {transfer.recorded_by}"
+    return [
+        f"{zone.local(at):%Y-%m-%d %H:%M}",
+        transfer.transfer_id,
+        transfer.reason,
+        _grouped(points),
+        recorded or "",
+        "; ".join(filter(None, (*remarks, transfer.external_reference, transfer.comment))),
+    ]
+
+
+def _show_waiting_points(console: Screen, waiting: Waiting, month: str, zone: Zone) -> None:
+    """What is pending or on hold, and so in no figure of the report."""
+    if not (waiting.pending_given_points or waiting.pending_deducted_points):
+        return
+    points = (
+        f"{_grouped(waiting.pending_given_points)} points given and"
+        f" {_grouped(waiting.pending_deducted_points)} deducted"
+    )
+    if waiting.transfers is None:
+        console.print(
+            f"Waiting, and in none of these: {points}. Which transfers they are is not kept of {month}, but"
+            " of the last month of each close or build alone."
+        )
+        return
+    console.print(f"Waiting, and in none of these: {points}.\n")
+    table = Table("Occurred", "Transfer", "Reason", "Points", "Recorded", "", box=box.SIMPLE_HEAD)
+    table.columns[3].justify = "right"
+    for transfer in waiting.transfers:
+        points = transfer.points if transfer.style == "give" else -transfer.points
+        table.add_row(*_cells(transfer, transfer.occurred_at, points, [transfer.status], zone))
+    print_whole(console, table)
+
+
+def show_line_explanation(explanation: LineExplanation, newest: int, zone: Zone) -> None:
+    """The transfers behind a line of the programme's roll-forward, at most the ``newest`` so many, and their
+    sum."""
+    console = Screen()
+    summary, month = explanation.summary, explanation.summary.report_month
+    line = ", ".join(filter(None, (explanation.bucket.capitalize(), explanation.reason)))
+    table = Table(
+        *("Relation Reference", "Effective", "Transfer", "Reason", "Points", "Recorded", ""),
+        box=box.SIMPLE_HEAD,
+    )
+    table.columns[4].justify = "right"
+    shown = list(explanation.transfers.read(newest))
+    console.print(f"\n{line}, {month}, {summary.currency} ({_described(summary)})\n")
+    if older := explanation.transfer_count - len(shown):
+        rest = explanation.bucket_points - sum(transfer.bucket_points for transfer in shown)
+        table.add_row(f"{older:,} older", "", "", "", _grouped(rest), "", "--csv has all")
+    for transfer in shown:
+        table.add_row(transfer.relation_reference, *_explained(transfer, zone))
+    table.add_row(
+        counted(explanation.transfer_count, "transfer"),
+        *("", "", ""),
+        _grouped(explanation.bucket_points),
+        style="bold",
+    )
+    print_whole(console, table)
+    console.print("Their number and their sum are the report's.")
+
+
+def show_sample(sample: Sample, zone: Zone) -> None:
+    """What was drawn, and of what."""
+    console = Screen()
+    summary = sample.summary
+    title = f"{summary.report_month}, {summary.currency} ({_described(summary)}), seed {sample.seed}"
+    console.print(f"\n{title}\n")
+    table = Table(box=box.SIMPLE_HEAD)
+    of_transfers = sample.of == "transfers"
+    for heading in ("Transfer", "Relation Reference", "Effective", "Reason"):
+        if of_transfers or heading == "Relation Reference":
+            table.add_column(heading)
+    table.add_column("Points", justify="right")
+    table.add_column("Hits", justify="right")
+    table.add_column("SHA-256")
+    for row in sample.rows:
+        cells = (
+            (
+                row["transfer_id"],
+                row["relation_reference"],
+                f"{zone.local(row['effective_at']):%Y-%m-%d %H:%M}",
+                row["reason"],
+                _grouped(row["signed_points"]),
+            )
+            if of_transfers
+            else (row["relation_reference"], _grouped(row["total_outstanding_points"]))
+        )
+        table.add_row(*cells, f"{row['hits']}", f"{row['sha256'][:12]}…")
+    print_whole(console, table)
+    console.print(
+        f"Drawn: {len(sample.rows):,} of {counted(sample.population_count, sample.of[:-1])}, which have"
+        f" {_grouped(sample.population_points)} points without regard to their sign."
+    )
 
 
 def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:

@@ -16,6 +16,7 @@ from ledger.data_files import connect, fetch_rows, read_parquet
 from ledger.errors import PointsError
 from ledger.settings import Settings, check_month
 from ledger.sql_text import literal
+from orchestration.posted_transfers import BY_BUCKET
 from orchestration.report_calendar import previous_month
 from orchestration.reports import MonthSummary, Report, read_reports
 
@@ -119,8 +120,7 @@ def compare_months(
         movements = duck.execute(
             "select bucket, reason, cast(sum(transfer_count) as bigint), sum(signed_points)"
             f" from {read_parquet(files)} where currency = ? group by bucket, reason"
-            # The order of the equation.
-            " order by list_position(['earned', 'reversal', 'redeemed', 'expired'], bucket), reason",
+            f" order by {BY_BUCKET}, reason",
             [after.summary.currency],
         ).fetchall()
         groups = duck.execute(

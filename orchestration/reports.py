@@ -1,7 +1,7 @@
 """Reads the reports of months back from their files: published ones, and provisional ones of open months."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -11,7 +11,8 @@ from typing import BinaryIO
 
 import duckdb
 
-from ledger.closes import ClosedMonth, read_history
+from ledger.anchors import read_anchor
+from ledger.closes import ClosedMonth, CloseHistory, read_history
 from ledger.data_files import connect, read_parquet, read_parquet_metadata
 from ledger.database import open_ledger
 from ledger.errors import PointsError
@@ -103,6 +104,9 @@ class MonthSummary:
     folder: Path
 
 
+# Says where a file of a month really is, by its name.
+Find = Callable[[str], Path]
+
 _BLOCK_BYTES = 1 << 20
 _PROGRAMME = "programme_points_by_month.parquet"
 # Those of its fields that the ledger says of a close.
@@ -126,7 +130,7 @@ class Report:
 
     summary: MonthSummary
     settings: Settings = field(repr=False)
-    find: Callable[[str], Path] = field(repr=False)
+    find: Find = field(repr=False)
 
     def table(self, file: str = OUTSTANDING_POINTS) -> ReportTable:
         """What one of the month's CSV files holds."""
@@ -135,6 +139,10 @@ class Report:
     def mart(self, name: str) -> Path:
         """Where the month's Parquet file of a mart is."""
         return self.find(named(f"{name}.parquet", self.summary.status))
+
+    def kept_mart(self, name: str) -> Path | None:
+        """Where that file is; None where the month has none: not every month has every mart."""
+        return self._kept(named(f"{name}.parquet", self.summary.status))
 
     def csv_file(self, file: str = OUTSTANDING_POINTS) -> Path:
         """Where that file is."""
@@ -146,7 +154,7 @@ class Report:
 
     def write_xml(self, output: BinaryIO) -> None:
         """Write the month's XML to ``output``: its file as it is; where its close made none, one made now."""
-        if kept := self._kept(OUTSTANDING_POINTS_XML):
+        if kept := self._kept(self._name(OUTSTANDING_POINTS_XML)):
             _copy(kept, output)
             return
         with work_folder(self.settings.home) as folder:
@@ -161,7 +169,7 @@ class Report:
         Raises what `new_export` does.
         """
         with new_export(file) as unfinished:
-            if kept := self._kept(OUTSTANDING_POINTS_XLSX):
+            if kept := self._kept(self._name(OUTSTANDING_POINTS_XLSX)):
                 shutil.copyfile(kept, unfinished)
             else:
                 make_workbook(self.find, self._of_currency(), unfinished)
@@ -170,10 +178,10 @@ class Report:
         summary = self.summary
         return currency_name(file, summary.currency, self.settings.default_currency, summary.status)
 
-    def _kept(self, file: str) -> Path | None:
-        """Where a file of the month is; None where it was made without."""
+    def _kept(self, name: str) -> Path | None:
+        """Where the file of that name is; None where the month was made without."""
         try:
-            kept = self.find(self._name(file))
+            kept = self.find(name)
         except NotInManifest:
             return None
         return kept if kept.exists() else None
@@ -196,7 +204,7 @@ class _Found:
     """A month's lines of the programme, one a currency, and where its files are."""
 
     summaries: list[MonthSummary]
-    find: Callable[[str], Path]
+    find: Find
 
 
 def list_months(settings: Settings) -> list[MonthSummary]:
@@ -311,6 +319,48 @@ def read_provisional_report(settings: Settings, month: str, currency: str | None
         return _report(_read_month(duck, folder, folder.resolve().joinpath), settings, currency)
 
 
+def find_to_date(settings: Settings, report: Report, mart: str) -> list[Path]:
+    """Where the Parquet files of a mart are from the programme's first month to that of ``report``: those
+    that its totals to date come from.
+
+    They are those of the closes that were in force when the month was closed, or of an open month the build's
+    own and those of the closes that the build knew: whatever was closed anew since is in no total of it.
+    Raises what opening the ledger does, and `PublishedDamaged`.
+    """
+    summary, own = report.summary, report.mart(mart)
+    if summary.status == PROVISIONAL:
+        folder = own.parent.parent
+        files = {path.parent.name: path for path in folder.glob(f"*/{own.name}")}
+        # None where it was made of files, from the first month on.
+        anchor = read_anchor(folder)
+        behind = _in_force(settings, lambda history: anchor.entry_id + 1) if anchor else {}
+    else:
+        files = {summary.report_month: own}
+        behind = _in_force(settings, lambda history: _entry_of_close(history, summary))
+    closed = {
+        month: _files(settings.home, close).path(f"{mart}.parquet")
+        for month, close in behind.items()
+        if month not in files and month < summary.report_month
+    }
+    files = closed | files
+    return [files[month] for month in sorted(files) if month <= summary.report_month]
+
+
+def _in_force(settings: Settings, before: Callable[[CloseHistory], int]) -> Mapping[str, ClosedMonth]:
+    """The closes that were in force before an entry of the ledger."""
+    open_ledger(settings)
+    history = read_history()
+    return history.before(before(history)).in_force
+
+
+def _entry_of_close(history: CloseHistory, summary: MonthSummary) -> int:
+    wanted = (summary.report_month, summary.revision)
+    (entry_id,) = (
+        close.entry_id for close in history.closes if (close.report_month, close.revision) == wanted
+    )
+    return entry_id
+
+
 def _report(found: _Found, settings: Settings, currency: str | None) -> Report:
     by_currency = {summary.currency: summary for summary in found.summaries}
     chosen = currency or settings.default_currency
@@ -376,7 +426,7 @@ def _of_close(duck: duckdb.DuckDBPyConnection, home: Path, closed: PublishedMont
 def _read_month(
     duck: duckdb.DuckDBPyConnection,
     folder: Path,
-    find: Callable[[str], Path],
+    find: Find,
     report_month: str | None = None,
     status: str = PROVISIONAL,
     closed: PublishedMonth | None = None,

@@ -6,7 +6,6 @@ Months are those that readers have, and after them those of the newest build; al
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import duckdb
@@ -15,22 +14,22 @@ from ledger.amounts import points_text
 from ledger.data_files import connect, fetch_rows, read_parquet
 from ledger.errors import PointsError
 from ledger.settings import Settings
-from ledger.sql_text import literal
+from orchestration.posted_transfers import (
+    COLUMNS,
+    EFFECTIVE_ORDER,
+    PostedTransfer,
+    fetch_transfers,
+    of_customer,
+    posted_transfers,
+)
 from orchestration.reports import MonthSummary, Report, read_reports
 
-# What the posted transfers of a month have beside their bucket and points. The last five are null in months
-# that were closed before they were kept.
-_TRANSFER = (
-    *("effective_at", "transfer_id", "reason", "bucket"),
-    *("is_late", "occurred_at", "reverses_transfer_id"),
+# Of a line, in the order in which they are printed.
+LINE_COLUMNS = (
+    *("effective_at", "transfer_id", "reason", "bucket", "signed_points", "balance", "is_late"),
+    *("occurred_at", "reverses_transfer_id", "recorded_at", "recorded_by", "batch_id"),
+    *("external_reference", "comment"),
 )
-_REMARKS = {
-    "recorded_at": "timestamp",
-    "recorded_by": "varchar",
-    "batch_id": "varchar",
-    "external_reference": "varchar",
-    "comment": "varchar",
-}
 
 
 class NoStatement(PointsError):
@@ -66,24 +65,11 @@ class StatementDiffers(PointsError):
         )
 
 
-@dataclass(frozen=True)
-class StatementLine:
-    """A transfer, with its sign, and what the customer had after it. Instants are in UTC."""
+@dataclass(frozen=True, kw_only=True)
+class StatementLine(PostedTransfer):
+    """A transfer, and what the customer had after it."""
 
-    effective_at: datetime
-    transfer_id: str
-    reason: str
-    bucket: str
-    signed_points: Decimal
     balance: Decimal
-    is_late: bool
-    occurred_at: datetime
-    reverses_transfer_id: str | None
-    recorded_at: datetime | None
-    recorded_by: str | None
-    batch_id: str | None
-    external_reference: str | None
-    comment: str | None
 
 
 @dataclass(frozen=True)
@@ -144,14 +130,11 @@ def read_statement(
     return Statement(relation_reference, currency, months)
 
 
-def _lines(opening: Decimal, rows: Sequence[tuple]) -> Iterator[StatementLine]:
+def _lines(opening: Decimal, transfers: Sequence[dict]) -> Iterator[StatementLine]:
     balance = opening
-    for signed_points, *values in rows:
-        balance += signed_points
-        # Instants are in UTC, which Parquet does not say.
-        aware = (value.replace(tzinfo=UTC) if isinstance(value, datetime) else value for value in values)
-        said = dict(zip((*_TRANSFER, *_REMARKS), aware, strict=True))
-        yield StatementLine(signed_points=signed_points, balance=balance, **said)
+    for transfer in transfers:
+        balance += transfer["signed_points"]
+        yield StatementLine(**transfer, balance=balance)
 
 
 def _ends(
@@ -159,41 +142,23 @@ def _ends(
 ) -> dict[str, tuple[Decimal, Decimal]]:
     """What the customer had as each month began and ended; nothing for months before the first transfer."""
     files = [report.mart("outstanding_points_by_month") for report in reports]
+    currency = reports[0].summary.currency
     rows = fetch_rows(
         duck,
         "select strftime(report_month, '%Y-%m'), opening_points, closing_points"
-        f" from {read_parquet(files)} where {_of_customer(reports, relation_reference)}",
+        f" from {read_parquet(files)} where {of_customer(relation_reference, currency)}",
     )
     return {month: (opening, closing) for month, opening, closing in rows}
 
 
 def _posted(
     duck: duckdb.DuckDBPyConnection, reports: Sequence[Report], relation_reference: str
-) -> dict[str, list[tuple]]:
+) -> dict[str, list[dict]]:
     """The customer's transfers by month, in the order in which they took effect."""
-    remarks = ", ".join(f"null::{kind} as {name}" for name, kind in _REMARKS.items())
     files = [report.mart("posted_transfers") for report in reports]
-    rows = fetch_rows(
-        duck,
-        f"""
-        select
-            strftime(posting_month, '%Y-%m'),
-            cast(case style when 'give' then points else -points end as decimal(38, 4)),
-            {", ".join((*_TRANSFER, *_REMARKS))}
-        from (
-            select * from (select {remarks}) where false
-            union all by name
-            select * from {read_parquet(files)} where {_of_customer(reports, relation_reference)}
-        )
-        order by posting_month, effective_at, effective_entry_id, transfer_id
-        """,
-    )
-    posted: dict[str, list[tuple]] = {}
-    for month, *values in rows:
-        posted.setdefault(month, []).append(tuple(values))
+    relation = posted_transfers(files, of_customer(relation_reference, reports[0].summary.currency))
+    query = f"select {', '.join(COLUMNS)} from {relation} order by {EFFECTIVE_ORDER}"
+    posted: dict[str, list[dict]] = {}
+    for transfer in fetch_transfers(duck, query):
+        posted.setdefault(transfer["report_month"], []).append(transfer)
     return posted
-
-
-def _of_customer(reports: Sequence[Report], relation_reference: str) -> str:
-    currency = reports[0].summary.currency
-    return f"relation_reference = {literal(relation_reference)} and currency = {literal(currency)}"

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from lxml import etree
 from ledger.amounts import value_text
 from ledger.data_files import connect, read_parquet
 from ledger.database import LedgerEmpty
+from ledger.lists.transfer_lists import BUCKETS
 from ledger.seals import SealBroken
 from ledger.settings import MonthInvalid, Settings
 from orchestration import month_files, month_xlsx
@@ -30,6 +32,7 @@ from orchestration.close.months_to_close import (
 )
 from orchestration.close.read_back import find_differences
 from orchestration.close.reopening import MonthNeverClosed, ReasonMissing
+from orchestration.explanations import explain_row
 from orchestration.exports import ExportTargetTaken
 from orchestration.month_files import (
     BASIS,
@@ -44,6 +47,7 @@ from orchestration.published.database import _customer_point_balances
 from orchestration.published.layout import DATABASE_REMEDY
 from orchestration.published.manifests import PublishedDamaged, read_manifest
 from orchestration.reports import Report, RevisionNotPublished, read_report
+from orchestration.statements import read_statement
 from simulator.transfer_files import write_transfers
 from tests.conftest import PROJECT_ROOT, Points, answer, assert_refused, read_rows, refusal, transfer
 from tests.test_build import assert_airline_figures
@@ -670,12 +674,18 @@ def airline_home(points, airline, tmp_path_factory) -> Path:
     return home
 
 
-@pytest.mark.slow
-def test_the_airline_closes_as_computed_elsewhere(points, airline, airline_home, tmp_path):
-    home = tmp_path / "home"
+@pytest.fixture(scope="module")
+def airline_closed(points, airline_home, tmp_path_factory) -> Path:
+    """The airline with its 24 months closed; for reading alone."""
+    home = tmp_path_factory.mktemp("airline_closed") / "home"
     shutil.copytree(airline_home, home, symlinks=True)
     assert "Closed 24 months" in answer(points("close", "--through", "2018-12", home=home))
-    folders = {path.name: path / "current" for path in (home / "published").glob("????-??")}
+    return home
+
+
+@pytest.mark.slow
+def test_the_airline_closes_as_computed_elsewhere(airline, airline_closed):
+    folders = {path.name: path / "current" for path in (airline_closed / "published").glob("????-??")}
     assert_airline_figures(folders, airline)
 
 
@@ -716,6 +726,27 @@ def sum_of(rows: list[dict], column: str) -> Decimal:
     return (
         sum((Decimal(row[column]) for row in rows), Decimal(0)) if column.endswith("Points") else Decimal(0)
     )
+
+
+@pytest.mark.slow
+def test_statement_explanation_and_report_agree_for_a_hundred_customers_of_the_airline(airline_closed):
+    """docs/design.md, section 10: of each in one month of four, to the last digit."""
+    settings = Settings.from_environment({"POINTS_HOME": str(airline_closed)})
+    columns = [*RELATION_COLUMNS[OUTSTANDING_POINTS].values()][1:]
+    for seed, month in enumerate(("2017-03", "2017-09", "2018-03", "2018-12")):
+        rows = {row[0]: row[1:] for row in read_report(settings, month).table().rows()}
+        for relation in random.Random(seed).sample(sorted(rows), 25):
+            explained = explain_row(settings, month, relation)
+            assert tuple(map(explained.points, columns)) == rows[relation], relation
+            transfers = list(explained.transfers.read())
+            stated = read_statement(settings, relation, last=month)
+            assert stated.months[-1].closing_points == explained.points("closing_points")
+            assert sorted(transfer.transfer_id for transfer in transfers) == sorted(
+                line.transfer_id for of_month in stated.months for line in of_month.lines
+            )
+            for bucket in BUCKETS:
+                counted = sum(one.bucket_points for one in transfers if one.bucket == bucket)
+                assert counted == explained.points(f"total_{bucket}_points"), (relation, bucket)
 
 
 @pytest.mark.long

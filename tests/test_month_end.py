@@ -281,6 +281,29 @@ def test_a_statement_of_another_currency_begins_with_its_first_transfer(ask):
     assert ends_of(found) == [("2026-02", "0", "7.5"), ("2026-03", "7.5", "7.5")]
 
 
+def test_csv_of_nothing_has_its_heading(ask):
+    """C-2 has no transfer in March, and no customer's points in MILES changed."""
+    (heading,) = ask("statement", "C-2", "--from", "2026-03", "--csv").splitlines()
+    assert heading.startswith("report_month,effective_at,transfer_id,reason,bucket,signed_points,balance,")
+    (heading,) = ask("compare", "2026-03", "--currency", "MILES", "--csv").splitlines()
+    assert heading.startswith("relation_reference,earlier_points,points,change_points,")
+
+
+def test_an_open_month_is_explained_by_closed_ones_and_the_build(ask):
+    """100 - 30 = 70 as March, which is only built, begins; and 5.5 more."""
+    found = json.loads(ask("explain", "2026-03", "C-1", "--json"))
+    assert (found["status"], found["revision"]) == ("provisional", None)
+    points = {figure["name"]: figure["points"] for figure in found["figures"]}
+    assert (points["opening_points"], points["earned_points"], points["closing_points"]) == (
+        "70",
+        "5.5",
+        "75.5",
+    )
+    assert [one["transfer_id"] for one in found["transfers"]] == ["J1", "M1", "F1"]
+    miles = json.loads(ask("explain", "2026-03", "C-1", "--currency", "MILES", "--json"))
+    assert [(one["transfer_id"], one["bucket_points"]) for one in miles["transfers"]] == [("F5", "7.5")]
+
+
 def test_a_statement_agrees_with_the_report_for_every_customer(ask, months):
     february = ("--from", "2026-02", "--to", "2026-02", "--json")
     for row in read_rows(current(months, "2026-02", POINTS_ROLL_FORWARD)):

@@ -1,19 +1,29 @@
-"""``points compare``, ``statement`` and ``reconcile``: what finance asks of months."""
+"""``points compare``, ``statement``, ``explain``, ``sample``, ``reconcile``: what finance asks of months."""
 
-import csv
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from console.help_panels import MONTHS
-from console.output import AsCsv, AsJson, print_csv, print_json
-from console.screens import show_comparison, show_reconciliation, show_statement
+from console.output import AsCsv, AsJson, for_json, print_csv, print_json, print_json_rows, values_of
+from console.screens import (
+    show_comparison,
+    show_line_explanation,
+    show_reconciliation,
+    show_row_explanation,
+    show_sample,
+    show_statement,
+)
 from ledger.amounts import value_text
 from ledger.settings import project_settings
 
+if TYPE_CHECKING:
+    from orchestration.explanations import ExplainedTransfer, LineExplanation, RowExplanation
+
 app = typer.Typer()
+
+Population = Literal["transfers", "customers"]
 
 
 @app.command(rich_help_panel=MONTHS, epilog="Example: points compare 2026-10 2025-10")
@@ -35,9 +45,8 @@ def compare(
 
     comparison = compare_months(project_settings(), month, earlier, currency)
     if as_csv:
-        writer = csv.writer(sys.stdout)
-        writer.writerow(CHANGE_COLUMNS)
-        writer.writerows(map(value_text, change) for change in comparison.changes())
+        changed = (dict(zip(CHANGE_COLUMNS, change, strict=True)) for change in comparison.changes())
+        print_csv(changed, CHANGE_COLUMNS)
         return
     gained, lost = (comparison.largest(sign, rows) for sign in (1, -1))
     if not as_json:
@@ -101,46 +110,155 @@ def statement(
     as_csv: AsCsv = False,
 ) -> None:
     """Show a customer's running balance over the months, with every transfer between."""
-    from orchestration.statements import read_statement
+    from orchestration.statements import LINE_COLUMNS, read_statement
 
     settings = project_settings()
     found = read_statement(settings, relation, first, last, currency)
-    if not as_json and not as_csv:
-        show_statement(found, settings.zone)
-        return
-    months = [
-        {
-            "report_month": month.summary.report_month,
-            "status": month.summary.status,
-            "revision": month.summary.revision,
-            "opening_points": value_text(month.opening_points),
-            "restated_points": value_text(month.restated_points),
-            "transfers": [
-                {
-                    name: value if value is None or isinstance(value, bool) else value_text(value)
-                    for name, value in vars(line).items()
-                }
-                for line in month.lines
-            ],
-            "closing_points": value_text(month.closing_points),
-        }
-        for month in found.months
-    ]
     if as_csv:
-        print_csv(
-            [
-                {
-                    "report_month": month["report_month"],
-                    **{name: "" if value is None else value_text(value) for name, value in line.items()},
-                }
-                for month in months
-                for line in month["transfers"]
-            ]
+        columns = ("report_month", *LINE_COLUMNS)
+        print_csv((vars(line) for month in found.months for line in month.lines), columns)
+    elif as_json:
+        print_json(
+            {
+                "relation_reference": found.relation_reference,
+                "currency": found.currency,
+                "months": [
+                    {
+                        "report_month": month.summary.report_month,
+                        "status": month.summary.status,
+                        "revision": month.summary.revision,
+                        "opening_points": value_text(month.opening_points),
+                        "restated_points": value_text(month.restated_points),
+                        "transfers": [values_of(line, LINE_COLUMNS) for line in month.lines],
+                        "closing_points": value_text(month.closing_points),
+                    }
+                    for month in found.months
+                ],
+            }
         )
     else:
-        print_json(
-            {"relation_reference": found.relation_reference, "currency": found.currency, "months": months}
+        show_statement(found, settings.zone)
+
+
+@app.command(rich_help_panel=MONTHS, epilog="Example: points explain 2026-10 C-1042")
+def explain(
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="A report month, YYYY-MM.")],
+    relation: Annotated[
+        str | None, typer.Argument(metavar="[RELATION]", help="The customer whose row is explained.")
+    ] = None,
+    bucket: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BUCKET", help="In place of a customer: a line of the programme's roll-forward."
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="REASON", help="With --bucket, one reason; by default all.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
+    ] = None,
+    revision: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Another revision of a closed month than the one issued."),
+    ] = None,
+    rows: Annotated[
+        int, typer.Option(min=0, help="How many of the newest transfers to show on the screen.")
+    ] = 50,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show the transfers behind each number of a customer's row, or behind a line of the roll-forward."""
+    from orchestration.explanations import TRANSFER_COLUMNS, explain_line, explain_row
+
+    if (relation is None) == (bucket is None):
+        raise typer.BadParameter("name a customer, or a line of the roll-forward with --bucket")
+    if reason is not None and bucket is None:
+        raise typer.BadParameter("a reason goes with --bucket; a customer's row is explained whole")
+    settings = project_settings()
+    if relation is None:
+        found = explain_line(settings, month, bucket, reason, currency, revision)
+    else:
+        found = explain_row(settings, month, relation, currency, revision)
+    if as_csv:
+        print_csv(map(_with_chain, found.transfers.read()), TRANSFER_COLUMNS)
+    elif as_json:
+        print_json_rows(
+            _explained(found),
+            "transfers",
+            (values_of(transfer, TRANSFER_COLUMNS) for transfer in found.transfers.read()),
         )
+    elif relation is None:
+        show_line_explanation(found, rows, settings.zone)
+    else:
+        show_row_explanation(found, rows, settings.zone)
+
+
+def _with_chain(transfer: "ExplainedTransfer") -> dict:
+    """A row of CSV, in which ids stand side by side."""
+    chain = {name: " ".join(getattr(transfer, name)) for name in ("revokes", "revoked_by")}
+    return {**vars(transfer), **chain}
+
+
+def _explained(found: "RowExplanation | LineExplanation") -> dict:
+    """What JSON says above the transfers."""
+    from orchestration.explanations import RowExplanation
+
+    summary = found.summary
+    answer = {name: getattr(summary, name) for name in ("report_month", "status", "revision", "currency")}
+    if not isinstance(found, RowExplanation):
+        return answer | values_of(found, ("bucket", "reason", "transfer_count", "bucket_points"))
+    waiting = found.waiting
+    return answer | {
+        "relation_reference": found.relation_reference,
+        "figures": [values_of(figure, tuple(vars(figure))) for figure in found.figures],
+        "subtotals": [values_of(subtotal, tuple(vars(subtotal))) for subtotal in found.subtotals],
+        "waiting": values_of(waiting, ("pending_given_points", "pending_deducted_points"))
+        | {
+            "transfers": None
+            if waiting.transfers is None
+            else [values_of(transfer, tuple(vars(transfer))) for transfer in waiting.transfers]
+        },
+    }
+
+
+@app.command(rich_help_panel=MONTHS, epilog="Example: points sample 2026-10 --size 25 --seed 4711")
+def sample(
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="A report month, YYYY-MM.")],
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Any number; the same one draws the same again.")
+    ],
+    size: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="How many to draw.")] = 25,
+    of: Annotated[Population, typer.Option(help="The month's transfers, or its customers.")] = "transfers",
+    by_points: Annotated[
+        bool, typer.Option("--by-points", help="The larger, the likelier; the largest for certain.")
+    ] = False,
+    currency: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
+    ] = None,
+    revision: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Another revision of a closed month than the one issued."),
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Draw a sample of a month's transfers or customers, which anyone can draw again."""
+    from orchestration.samples import draw_sample, sample_columns
+
+    settings = project_settings()
+    found = draw_sample(settings, month, size, seed, of, by_points, currency, revision)
+    if as_csv:
+        print_csv(found.rows, sample_columns(of))
+    elif as_json:
+        summary = found.summary
+        print_json(
+            {name: getattr(summary, name) for name in ("report_month", "status", "revision", "currency")}
+            | values_of(found, ("of", "seed", "size", "by_points", "population_count", "population_points"))
+            | {"rows": [for_json(row) for row in found.rows]}
+        )
+    else:
+        show_sample(found, settings.zone)
 
 
 @app.command(
