@@ -354,6 +354,7 @@ def _write_workbook(connection: duckdb.DuckDBPyConnection, one: MonthCurrency, p
             )
             for title, file in (("Report", OUTSTANDING_POINTS), ("Roll-forward", POINTS_ROLL_FORWARD))
         ],
+        one.relation_count,
     )
 
 

@@ -30,7 +30,7 @@ CONTROL = [Table("Roll-forward", ["Line", "Reason", "Points"], [("Opening Points
 
 def written(path: Path, *rows: tuple) -> openpyxl.Workbook:
     """A workbook with one table of ``rows``, as openpyxl reads it."""
-    write_workbook(path, FACTS, CONTROL, [Table("Report", HEADINGS, rows)])
+    write_workbook(path, FACTS, CONTROL, [Table("Report", HEADINGS, rows)], len(rows))
     return openpyxl.load_workbook(path)
 
 
