@@ -21,8 +21,6 @@ from string import ascii_uppercase
 from typing import BinaryIO
 from xml.sax.saxutils import escape
 
-import xlsxwriter
-
 from ledger.amounts import points_text
 
 # A sheet of a spreadsheet ends at 1,048,576.
@@ -60,6 +58,8 @@ class _Workbook:
     """The workbook without the rows of its tables."""
 
     def __init__(self, file: BinaryIO, facts: Mapping[str, str]) -> None:
+        import xlsxwriter  # 0.1 s, and most commands write no workbook
+
         self.facts = facts
         self.book = xlsxwriter.Workbook(
             file,

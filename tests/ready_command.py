@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from ledger.settings import PROJECT_ROOT, project_settings
+from orchestration.close import read_back
 from orchestration.dbt import invocation
 from orchestration.dbt.manifest import BUILD_DATABASE_NAME
 from tests.kept_build import KEPT_BUILD, take_build
@@ -58,17 +59,7 @@ class ReadyCommand:
         self, arguments: list[str], environment: Mapping[str, str], folder: Path
     ) -> subprocess.CompletedProcess:
         """Run the program in ``folder``, with this environment and no other, to its end."""
-        with (
-            open(os.memfd_create("output"), encoding="utf-8") as output,
-            open(os.memfd_create("errors"), encoding="utf-8") as errors,
-            open(os.devnull) as nothing,
-        ):
-            files = [nothing.fileno(), output.fileno(), errors.fileno()]
-            with _ask(self.address, arguments, environment, folder, files) as connection:
-                status = int(connection.recv(16))
-            output.seek(0)
-            errors.seek(0)
-            return subprocess.CompletedProcess(arguments, status, output.read(), errors.read())
+        return _run(self.address, arguments, environment, folder)
 
     def end(self) -> None:
         """End the process of which commands are forked."""
@@ -101,13 +92,31 @@ class ForkedDbt:
 
 
 def fork_dbt(dbt: str) -> None:
-    """Let this process have its builds made by forks of the ready dbt at this address."""
+    """Let this process have its builds made, and its closes read back, by forks of the ready dbt at this
+    address."""
     invocation.start_dbt = partial(ForkedDbt, dbt)
+    read_back.run_reader = lambda folder: _run(dbt, [str(folder)], os.environ, PROJECT_ROOT)
 
 
 def with_ready_dbt(dbt: ReadyCommand) -> list[str]:
     """What starts a ``points`` that is no fork, but has its builds made by forks of this dbt."""
     return [sys.executable, "-m", "tests.ready_command", "start", dbt.address[1:]]
+
+
+def _run(
+    address: str, arguments: list[str], environment: Mapping[str, str], folder: Path
+) -> subprocess.CompletedProcess:
+    with (
+        open(os.memfd_create("output"), encoding="utf-8") as output,
+        open(os.memfd_create("errors"), encoding="utf-8") as errors,
+        open(os.devnull) as nothing,
+    ):
+        files = [nothing.fileno(), output.fileno(), errors.fileno()]
+        with _ask(address, arguments, environment, folder, files) as connection:
+            status = int(connection.recv(16))
+        output.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(arguments, status, output.read(), errors.read())
 
 
 def _ask(
@@ -181,7 +190,8 @@ def _import_dbt() -> Callable[[], object]:
     manifest = child.import_dbt()
     # A fork takes what is imported here.
     child.import_dbt = lambda: manifest
-    return child.main
+    # A folder is named of a close that is read back.
+    return lambda: read_back.main() if sys.argv[1:] else child.main()
 
 
 def _compile_dbt() -> None:

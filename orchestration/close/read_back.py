@@ -48,15 +48,7 @@ class ReadBackUnfinished(PointsError):
 def read_back(folder: Path) -> None:
     """Read the prepared months of ``folder`` in a new process; raise `ReadBackDiffers`, or
     `ReadBackUnfinished`."""
-    finished = subprocess.run(
-        [sys.executable, "-m", "orchestration.close.read_back", str(folder)],
-        cwd=PROJECT_ROOT,
-        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT), "PYTHONUTF8": "1"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
+    finished = run_reader(folder)
     if lack := lack_of_room(finished.stderr):
         raise ReadBackUnfinished(lack)
     problems = finished.stdout.splitlines()
@@ -67,6 +59,19 @@ def read_back(folder: Path) -> None:
         ]
     if problems:
         raise ReadBackDiffers(problems)
+
+
+def run_reader(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run this module for ``folder`` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "orchestration.close.read_back", str(folder)],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT), "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
 
 
 def find_differences(folder: Path) -> Iterator[str]:
@@ -142,6 +147,11 @@ def _totals_that_differ(
                 yield f"{path} has {column} {text} in {currency}, where the recount says {expected[column]}."
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print what differs in the folder that the command names."""
     for difference in find_differences(Path(sys.argv[1])):
         print(difference)
+
+
+if __name__ == "__main__":
+    main()

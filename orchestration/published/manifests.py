@@ -4,6 +4,8 @@ It holds no clock and no path, so that the same cut, closed again, gives the sam
 in the ledger's close entry and in the next month's manifest (docs/design.md, section 9).
 """
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import json
@@ -12,15 +14,18 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from ledger.anchors import Head
-from ledger.closes import ClosedMonth
 from ledger.data_files import connect, parquet_footer, read_parquet
 from ledger.disk import file_sha256
 from ledger.errors import PointsError
 from ledger.settings import PROJECT_ROOT
 from orchestration.dbt.descriptions import Description
 from orchestration.published.layout import MANIFEST_NAME
+
+if TYPE_CHECKING:  # the process that reads a close back needs no Django, which takes half a second
+    from ledger.anchors import Head
+    from ledger.closes import ClosedMonth
 
 _SEEDS = ("transfer_reasons.csv", "points_currencies.csv")
 _VERSIONS = ("outstanding-points", "dbt-core", "dbt-duckdb", "duckdb")
