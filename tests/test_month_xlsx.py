@@ -11,6 +11,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from ledger.amounts import points_text
 from orchestration import month_xlsx
 from orchestration.month_xlsx import Table, data_rows, write_workbook
 
@@ -25,12 +26,19 @@ FACTS = {
     "basis": "totals",
 }
 HEADINGS = ["Relation Reference", "Points"]
-CONTROL = [Table("Roll-forward", ["Line", "Reason", "Points"], [("Opening Points", "", Decimal("12.5000"))])]
+CONTROL = [
+    Table(
+        "Roll-forward",
+        ["Line", "Reason", "Points"],
+        [("Opening Points", "", Decimal("12.5000")), ("Closing Points", None, Decimal("-1234567890123456"))],
+    )
+]
 
 
-def written(path: Path, *rows: tuple) -> openpyxl.Workbook:
+def written(path: Path, *rows: tuple[str, Decimal | int]) -> openpyxl.Workbook:
     """A workbook with one table of ``rows``, as openpyxl reads it."""
-    write_workbook(path, FACTS, CONTROL, [Table("Report", HEADINGS, rows)], len(rows))
+    texts = [(reference, points_text(Decimal(points))) for reference, points in rows]
+    write_workbook(path, FACTS, CONTROL, [Table("Report", HEADINGS, texts)], len(rows))
     return openpyxl.load_workbook(path)
 
 
@@ -44,6 +52,7 @@ def test_the_control_sheet_has_facts_roll_forward_and_lines_to_sign_on(tmp_path)
         ("Roll-forward",),
         ("Line", "Reason", "Points"),
         ("Opening Points", 12.5),
+        ("Closing Points", "-1234567890123456"),
         ("Prepared by",),
         ("Date",),
         ("Approved by",),
@@ -71,9 +80,10 @@ def test_the_control_sheet_has_facts_roll_forward_and_lines_to_sign_on(tmp_path)
 )
 def test_a_cell_is_what_it_says_and_never_acts(tmp_path, value, cell, kind):
     """docs/cases.md, R23."""
-    sheet = written(tmp_path / "book.xlsx", ("C-1", value))["Report"]
-    assert (sheet["B2"].value, sheet["B2"].data_type) == (cell, kind)
-    assert sheet["B2"].hyperlink is None
+    row, found = ((value, 1), "A2") if isinstance(value, str) else (("C-1", value), "B2")
+    sheet = written(tmp_path / "book.xlsx", row)["Report"]
+    assert (sheet[found].value, sheet[found].data_type) == (cell, kind)
+    assert sheet[found].hyperlink is None
 
 
 def test_headings_stay_in_view_and_stand_on_every_page(tmp_path):

@@ -125,6 +125,8 @@ FILTERS_AND_WHAT_THEY_LEAVE = [
 @postgresql_in_ci
 def test_a_filter_leaves_what_it_says_in_every_order(programme):
     everything = {row.transfer_id: row for row in every_listed_transfer(programme, {})}
+    for filters, left in FILTERS_AND_WHAT_THEY_LEAVE:
+        assert count_transfers(programme, filters) == len(left), filters
     for (filters, left), field, sign in product(FILTERS_AND_WHAT_THEY_LEAVE, SORTS, ("", "-")):
         expected = sorted(
             left,
@@ -134,11 +136,14 @@ def test_a_filter_leaves_what_it_says_in_every_order(programme):
         assert ids(programme, filters, sign + field) == expected, (filters, sign + field)
         exported = every_listed_transfer(programme, filters, sign + field)
         assert [row.transfer_id for row in exported] == expected, (filters, sign + field)
-        assert count_transfers(programme, filters) == len(expected), filters
 
 
-@postgresql_in_ci
-@pytest.mark.parametrize("size", [2, 5, 13])
+# On which page a row is, is known after the database was asked: PostgreSQL gives every order once.
+@pytest.mark.parametrize(
+    ("ledger_home", "size"),
+    [*(("sqlite", size) for size in (2, 5, 13)), pytest.param("postgresql", 5, marks=pytest.mark.slow)],
+    indirect=["ledger_home"],
+)
 def test_pages_follow_each_other_without_a_gap_or_a_repetition(programme, size):
     for field, sign in product(SORTS, ("", "-")):
         for filters in ({}, {"revoked": "false"}, {"revoked": "true"}, {"relation_prefix": "C"}):
