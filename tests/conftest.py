@@ -26,7 +26,8 @@ from ledger.access import keep_private
 from ledger.database import Ledger, open_ledger
 from ledger.databases import sqlite_file
 from ledger.errors import PointsError
-from ledger.models import LEDGER_TABLES, Transfer
+from ledger.files.imports import import_file
+from ledger.models import LEDGER_TABLES, AccountEvent, Transfer
 from ledger.settings import Settings
 from orchestration.dbt.invocation import send_command
 from tests.any_home import allow_any_home
@@ -45,9 +46,11 @@ NEEDED = ["transfer_id", "relation_reference", "style", "points", "reason", "occ
 
 # What takes longest comes first, so that no process works on it alone at the end.
 LONGEST = [
-    *("test_spark", "test_close", "test_ledger_builds", "test_close_faults", "test_close_at_once"),
-    *("test_split_builds", "test_changed_models", "test_import_repeats", "test_hostile_world"),
-    *("test_recount", "test_close_killed", "test_published_damage", "test_dagster_close"),
+    *("test_close", "test_published_damage", "test_ledger_builds", "test_spark", "test_transfer_lists"),
+    *("test_import_repeats", "test_close_faults", "test_hostile_world", "test_close_at_once"),
+    *("test_split_builds", "test_build", "test_nearly_full_disk", "test_demo", "test_benchmarks"),
+    *("test_changed_models", "test_open_months", "test_dagster_close", "test_requirements"),
+    *("test_recount", "test_close_killed", "test_raw_rows", "test_import_files"),
 ]
 # Parses of dbt that the tests keep, separate from those of the user.
 os.environ["XDG_CACHE_HOME"] = str(PROJECT_ROOT / "target" / "test_cache")
@@ -374,6 +377,49 @@ def made_once(tmp_path_factory) -> "MadeOnce":
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
     return MadeOnce(folder / "made_once")
+
+
+@pytest.fixture
+def demo_home(made_once, tmp_path) -> LedgerHome:
+    """A home with the demo to work on, as `points demo` makes it; no month is built or closed."""
+    from console.demo_home import make_demo
+
+    def make(folder: Path) -> None:
+        make_demo(LedgerHome(folder / "demo").settings())
+        connections.close_all()
+
+    shutil.copytree(made_once("demo", make) / "demo", tmp_path / "demo")
+    return LedgerHome(tmp_path / "demo")
+
+
+@pytest.fixture(scope="session")
+def airline_home(airline, made_once) -> Path:
+    """A home, on SQLite, with the airline's transfers, no month closed; only copies of it are worked on."""
+
+    def make(folder: Path) -> None:
+        import_airline(LedgerHome(folder / "home"), airline)
+        connections.close_all()
+
+    return made_once("airline", make) / "home"
+
+
+@pytest.fixture
+def airline_ledger(request, ledger_home, airline) -> LedgerHome:
+    """A home with the airline's transfers to work on, in the database of ``ledger_home``."""
+    if ledger_home.environment:
+        import_airline(ledger_home, airline)
+    else:
+        shutil.copytree(request.getfixturevalue("airline_home"), ledger_home.home)
+    return ledger_home
+
+
+def import_airline(home: LedgerHome, airline: Path) -> None:
+    """Import real input into an empty ledger: 288,336 transfers, 57 closures that give among them."""
+    imported = import_file(home.open(), airline / "transfers.csv.gz")
+    assert (imported.row_count, imported.added, imported.duplicates) == (288_336, 288_336, 0)
+    closures = Transfer.objects.filter(reason="account_closure")
+    assert closures.filter(style="give").count() == 57
+    assert imported.closed_accounts == closures.count() == AccountEvent.objects.count()
 
 
 @dataclass(frozen=True)

@@ -638,10 +638,9 @@ def test_a_rule_changed_for_past_months_shows_and_changes_nothing(small, tmp_pat
 
 
 @pytest.mark.slow
-def test_months_closed_in_one_go_one_by_one_or_in_pairs_are_the_same(points, tmp_path):
+def test_months_closed_in_one_go_one_by_one_or_in_pairs_are_the_same(points, demo_home, tmp_path):
     """And as a build from scratch gives them: the project's central test."""
-    demo = tmp_path / "demo"
-    answer(points("demo", home=demo))
+    demo = demo_home.home
     months = ["2025-09", "2025-10", "2025-11"]
     homes = {way: tmp_path / way for way in ("in_one_go", "one_by_one", "in_a_pair")}
     for way, base, through in (
@@ -663,15 +662,6 @@ def test_months_closed_in_one_go_one_by_one_or_in_pairs_are_the_same(points, tmp
         first, *others = (texts_of_close(home, month) for home in homes.values())
         assert {"outstanding_points.xml", "outstanding_points.xlsx"} <= first.keys()
         assert others == [first] * len(others)
-
-
-@pytest.fixture(scope="module")
-def airline_home(points, airline, tmp_path_factory) -> Path:
-    """The airline's transfers, imported, with no month closed."""
-    home = tmp_path_factory.mktemp("airline") / "home"
-    home.mkdir()
-    answer(points("import", str(airline / "transfers.csv.gz"), home=home))
-    return home
 
 
 @pytest.fixture(scope="module")

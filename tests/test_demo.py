@@ -434,27 +434,25 @@ def test_a_ledger_with_other_entries_is_refused_and_keeps_what_it_holds(tmp_path
         write_demo_transfers(home.home / "transfers.csv")
 
 
-def test_what_people_add_to_the_demo_does_not_make_it_anybody_elses(tmp_path: Path) -> None:
-    home = LedgerHome(tmp_path / "demo")
-    made = make_demo(home.settings())
-    record(home.open(), ledger_transfer("MINE-1", relation_reference="C-000001"))
-    assert make_demo(home.settings()).entry_count == made.entry_count + 1
+def test_what_people_add_to_the_demo_does_not_make_it_anybody_elses(demo_home: LedgerHome) -> None:
+    record(demo_home.open(), ledger_transfer("MINE-1", relation_reference="C-000001"))
+    head = ledger_head().entry_id
+    assert make_demo(demo_home.settings()).entry_count == head
 
 
-def test_what_builds_and_closes_leave_in_the_home_is_the_demos_own(tmp_path: Path) -> None:
-    home = LedgerHome(tmp_path / "demo")
-    made = make_demo(home.settings())
+def test_what_builds_and_closes_leave_in_the_home_is_the_demos_own(demo_home: LedgerHome) -> None:
+    demo_home.open()
+    head = ledger_head().entry_id
     for name in ("published", "provisional", "runs", "cut", "unfinished_close.json"):
-        (home.home / name).mkdir()
-    assert make_demo(home.settings()).entry_count == made.entry_count
+        (demo_home.home / name).mkdir()
+    assert make_demo(demo_home.settings()).entry_count == head
 
 
 @pytest.mark.slow
-def test_the_ledger_gives_the_reports_that_the_file_gives(tmp_path: Path) -> None:
-    home = LedgerHome(tmp_path / "demo")
-    made = make_demo(home.settings())
-    from_ledger = build_months(home.settings()).folder.resolve()
-    from_file = build_months(home.settings(POINTS_TRANSFERS=str(made.transfers_file))).folder.resolve()
+def test_the_ledger_gives_the_reports_that_the_file_gives(demo_home: LedgerHome) -> None:
+    file = demo_home.home / "transfers.csv"
+    from_ledger = build_months(demo_home.settings()).folder.resolve()
+    from_file = build_months(demo_home.settings(POINTS_TRANSFERS=str(file))).folder.resolve()
     names = sorted(path.relative_to(from_file) for path in from_file.glob("*/*.csv"))
     assert names == sorted(path.relative_to(from_ledger) for path in from_ledger.glob("*/*.csv"))
     assert names[-1].parts[0] == LAST_MONTH

@@ -353,10 +353,9 @@ def months_of(database: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_demo_is_built_as_it_is_recounted(points, tmp_path):
-    assert points("demo", home=tmp_path / "demo").returncode == 0
-    assert points("build", home=tmp_path / "demo").returncode == 0
-    settings = Settings.from_environment({"POINTS_HOME": str(tmp_path / "demo")})
+def test_the_demo_is_built_as_it_is_recounted(points, demo_home):
+    assert points("build", home=demo_home.home).returncode == 0
+    settings = Settings.from_environment({"POINTS_HOME": str(demo_home.home)})
     ledger = open_ledger(settings)
     database = newest_build(settings.home)
     months = months_of(database)
