@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -194,11 +195,11 @@ def test_lookers_start_nothing(tmp_path):
 
 @pytest.mark.slow
 def test_a_page_that_cannot_listen_says_why(tmp_path):
-    with page(tmp_path) as address:
-        port = address.rpartition(":")[2]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = str(listening.getsockname()[1])
         said = subprocess.run(
             [sys.executable, "-m", "orchestration.dagster_page", "--port", port],
-            env={**os.environ, "DAGSTER_HOME": str(tmp_path / "dagster")},
+            env={**os.environ, "DAGSTER_HOME": str(tmp_path)},
             cwd=PROJECT_ROOT,
             capture_output=True,
             text=True,
