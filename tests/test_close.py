@@ -30,7 +30,7 @@ from orchestration.close.months_to_close import (
     FirstMonthTooEarly,
     MonthBeforeFirst,
 )
-from orchestration.close.read_back import find_differences
+from orchestration.close.read_back import find_differences, run_reader
 from orchestration.close.reopening import MonthNeverClosed, ReasonMissing
 from orchestration.explanations import explain_row
 from orchestration.exports import ExportTargetTaken
@@ -385,6 +385,26 @@ def test_a_file_that_lost_a_row_does_not_read_back(small, tmp_path, name, query,
     shutil.move(tmp_path / "less.parquet", folder / name)
     with_manifest_of(folder, name)
     assert any(finding in difference for difference in find_differences(prepared))
+
+
+def test_a_process_of_its_own_reads_back_and_starts_without_django(programme, tmp_path):
+    """It starts with every close, and Django would be half of what it takes."""
+    prepared = tmp_path / "prepared"
+    shutil.copytree(programme.path / "published" / "2025-02", prepared / "2025-02")
+    finished = run_reader(prepared)
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
+    gone = prepared / "2025-02" / "r1" / "outstanding_points.csv"
+    gone.unlink()
+    (said,) = run_reader(prepared).stdout.splitlines()
+    assert said.startswith(f"{gone} ")
+    imported = subprocess.run(
+        [sys.executable, "-c", "import orchestration.close.read_back, sys; print(*sys.modules)"],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "django" not in imported.stdout.split()
 
 
 def test_a_report_whose_equation_does_not_hold_does_not_read_back(small, tmp_path):
