@@ -65,9 +65,9 @@ RELATION_COLUMNS = {
 BASIS = "totals from the first transfer to the end of the period, all else within the period"
 
 # Beyond, a workbook takes a spreadsheet long to open and a close long to write: it is made when asked for. A
-# build comes every day and has many months that nobody opens; 10,000 rows take it two to three seconds.
+# build comes every day and has many months that nobody opens; 50,000 rows take it two seconds.
 MOST_ROWS_OF_A_WORKBOOK = 250_000
-MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK = 10_000
+MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK = 50_000
 
 _DISCREPANCY_HEADINGS = ("Discrepancy", "Severity", "Count")
 
