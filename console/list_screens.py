@@ -16,10 +16,19 @@ from ledger.lists.paging import Page
 from ledger.lists.transfer_details import TransferDetails
 from ledger.lists.transfer_lists import ListedTransfer
 from ledger.models import KeptBalance
+from ledger.moments import Moment
 from ledger.zones import Zone
 
 if TYPE_CHECKING:
     from orchestration.transfer_postings import Posting
+
+
+def show_moment(moment: Moment, zone: Zone) -> None:
+    """Of when the balances are that follow."""
+    Screen().print(
+        f"What had taken effect by {zone.local(moment.now):%Y-%m-%d %H:%M:%S} ({zone.name}), as the"
+        f" ledger stood at entry {moment.upto_entry_id:,}."
+    )
 
 
 def show_balances(page: Page[KeptBalance]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
+from functools import lru_cache
 
 from django.db import connection
 
@@ -69,8 +69,12 @@ class Balance:
         return self.approved_points - waiting_points - self.reserved_points
 
 
-def balances_of(references: Iterable[str], now: datetime) -> dict[tuple[str, str], Balance]:
-    """The balances at ``now`` of the relation ``references``, by reference and currency.
+def balances_of(
+    references: Iterable[str], now: datetime, upto_entry_id: int | None = None
+) -> dict[tuple[str, str], Balance]:
+    """The balances at ``now`` of the relation ``references``, by reference and currency, as the ledger
+    stands; or as it stood at an entry, of what was there (`ledger.models.Entries.there`), by the statuses of
+    then.
 
     A pair without any transfer is not in it.
     """
@@ -80,7 +84,7 @@ def balances_of(references: Iterable[str], now: datetime) -> dict[tuple[str, str
         chunk = references[start : start + _REFERENCES_PER_QUERY]
         condition = f"relation_reference in ({', '.join(['%s'] * len(chunk))})"
         with connection.cursor() as cursor:
-            cursor.execute(*sums_of(condition, chunk, now))
+            cursor.execute(*sums_of(condition, chunk, now, upto_entry_id))
             for reference, currency, last_at, next_at, *sums in cursor.fetchall():
                 parts = zip(sums[::2], sums[1::2], strict=True)
                 balances[reference, currency] = Balance(
@@ -91,7 +95,7 @@ def balances_of(references: Iterable[str], now: datetime) -> dict[tuple[str, str
                     next_effective_at=None if next_at is None else from_microseconds(next_at),
                 )
     with_later = {key[0] for key, balance in balances.items() if balance.next_effective_at}
-    ahead = transfers_ahead(list(with_later), now)
+    ahead = transfers_ahead(list(with_later), now, upto_entry_id)
     for key, points in reserved_points(ahead).items():
         balances[key] = replace(balances[key], reserved_points=points)
     for found in ahead:
@@ -105,15 +109,19 @@ def _points(whole: int, units: int) -> Decimal:
     return from_units(int(whole) * 10_000 + int(units))
 
 
-def sums_of(condition: str, parameters: Sequence[object], now: datetime) -> tuple[str, list]:
+def sums_of(
+    condition: str, parameters: Sequence[object], now: datetime, upto_entry_id: int | None = None
+) -> tuple[str, list]:
     """A query, with its parameters, that adds up by relation reference and currency the transfers of which
-    ``condition`` holds, SQL over ``entry_id`` and ``relation_reference``.
+    ``condition`` holds, SQL over ``entry_id`` and ``relation_reference``; as `balances_of` sees them.
 
     Its columns are those two, ``last_effective_at`` and ``next_effective_at`` in microseconds, and for each
     of `SUMMED_AMOUNTS` ``<name>_whole`` and ``<name>_units``: whole points and ten-thousandths summed apart
     (12.3456 as 12 and 3456), so that no sum outgrows 64 bits.
     """
-    standing, of_standing = _standing(connection.vendor)
+    standing, of_standing = _standing(
+        connection.vendor, *((None, None) if upto_entry_id is None else (now, upto_entry_id))
+    )
     # No planner merges a query that has a limit into the one around it: else how a transfer stands would be
     # worked out once for every sum.
     query = f"""
@@ -138,10 +146,11 @@ def sums_of(condition: str, parameters: Sequence[object], now: datetime) -> tupl
     return query, [to_microseconds(now), *of_standing, *parameters]
 
 
-@cache
-def _standing(vendor: str) -> tuple[str, tuple]:
-    """Every transfer as it stands now, as ``vendor``'s database is asked for it: to put that together takes
-    longer than to add a customer's transfers up."""
+@lru_cache
+def _standing(vendor: str, now: datetime | None, upto_entry_id: int | None) -> tuple[str, tuple]:
+    """Every transfer as it stands now, or stood at an entry, as ``vendor``'s database is asked for it: to put
+    that together takes longer than to add a customer's transfers up."""
     columns = ("entry_id", "relation_reference", "currency", "style", "points", "current_status")
-    rows = with_standing(Transfer.objects.order_by()).values(*columns, "effective_at")
+    transfers = Transfer.objects.there(now, upto_entry_id).order_by()
+    rows = with_standing(transfers, upto_entry_id).values(*columns, "effective_at")
     return rows.query.sql_with_params()

@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from django.db.models import QuerySet
+
 from ledger.chunks import found_by, found_in
 from ledger.errors import PointsError
 from ledger.models import AccountEvent, Batch, Transfer
@@ -70,17 +72,25 @@ def given_or_new_id(given: str, prefix: str) -> str:
     return check_identifier("ID", "id", given) if given else new_id(prefix)
 
 
-def known_transfers(transfer_ids: Iterable[str]) -> dict[str, Transfer]:
-    """Those of the transfers that the ledger has, by ``transfer_id``."""
-    found = found_by(Transfer.objects.all(), "transfer_id", filter(is_identifier, transfer_ids))
+def known_transfers(
+    transfer_ids: Iterable[str], among: QuerySet[Transfer] | None = None
+) -> dict[str, Transfer]:
+    """Those of the transfers that the ledger has, or that are ``among`` some, by ``transfer_id``."""
+    rows = Transfer.objects.all() if among is None else among
+    found = found_by(rows, "transfer_id", filter(is_identifier, transfer_ids))
     return {transfer.transfer_id: transfer for transfer in found}
 
 
-def with_originals(transfers: Mapping[str, Transfer]) -> dict[str, Transfer]:
-    """``transfers``, by ``transfer_id``, and what they revoke, to any depth, as far as the ledger has it."""
+def with_originals(
+    transfers: Mapping[str, Transfer], among: QuerySet[Transfer] | None = None
+) -> dict[str, Transfer]:
+    """``transfers``, by ``transfer_id``, and what they revoke, to any depth, as far as the ledger has it, or
+    as it is ``among`` some."""
     found = dict(transfers)
     level = found
-    while level := known_transfers({each.revokes_transfer_id for each in level.values()} - {"", *found}):
+    while level := known_transfers(
+        {each.revokes_transfer_id for each in level.values()} - {"", *found}, among
+    ):
         found |= level
     return found
 

@@ -24,7 +24,7 @@ from ledger.errors import PointsError, first_line
 from ledger.fields import from_units, to_microseconds
 from ledger.links import ledger_head
 from ledger.models import AccountEvent, BalanceHead, ChainLink, KeptBalance
-from ledger.relations import closed_references
+from ledger.relations import closed_by, closed_references
 from ledger.writers_queue import writers_queue
 
 # A sum beyond this (400,000,000,000,000 points) is kept as this: adding one such to another stays within 64
@@ -103,19 +103,25 @@ def kept_balance(balance: Balance, is_account_closed: bool) -> KeptBalance:
     )
 
 
-def counted_balances(references: Sequence[str], now: datetime, default_currency: str) -> list[KeptBalance]:
-    """The balances at ``now`` of the relation ``references``, added up from the ledger; in no order.
+def counted_balances(
+    references: Sequence[str], now: datetime, default_currency: str, upto_entry_id: int | None = None
+) -> list[KeptBalance]:
+    """The balances at ``now`` of the relation ``references``, added up from the ledger as it stands, or stood
+    at an entry; in no order.
 
-    An account that was opened has one in the default currency from then on.
+    An account that was opened has one in the default currency from then on. As of an entry, an account that
+    was closed later than ``now`` is not closed.
     """
-    balances = balances_of(references, now)
+    balances = balances_of(references, now, upto_entry_id)
     for start in range(0, len(references), _REFERENCES_PER_WRITE):
-        opened = AccountEvent.objects.filter(
+        opened = AccountEvent.objects.there(now, upto_entry_id).filter(
             relation_reference__in=references[start : start + _REFERENCES_PER_WRITE], event="open"
         )
         for reference in opened.order_by().values_list("relation_reference", flat=True).distinct():
             balances.setdefault((reference, default_currency), Balance(reference, default_currency))
-    closed = closed_references(references)
+    closed = (
+        closed_references(references) if upto_entry_id is None else closed_by(references, now, upto_entry_id)
+    )
     return [kept_balance(balance, key[0] in closed) for key, balance in balances.items()]
 
 

@@ -5,6 +5,8 @@ Text that was not given is empty, never null. An entry's digest covers all its c
 they stand here (`ledger.digests`).
 """
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models.functions import Left
 
@@ -18,6 +20,23 @@ WAITING = ("pending", "on_hold")
 INDEXED_CHARACTERS = 100
 
 
+class Entries(models.QuerySet):
+    """Entries of one kind."""
+
+    def upto(self, entry_id: int | None) -> "Entries":
+        """Those that the ledger had when it stood at that entry; None is the newest."""
+        return self.all() if entry_id is None else self.filter(entry_id__lte=entry_id)
+
+    def there(self, now: datetime, upto_entry_id: int | None) -> "Entries":
+        """Those up to an entry that had occurred or been recorded by ``now``; all where no entry is named.
+
+        What neither had happened nor was dated ahead then was not there, though that entry knows it."""
+        if upto_entry_id is None:
+            return self.all()
+        had_come = models.Q(occurred_at__lte=now) | models.Q(recorded_at__lte=now)
+        return self.upto(upto_entry_id).filter(had_come)
+
+
 class Entry(models.Model):
     """One appended line of the ledger; `entry_id` is its place in the order of commits."""
 
@@ -27,6 +46,8 @@ class Entry(models.Model):
     recorded_at = InstantField()
     recorded_by = models.TextField()
     digest = models.BinaryField(max_length=32)
+
+    objects = Entries.as_manager()
 
     class Meta:
         abstract = True

@@ -1,7 +1,8 @@
 """What a transfer's status is now: its first one, or the last that an entry gave it.
 
 The rule stands here once, as columns of a query: lists filter by them, balances add up by them, and acts read
-them for the transfers that they hold (docs/design.md, sections 5 and 6).
+them for the transfers that they hold (docs/design.md, sections 5 and 6). With ``upto_entry_id`` "now" is when
+the ledger stood at that entry, which the transfers must not be above.
 """
 
 from collections.abc import Iterable
@@ -14,8 +15,6 @@ from django.db.models.functions import Coalesce
 
 from ledger.chunks import found_by
 from ledger.models import WAITING, StatusChange, Transfer
-
-_CHANGES = StatusChange.objects.filter(transfer_id=OuterRef("transfer_id"))
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,14 @@ class Standing:
     effective_at: datetime | None
 
 
-def with_standing(transfers: QuerySet[Transfer]) -> QuerySet[Transfer]:
+def with_standing(transfers: QuerySet[Transfer], upto_entry_id: int | None = None) -> QuerySet[Transfer]:
     """``transfers`` with ``current_status``, ``status_entry_id``, the entry that gave it, and
     ``effective_at``, of an approved one when it takes effect.
 
     Only what began by waiting can have moved on, so that all others cost no look at the changes.
     """
-    newest = _CHANGES.order_by("-entry_id")
+    changes = StatusChange.objects.upto(upto_entry_id).filter(transfer_id=OuterRef("transfer_id"))
+    newest = changes.order_by("-entry_id")
     # A change before the occurrence, as files may bring it, does not hasten the effect.
     late = newest.annotate(
         at=Case(
@@ -65,7 +65,7 @@ def _if_it_waited(of_newest_change: QuerySet, otherwise: str) -> Case:
     )
 
 
-def current_standings(transfers: Iterable[Transfer]) -> dict[str, Standing]:
+def current_standings(transfers: Iterable[Transfer], upto_entry_id: int | None = None) -> dict[str, Standing]:
     """How each of ``transfers`` stands now, by ``transfer_id``."""
     standings = {
         transfer.transfer_id: _standing(transfer.status, transfer.entry_id, transfer.occurred_at)
@@ -74,7 +74,7 @@ def current_standings(transfers: Iterable[Transfer]) -> dict[str, Standing]:
     waiting = [transfer_id for transfer_id, standing in standings.items() if standing.status in WAITING]
     if not waiting:  # as mostly; to put the query together alone takes 1.5 ms
         return standings
-    found = with_standing(Transfer.objects.all()).values_list(
+    found = with_standing(Transfer.objects.all(), upto_entry_id).values_list(
         "transfer_id", "current_status", "status_entry_id", "effective_at"
     )
     for transfer_id, *standing in found_by(found, "transfer_id", waiting):

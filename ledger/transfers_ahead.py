@@ -54,25 +54,31 @@ class TransferAhead:
         return self.transfer.style == "deduct" and self.first.style == "give"
 
 
-def transfers_ahead(references: Sequence[str], now: datetime) -> list[TransferAhead]:
-    """The approved transfers of the relation ``references`` that have not taken effect at ``now``."""
-    rows = Transfer.objects.filter(
+def transfers_ahead(
+    references: Sequence[str], now: datetime, upto_entry_id: int | None = None
+) -> list[TransferAhead]:
+    """The approved transfers of the relation ``references`` that have not taken effect at ``now``, as the
+    ledger stands; or, as it stood at an entry, those that were there (`ledger.models.Entries.there`)."""
+    rows = Transfer.objects.there(now, upto_entry_id).filter(
         Q(status__in=WAITING) | Q(status="approved", occurred_at__gt=now)
-    ).order_by("entry_id")
-    effective = _effective_ahead(found_by(rows, "relation_reference", references), now)
-    return look_ahead(effective.values(), now)
+    )
+    found = found_by(rows.order_by("entry_id"), "relation_reference", references)
+    effective = _effective_ahead(found, now, upto_entry_id)
+    return look_ahead(effective.values(), now, upto_entry_id)
 
 
-def look_ahead(ahead: Iterable[tuple[Transfer, datetime]], now: datetime) -> list[TransferAhead]:
+def look_ahead(
+    ahead: Iterable[tuple[Transfer, datetime]], now: datetime, upto_entry_id: int | None = None
+) -> list[TransferAhead]:
     """Each of the transfers, which take effect at their instants after ``now``, with the first of its chain.
 
     They may be new: only what they revoke is looked up.
     """
     ahead = list(ahead)
     themselves = {transfer.transfer_id: transfer for transfer, _ in ahead}
-    known = with_originals(themselves)
+    known = with_originals(themselves, Transfer.objects.there(now, upto_entry_id))
     originals = (transfer for transfer_id, transfer in known.items() if transfer_id not in themselves)
-    later = {*themselves, *_effective_ahead(originals, now)}
+    later = {*themselves, *_effective_ahead(originals, now, upto_entry_id)}
     answers = []
     for transfer, effective_at in ahead:
         chain = _chain(transfer, known)
@@ -104,11 +110,13 @@ def reserved_points(ahead: Iterable[TransferAhead]) -> dict[tuple[str, str], Dec
     return summed((key[:2], max(points, Decimal(0))) for key, points in left.items())
 
 
-def _effective_ahead(transfers: Iterable[Transfer], now: datetime) -> dict[str, tuple[Transfer, datetime]]:
+def _effective_ahead(
+    transfers: Iterable[Transfer], now: datetime, upto_entry_id: int | None
+) -> dict[str, tuple[Transfer, datetime]]:
     by_id = {transfer.transfer_id: transfer for transfer in transfers}
     return {
         transfer_id: (by_id[transfer_id], standing.effective_at)
-        for transfer_id, standing in current_standings(by_id.values()).items()
+        for transfer_id, standing in current_standings(by_id.values(), upto_entry_id).items()
         if standing.effective_at is not None and standing.effective_at > now
     }
 

@@ -206,20 +206,20 @@ def test_every_page_in_every_order_and_with_every_filter_is_what_adding_up_says(
             assert count_balances(ledger, wanted) == len(expected)
 
 
-def pages(ledger, filters: dict[str, str], sort: str, size: int, back: bool = False) -> list:
+def pages(ledger, filters: dict[str, str], sort: str, size: int, back: bool = False, **options) -> list:
     """The rows of all pages, each asked for by the cursor of the one before; or, from the last one ``back``,
     by that of the one after."""
-    found, page = [], list_balances(ledger, filters, sort, size)
+    found, page = [], list_balances(ledger, filters, sort, size, **options)
     while True:
         found.append(page.rows)
         if page.next_cursor is None:
             break
         assert len(page.rows) == size
-        page = list_balances(ledger, filters, sort, size, after=page.next_cursor)
+        page = list_balances(ledger, filters, sort, size, after=page.next_cursor, **options)
     if back:
         found = [page.rows]
         while page.previous_cursor is not None:
-            page = list_balances(ledger, filters, sort, size, before=page.previous_cursor)
+            page = list_balances(ledger, filters, sort, size, before=page.previous_cursor, **options)
             found.insert(0, page.rows)
     return [row for rows in found for row in rows]
 

@@ -11,6 +11,7 @@ from console.help_panels import LOOKING
 from console.output import AsJson, only_one, print_json, values_of
 from console.standard_streams import while_read
 from console.tables import error_console
+from ledger.amounts import value_text
 from ledger.database import Ledger, open_ledger
 from ledger.lists.paging import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page
 from ledger.settings import project_settings
@@ -169,6 +170,15 @@ def balances(
         bool | None, typer.Option("--closed/--open", help="Of closed accounts, or not.")
     ] = None,
     negative: Annotated[bool, typer.Option("--negative", help="Below zero.")] = False,
+    as_of: Annotated[
+        str,
+        typer.Option(
+            "--as-of", metavar="DATE", help="What had taken effect by the end of a day, by all that is known."
+        ),
+    ] = "",
+    known_at: Annotated[
+        str, typer.Option("--known-at", metavar="DATE", help="What was recorded by the end of a day.")
+    ] = "",
     sort: Annotated[
         str,
         typer.Option(
@@ -184,13 +194,14 @@ def balances(
     as_csv: AllAsCsv = False,
     as_xml: AsXml = False,
 ) -> None:
-    """List what customers have and may spend, as of this moment."""
+    """List what customers have and may spend, as of this moment or of an earlier day."""
     from ledger.lists.balance_lists import (
         BALANCE_COLUMNS,
         every_listed_balance,
         list_balances,
         selected_balances,
     )
+    from ledger.moments import moment_of
 
     filters = {
         "relation": relation,
@@ -203,21 +214,29 @@ def balances(
     }
     _refuse_both(relations, filters, after, before, "RELATIONs")
     ledger = open_ledger(project_settings())
+    moment = moment_of(ledger, as_of, known_at) if as_of or known_at else None
     if as_csv or as_xml:
         rows = (
-            selected_balances(ledger, relations) if relations else every_listed_balance(ledger, filters, sort)
+            selected_balances(ledger, relations, moment)
+            if relations
+            else every_listed_balance(ledger, filters, sort, moment)
         )
         _export(rows, BALANCE_COLUMNS, "balance", as_csv)
         return
     if relations:
-        page = Page(selected_balances(ledger, relations), None)
+        page = Page(selected_balances(ledger, relations, moment), None)
     else:
-        page = list_balances(ledger, filters, sort, limit, after, before)
+        page = list_balances(ledger, filters, sort, limit, after, before, moment)
     if as_json:
-        print_json(_page(page, BALANCE_COLUMNS))
+        answer = _page(page, BALANCE_COLUMNS)
+        if moment:
+            answer |= {"as_of": value_text(moment.now), "upto_entry_id": moment.upto_entry_id}
+        print_json(answer)
         return
-    from console.list_screens import show_balances
+    from console.list_screens import show_balances, show_moment
 
+    if moment:
+        show_moment(moment, ledger.settings.zone)
     show_balances(page)
 
 

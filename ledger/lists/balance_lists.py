@@ -1,17 +1,21 @@
 """Lists of customers' balances: filtered, ordered, page by page, and right the moment after a transfer.
 
 They read `ledger.kept_balances`, which are brought up to date first. Among sums beyond 400,000,000,000,000
-points, which are kept as that, the order is that of the relation references.
+points, which are kept as that, the order is that of the relation references. Lists of another moment than
+this one are added up from the ledger, customer by customer, and keep nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from heapq import nlargest, nsmallest
+from itertools import islice
 from operator import gt, lt
 from typing import ClassVar
 
 from django.db.models import QuerySet
 
+from ledger.chunks import VALUES_PER_QUERY, chunks
 from ledger.database import Ledger
 from ledger.fields import from_units
 from ledger.kept_balances import AMOUNTS, LARGEST_UNITS, bring_up_to_date, counted_balances
@@ -26,8 +30,9 @@ from ledger.lists.filters import (
     all_of,
 )
 from ledger.lists.paging import DEFAULT_PAGE_SIZE, Order, Page, Read, parse_order, read_page, reading
-from ledger.lists.streaming import streamed
-from ledger.models import KeptBalance
+from ledger.lists.streaming import in_order, streamed
+from ledger.models import AccountEvent, KeptBalance, Transfer
+from ledger.moments import Moment
 from ledger.relations import UnknownRelation, known_references
 from ledger.rules import currencies
 
@@ -102,52 +107,62 @@ def list_balances(
     limit: int = DEFAULT_PAGE_SIZE,
     after: str = "",
     before: str = "",
+    moment: Moment | None = None,
 ) -> Page[KeptBalance]:
-    """A page of at most ``limit`` balances after, or before, a cursor, as of now.
+    """A page of at most ``limit`` balances after, or before, a cursor, as of now or of a ``moment``.
 
     ``filters`` are text by name (`BalanceFilters`); ``sort`` is one of `SORTS`, with a ``-`` before it for
     the largest first. Raises `FilterUnknown`, `FilterInvalid`, `SortUnknown`, `CursorInvalid`,
     `BalancesBehind` and `LedgerBusy`.
     """
     form, order = _asked(filters, sort)
-    if reference := form.asked().get("relation"):
-        read = _reading_one(ledger, form, order, reference)
-    else:
-        bring_up_to_date(ledger)
-        read = reading(form.queryset(), order)
-    page = read_page(read, order, limit, after, before)
+    if moment or form.asked().get("relation"):
+        # Of one customer nothing needs to be up to date.
+        counted = _reading_counted(ledger, form, order, moment or Moment(ledger.clock()))
+        return read_page(counted, order, limit, after, before)
+    bring_up_to_date(ledger)
+    page = read_page(reading(form.queryset(), order), order, limit, after, before)
     return Page(list(_exact(ledger, form, page.rows)), page.next_cursor, page.previous_cursor)
 
 
-def count_balances(ledger: Ledger, filters: Mapping[str, str]) -> int:
+def count_balances(ledger: Ledger, filters: Mapping[str, str], moment: Moment | None = None) -> int:
     """How many balances a list has; raises what `list_balances` does."""
-    rows = BalanceFilters(filters).queryset()
+    form = BalanceFilters(filters)
+    rows = form.queryset()
+    if moment:
+        return sum(1 for _ in _counted(ledger, form, moment))
     bring_up_to_date(ledger)
     return rows.count()
 
 
 def every_listed_balance(
-    ledger: Ledger, filters: Mapping[str, str], sort: str = DEFAULT_SORT
+    ledger: Ledger, filters: Mapping[str, str], sort: str = DEFAULT_SORT, moment: Moment | None = None
 ) -> Iterator[KeptBalance]:
     """All balances of the list at one moment, in its order and in bounded memory; arguments and errors are
     those of `list_balances`, which are raised before the first row."""
     form, order = _asked(filters, sort)
     rows = form.queryset()
+    if moment:
+        if order.field == DEFAULT_SORT:
+            return _counted(ledger, form, moment, order.descending)
+        return in_order(ledger, _counted(ledger, form, moment), order.key_of, order.descending)
     bring_up_to_date(ledger)
     columns = (*BALANCE_COLUMNS, "is_exact")
     found = streamed(ledger, order.applied(rows).values_list(*columns))
     return _exact(ledger, form, (KeptBalance(**dict(zip(columns, row, strict=True))) for row in found))
 
 
-def selected_balances(ledger: Ledger, references: Sequence[str]) -> list[KeptBalance]:
-    """The balances of the relation ``references``, added up from the ledger, in their order; raise
-    `UnknownRelation`."""
-    known = known_references(references)
+def selected_balances(
+    ledger: Ledger, references: Sequence[str], moment: Moment | None = None
+) -> list[KeptBalance]:
+    """The balances of the relation ``references``, as of now or of a ``moment``, added up from the ledger, in
+    their order; raise `UnknownRelation`."""
+    moment = moment or Moment(ledger.clock())
+    known = known_references(references, moment.upto_entry_id)
     for reference in references:
         if reference not in known:
-            raise UnknownRelation(reference)
-    counted = counted_balances(references, ledger.clock(), ledger.settings.default_currency)
-    return sorted(counted, key=lambda balance: (balance.relation_reference, balance.currency))
+            raise UnknownRelation(reference, upto_entry_id=moment.upto_entry_id)
+    return _added_up(ledger, references, moment)
 
 
 def _asked(filters: Mapping[str, str], sort: str) -> tuple[BalanceFilters, Order]:
@@ -155,20 +170,66 @@ def _asked(filters: Mapping[str, str], sort: str) -> tuple[BalanceFilters, Order
     return BalanceFilters(filters), order
 
 
-def _reading_one(ledger: Ledger, form: BalanceFilters, order: Order, reference: str) -> Read:
-    """Reads the few balances of one customer, added up: for these nothing needs to be up to date."""
-    counted = counted_balances([reference], ledger.clock(), ledger.settings.default_currency)
-    rows = sorted(filter(form.takes, counted), key=order.key_of, reverse=order.descending)
+def _reading_counted(ledger: Ledger, form: BalanceFilters, order: Order, moment: Moment) -> Read:
+    """Reads balances that are added up; by relation reference no more of them than a page needs."""
 
     def read(cursor: str, backwards: bool, size: int) -> tuple[list[KeptBalance], str]:
-        ordered = rows[::-1] if backwards else rows
-        if cursor:
-            beyond = lt if order.descending != backwards else gt
-            place = order.values(cursor)
-            ordered = [row for row in ordered if beyond(order.key_of(row), place)]
-        return ordered[:size], order.cursor(ordered[size - 1]) if len(ordered) > size else ""
+        descending = order.descending != backwards
+        beyond = lt if descending else gt
+        place = order.values(cursor) if cursor else None
+        is_by_key = order.field == DEFAULT_SORT
+        start = place[0] if place and is_by_key else ""
+        found = _counted(ledger, form, moment, descending and is_by_key, start)
+        rows = (row for row in found if place is None or beyond(order.key_of(row), place))
+        if is_by_key:
+            part = list(islice(rows, size))
+        else:
+            part = (nlargest if descending else nsmallest)(size, rows, key=order.key_of)
+        return part, order.cursor(part[-1]) if len(part) == size else ""
 
     return read
+
+
+def _counted(
+    ledger: Ledger, form: BalanceFilters, moment: Moment, descending: bool = False, start: str = ""
+) -> Iterator[KeptBalance]:
+    """The balances that are asked for, by relation reference from that of ``start`` on and currency, added up
+    for some customers at a time."""
+    for references in chunks(_references(form, moment, descending, start)):
+        rows = _added_up(ledger, references, moment)
+        yield from filter(form.takes, reversed(rows) if descending else rows)
+
+
+def _added_up(ledger: Ledger, references: Sequence[str], moment: Moment) -> list[KeptBalance]:
+    """The balances of ``references`` by reference and currency."""
+    default_currency = ledger.settings.default_currency
+    counted = counted_balances(references, moment.now, default_currency, moment.upto_entry_id)
+    return sorted(counted, key=lambda balance: (balance.relation_reference, balance.currency))
+
+
+def _references(form: BalanceFilters, moment: Moment, descending: bool, start: str) -> Iterator[str]:
+    """The relation references that may be asked for, from ``start`` on, in their order."""
+    if reference := form.asked().get("relation"):
+        yield reference
+        return
+    of_references = [asked for asked in form.conditions() if asked.column == "relation_reference"]
+    comparison = "<=" if descending else ">="
+    while True:
+        bounds = [*of_references, *([Condition("relation_reference", comparison, start)] if start else [])]
+        found: set[str] = set()
+        for rows in (Transfer.objects.upto(moment.upto_entry_id), _openings(moment)):
+            named = rows.filter(all_of(bounds)).values_list("relation_reference", flat=True).distinct()
+            found |= set(named.order_by(f"{'-' * descending}relation_reference")[:VALUES_PER_QUERY])
+        part = sorted(found, reverse=descending)[:VALUES_PER_QUERY]
+        yield from part
+        if len(part) < VALUES_PER_QUERY:
+            return
+        start, comparison = part[-1], comparison[0]
+
+
+def _openings(moment: Moment) -> QuerySet[AccountEvent]:
+    """What gave a customer a balance without any transfer."""
+    return AccountEvent.objects.upto(moment.upto_entry_id).filter(event="open")
 
 
 def _exact(ledger: Ledger, form: BalanceFilters, rows: Iterable[KeptBalance]) -> Iterator[KeptBalance]:
