@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from console.gate_screen import show_gate
 from console.tables import Screen, error_console, print_whole
 from ledger.amounts import points_text
 from ledger.settings import Settings
@@ -591,6 +592,12 @@ def show_closing(settings: Settings, closing: Closing) -> None:
             f"{already.report_month} is closed already, with revision {already.revision} of"
             f" {already.closed_at:%Y-%m-%d %H:%M} UTC by {already.closed_by}; nothing was done."
         )
+    elif closing.tried:
+        could = "could not" if closing.refusals else "could"
+        console.print(
+            f"\nA dry run made {_span(closing.tried)}, which {could} be closed; nothing was recorded, and"
+            " readers have what they had."
+        )
     elif not closing.closed:
         console.print("There is no month to close: all that have ended are closed.")
     else:
@@ -599,11 +606,12 @@ def show_closing(settings: Settings, closing: Closing) -> None:
         cutoff = closing.closed[-1].cutoff_entry_id
         console.print(f"\nClosed {months}, {span}, from the ledger up to entry {cutoff:,}.")
         console.print(f"Files: {settings.home}/published")
+    if closing.gate:
+        show_gate(console, closing.gate, settings.zone)
     _show_waiting(console, closing.waiting, closing.waiting_for)
     console.print(following)
     for note in closing.zone_notes:
         console.print(note, style="yellow")
-    _show_quarantine(console, closing.quarantined_in_ledger)
 
 
 def show_reopening(reopened: Sequence[ClosedMonth], waiting: Sequence[str], month: str) -> None:

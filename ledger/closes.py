@@ -19,7 +19,8 @@ class ClosedMonth:
     """One close of a month: its revision, the cutoff it was made from, and the hash of its manifest.
 
     ``report_month`` is ``YYYY-MM``; ``control_totals`` are those of the manifest, by currency;
-    ``programme_name`` is what its files call the programme.
+    ``programme_name`` is what its files call the programme; ``quarantine_accepted`` says why it was closed
+    while quarantined rows were open, empty where none was.
     """
 
     report_month: str
@@ -31,6 +32,7 @@ class ClosedMonth:
     closed_by: str
     control_totals: Mapping[str, Mapping] = field(repr=False, compare=False)
     programme_name: str = ""
+    quarantine_accepted: str = ""
 
     @property
     def name(self) -> str:
@@ -157,6 +159,7 @@ def _closed_month(entry: Close) -> ClosedMonth:
         entry.recorded_by,
         json.loads(entry.control_totals or "{}"),
         json.loads(entry.seals or "{}").get("programme_name", ""),
+        entry.reason,
     )
 
 

@@ -227,7 +227,8 @@ class QuarantineDismissal(Entry):
 class Close(Entry):
     """A report month becomes final (`close`), or its close goes out of force (`reopen`).
 
-    `control_totals` and `seals` are JSON; `report_month` is `YYYY-MM`.
+    `control_totals` and `seals` are JSON; `report_month` is `YYYY-MM`. `reason` says why a month was
+    reopened, or why it was closed while rows of files were quarantined.
     """
 
     kind = "close"

@@ -86,6 +86,11 @@ def transfer_rules() -> list[dict[str, Any]]:
     return _models_variables()["transfer_rules"]
 
 
+def discrepancies_at_close() -> dict[str, str]:
+    """What a close does about each kind of discrepancy, as dbt_project.yml says."""
+    return _models_variables()["discrepancies_at_close"]
+
+
 def longest_span_in_months() -> int:
     """How many report months a build may make, as dbt_project.yml says to the models (docs/cases.md, R22)."""
     return _models_variables()["longest_span_in_months"]

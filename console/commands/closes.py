@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from console.gate_screen import gate_facts
 from console.help_panels import MONTHS
 from console.output import AsCsv, AsJson, printed
 from console.screens import build_progress, show_closing, show_export, show_reopening, show_statements
-from console.tables import Screen
+from console.tables import Screen, error_console
 from ledger.certifications import statements
 from ledger.settings import Settings, project_settings
 
@@ -40,6 +41,18 @@ def close(
             help="For the programme's first close: its first month. What is earlier posts to it.",
         ),
     ] = None,
+    accept_quarantined: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON", help="Close without the rows that are quarantined; the manifest keeps why."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Do all of it, show what is open, and close nothing; 1 where refused."
+        ),
+    ] = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -54,7 +67,15 @@ def close(
         raise typer.BadParameter("name one MONTH or --through, not both", param_hint="--through")
     settings = project_settings()
     with build_progress(quiet=as_json or as_csv) as report:
-        closing = close_months(settings, month, through, first_month, report)
+        closing = close_months(
+            settings,
+            month,
+            through,
+            first_month,
+            report,
+            accept_quarantined=accept_quarantined,
+            dry_run=dry_run,
+        )
     rows = [_facts(settings, closed) for closed in closing.closed]
     answer = {
         "closed": rows,
@@ -63,11 +84,17 @@ def close(
         "next_ends_at": f"{closing.next_ends_at:%Y-%m-%dT%H:%M:%SZ}",
         "waiting": list(closing.waiting),
         "waiting_for": list(closing.waiting_for),
-        "quarantined_in_ledger": closing.quarantined_in_ledger,
+        "tried": list(closing.tried),
+        "refusals": list(closing.refusals),
+        "gate": gate_facts(closing.gate) if closing.gate else None,
         "zone_notes": list(closing.zone_notes),
     }
     if not printed(as_json, as_csv, answer, rows):
         show_closing(settings, closing)
+    if closing.refusals:
+        for sentence in closing.refusals:
+            error_console().print(sentence)
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=MONTHS, epilog="Example: points affirm 2026-10")

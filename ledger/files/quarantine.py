@@ -116,15 +116,18 @@ class OpenRow:
         return "; ".join(bad.expected for bad in self.bad_values)
 
 
-def open_quarantined_rows() -> QuerySet[QuarantinedRow]:
-    """The rows that are open: not dismissed, and no row of their ``transfer_id`` was accepted since. Those of
-    history never are."""
+def open_quarantined_rows(upto_entry_id: int | None = None) -> QuerySet[QuarantinedRow]:
+    """The rows that are open, or were when the ledger stood at an entry: not dismissed, and no row of their
+    ``transfer_id`` was accepted since. Those of history never are."""
     later = {"transfer_id": OuterRef("transfer_id"), "entry_id__gt": OuterRef("entry_id")}
-    return QuarantinedRow.objects.filter(
-        ~Exists(QuarantineDismissal.objects.filter(quarantined_entry_id=OuterRef("entry_id"))),
-        ~Exists(Transfer.objects.filter(**later)),
-        ~Exists(StatusChange.objects.filter(**later).exclude(batch_id="")),
-    ).exclude(code=HISTORY)
+    dismissals = QuarantineDismissal.objects.upto(upto_entry_id)
+    changes = StatusChange.objects.upto(upto_entry_id).filter(**later)
+    rows = QuarantinedRow.objects.upto(upto_entry_id).filter(
+        ~Exists(dismissals.filter(quarantined_entry_id=OuterRef("entry_id"))),
+        ~Exists(Transfer.objects.upto(upto_entry_id).filter(**later)),
+        ~Exists(changes.exclude(batch_id="")),
+    )
+    return rows.exclude(code=HISTORY)
 
 
 def list_open_rows(ledger: Ledger) -> Iterator[OpenRow]:

@@ -16,13 +16,20 @@ from ledger.closes import ClosedMonth, CloseHistory, read_history
 from ledger.cut import cut_folder, freeze
 from ledger.database import Ledger, open_ledger
 from ledger.errors import PointsError
-from ledger.files.quarantine import open_quarantined_rows
 from ledger.guards import check_guards
 from ledger.models import Close
 from ledger.seals import SealBroken, read_seals, seals_of
 from ledger.settings import Settings, check_month
 from ledger.upkeep.verification import BEGINNING, verify_above
 from orchestration.close.commit import committing
+from orchestration.close.gate import (
+    Gate,
+    QuarantineNotAccepted,
+    accepting,
+    look_at_gate,
+    look_at_months,
+    refusals_for_discrepancies,
+)
 from orchestration.close.months_to_close import (
     FirstMonthTooEarly,
     choose_months,
@@ -30,7 +37,7 @@ from orchestration.close.months_to_close import (
     first_open_month,
 )
 from orchestration.close.openings import find_opening
-from orchestration.close.prepared_months import ClosePlan, PreparedMonth, prepare_months
+from orchestration.close.prepared_months import ClosePlan, PreparedMonth, prepare_months, throw_away
 from orchestration.close.publication import finish_closes
 from orchestration.dbt.invocation import ready_dbt
 from orchestration.fail_points import fail_point
@@ -76,7 +83,8 @@ class Closing:
     Where ``closed`` is empty, ``already`` is the close of the month that was named. ``next_month`` is the one
     that is open; it ends at ``next_ends_at``, or has by now. ``waiting`` names revisions that are closed and
     that readers get only with those of ``waiting_for``, months that were closed and are open again.
-    ``quarantined_in_ledger`` rows of files wait to be sent correctly or dismissed, and are in no balance.
+    ``gate`` is what is open at the cutoff, where there was something to close. Of a dry run ``tried`` names
+    the revisions that it made and threw away, and ``refusals`` are why a close would be refused.
     ``zone_notes`` are sentences on zone data that differ: at the programme's first close others from
     DuckDB's, later DuckDB's since the last close.
     """
@@ -88,7 +96,9 @@ class Closing:
     next_has_ended: bool
     waiting: Sequence[str]
     waiting_for: Sequence[str]
-    quarantined_in_ledger: int
+    gate: Gate | None
+    tried: Sequence[str]
+    refusals: Sequence[str]
     zone_notes: Sequence[str]
 
 
@@ -100,16 +110,23 @@ def close_months(
     report: Report = lambda progress: None,
     wait_seconds: float = 0.0,
     now: datetime | None = None,
+    accept_quarantined: str | None = None,
+    dry_run: bool = False,
 ) -> Closing:
     """Close ``month`` where it is the oldest open one, every month up to ``through``, or the oldest open one.
 
     Months are ``YYYY-MM``; ``first_month`` is the programme's first, for its first close. ``now`` decides
     which months have ended (`months_end_by`); by default the ledger's clock does. Raises `PointsError` where
     something is refused; nothing is then closed, and readers have what they had.
+
+    ``accept_quarantined`` says why the months may be closed while quarantined rows are open
+    (`QuarantineNotAccepted`). A ``dry_run`` does all of it but the commit, and throws away what it made; what
+    `orchestration.close.gate` refuses is then among the `Closing`'s refusals.
     """
     for name in (month, through, first_month):
         if name is not None:
             check_month(name)
+    accepted = None if accept_quarantined is None else accepting(accept_quarantined)
     if settings.transfers:
         raise CloseNeedsLedger(settings.transfers)
     ledger = open_ledger(settings)
@@ -122,6 +139,9 @@ def close_months(
         programmes_first = _sealed_first_month(first_month) or _first_month(ledger, first_month, report)
         months = choose_months(history, settings, programmes_first, now, month, through)
         zone_notes: list[str] = []
+        gate: Gate | None = None
+        tried: list[PreparedMonth] = []
+        refusals: list[PointsError] = []
         if months:
             check_published(settings.home, history)
             zone_notes = _zone_notes(settings, history)
@@ -129,6 +149,10 @@ def close_months(
             head = _freeze(ledger, report, opening.cutoff_entry_id if opening else 0)
             check_guards(ledger.place)
             _verify_entries(ledger, opening, head, report)
+            gate = look_at_gate(settings, history, months, head.entry_id, now)
+            if gate.quarantined and not accepted:
+                refusals.append(QuarantineNotAccepted(gate.quarantined))
+            _refuse_first(refusals, dry_run)
             plan = ClosePlan(
                 months,
                 {month: history.next_revision(month) for month in months},
@@ -136,24 +160,40 @@ def close_months(
                 head,
                 history,
                 settings.programme_name,
+                accepted or "" if gate.quarantined else "",
             )
             fail_point("frozen")
-            _commit(ledger, plan, prepare_months(ledger, plan, report, dbt))
-            finish_closes(ledger, report)
-            history = read_history()
+            prepared = prepare_months(ledger, plan, report, dbt)
+            gate = look_at_months(gate, [month.folder for month in prepared])
+            refusals += refusals_for_discrepancies(gate.discrepancies)
+            _refuse_first(refusals, dry_run)
+            if dry_run:
+                tried = prepared
+                throw_away(prepared)
+            else:
+                _commit(ledger, plan, prepared)
+                finish_closes(ledger, report)
+                history = read_history()
         next_month = first_open_month(history, programmes_first)
         next_ends_at = ends_at(next_month, settings)
         return Closing(
-            [history.in_force[month] for month in months],
+            [history.in_force[month] for month in months] if not dry_run else [],
             history.in_force.get(month or through or "") if not months else None,
             next_month,
             next_ends_at,
             next_ends_at <= now,
             [closed.name for closed in history.waiting.values()],
             history.reopened,
-            open_quarantined_rows().count(),
+            gate,
+            [f"{month.report_month}/r{month.revision}" for month in tried],
+            [error.sentence for error in refusals],
             zone_notes,
         )
+
+
+def _refuse_first(refusals: Sequence[PointsError], dry_run: bool) -> None:
+    if refusals and not dry_run:
+        raise refusals[0]
 
 
 def _zone_notes(settings: Settings, history: CloseHistory) -> list[str]:
@@ -217,6 +257,7 @@ def _commit(ledger: Ledger, plan: ClosePlan, prepared: Sequence[PreparedMonth]) 
                     control_totals=_json(month.control_totals),
                     manifest_sha256=month.manifest_sha256,
                     seals=_json(seals),
+                    reason=plan.quarantine_accepted,
                 )
             )
 

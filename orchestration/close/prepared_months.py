@@ -5,6 +5,7 @@ where files that were committed are lost (`orchestration.close.publication`): th
 bytes.
 """
 
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from ledger.cut import cut_folder
 from ledger.database import Ledger
 from ledger.disk import sync_file, sync_folder
 from ledger.seals import seals_of
+from orchestration.close.gate import quarantine_accepted
 from orchestration.close.openings import (
     RELATED_STATUS_CHANGES,
     RELATED_TRANSFERS,
@@ -56,7 +58,8 @@ Report = Callable[[BuildProgress], None]
 class ClosePlan:
     """What is to be closed: ``months`` in order, from the ledger frozen at ``head``.
 
-    ``history`` holds the ledger's closes at that time; ``revisions`` are by month.
+    ``history`` holds the ledger's closes at that time; ``revisions`` are by month. ``quarantine_accepted``
+    says why they are closed while quarantined rows are open at ``head``; empty where none is.
     """
 
     months: Sequence[str]
@@ -65,6 +68,7 @@ class ClosePlan:
     head: Head
     history: CloseHistory
     programme_name: str
+    quarantine_accepted: str
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,12 @@ def prepare_months(
     read_back(prepared_folder(run_folder))
     fail_point("read back")
     return prepared
+
+
+def throw_away(prepared: Sequence[PreparedMonth]) -> None:
+    """Remove the run that made these months: nobody is to have them."""
+    for run_folder in {month.folder.parents[2] for month in prepared}:
+        shutil.rmtree(run_folder)
 
 
 @contextmanager
@@ -226,6 +236,7 @@ def _write_files(
     prepared = []
     before = plan.history.in_force.get(previous_month(plan.months[0]))
     previous_sha256 = before.manifest_sha256 if before else None
+    accepted = quarantine_accepted(plan.head.entry_id, plan.quarantine_accepted)
     for files in written:
         month = files.report_month
         first_day, last_day = period_days(month, ledger.settings)
@@ -245,6 +256,7 @@ def _write_files(
                 previous_manifest_sha256=previous_sha256,
                 models_sha256=models,
                 descriptions=descriptions,
+                quarantine_accepted=accepted,
             ),
         )
         prepared.append(

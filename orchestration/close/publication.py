@@ -231,6 +231,7 @@ def _make_again(
             head=Head(cutoff, bytes(ChainLink.objects.get(last_entry_id=cutoff).digest)),
             history=history.before(together[0].entry_id),
             programme_name=together[0].programme_name,
+            quarantine_accepted=together[0].quarantine_accepted,
         ),
         report,
     )

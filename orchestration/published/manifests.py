@@ -53,7 +53,8 @@ class Facts:
     ``zone_changes_sha256`` is the hash of the zone's changes (`ledger.zones`) that decided its days;
     ``control_totals`` are by currency (`orchestration.recount`); ``tests`` are dbt's verdicts by unique
     id; ``ledger_head`` is where the ledger was frozen. ``models_sha256`` and ``descriptions``, by mart, are
-    those of the models that were run.
+    those of the models that were run. ``quarantine_accepted`` says how many quarantined rows were open and
+    why the month was closed without them; None where none was.
     """
 
     programme: str
@@ -69,6 +70,7 @@ class Facts:
     previous_manifest_sha256: str | None
     models_sha256: str
     descriptions: Mapping[str, Description]
+    quarantine_accepted: Mapping[str, object] | None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def write_manifest(folder: Path, facts: Facts) -> str:
         "zone_changes_sha256": facts.zone_changes_sha256,
         "counts": _count_rows(path for path in files if path.suffix == ".parquet"),
         "control_totals": facts.control_totals,
+        "quarantine_accepted": facts.quarantine_accepted,
         "files": {path.name: _describe_file(path, facts.descriptions) for path in files},
         "seeds_sha256": seeds_sha256(),
         "models_sha256": facts.models_sha256,

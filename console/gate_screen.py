@@ -1,0 +1,105 @@
+"""What ``points close`` shows of its gate: what is open at the cutoff, and what is usually still to come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from console.list_screens import grouped
+from console.tables import Screen, print_whole
+from ledger.amounts import points_text
+from ledger.shown_text import counted
+from ledger.zones import Zone
+
+if TYPE_CHECKING:
+    from orchestration.close.gate import Gate
+
+
+def gate_facts(gate: Gate) -> dict[str, object]:
+    """The gate for JSON; points are exact text."""
+    return {
+        "waiting": [
+            {
+                **vars(row),
+                "given_points": points_text(row.given_points),
+                "deducted_points": points_text(row.deducted_points),
+                "since": f"{row.since:%Y-%m-%dT%H:%M:%SZ}",
+            }
+            for row in gate.waiting
+        ],
+        "quarantined": gate.quarantined,
+        "quarantined_since": gate.quarantined_since and f"{gate.quarantined_since:%Y-%m-%dT%H:%M:%SZ}",
+        "discrepancies": [{**vars(row), "points": points_text(row.points)} for row in gate.discrepancies],
+        "missing_files": [
+            {**vars(row), "newest_at": f"{row.newest_at:%Y-%m-%dT%H:%M:%SZ}"} for row in gate.missing_files
+        ],
+        "lateness": gate.lateness and {**vars(gate.lateness), "expected": gate.lateness.expected},
+    }
+
+
+def show_gate(console: Screen, gate: Gate, zone: Zone) -> None:
+    """What is open, as tables; what is not, in no word."""
+    if gate.waiting:
+        table = _table("Waiting", "Currency", "Transfers", "Given", "Deducted", "Since", right=(2, 3, 4))
+        for row in gate.waiting:
+            table.add_row(
+                row.status.replace("_", " "),
+                row.currency,
+                f"{row.count:,}",
+                grouped(row.given_points),
+                grouped(row.deducted_points),
+                f"{zone.local(row.since):%Y-%m-%d %H:%M}",
+            )
+        print_whole(console, table)
+    found = [row for row in gate.discrepancies if row.action != "ignore"]
+    if found:
+        table = _table(
+            "Discrepancy", "Month", "Severity", "Currency", "Count", "Points", "Close", right=(4, 5)
+        )
+        for row in found:
+            points = grouped(row.points)
+            table.add_row(
+                Text(row.kind),
+                row.report_month,
+                row.severity,
+                row.currency,
+                f"{row.count:,}",
+                points,
+                row.action,
+            )
+        print_whole(console, table)
+    if gate.quarantined:
+        console.print(
+            f"{counted(gate.quarantined, 'row of an imported file is', 'rows of imported files are')}"
+            f" quarantined and in no balance, since {zone.local(gate.quarantined_since):%Y-%m-%d %H:%M};"
+            " `points quarantine` lists them.",
+            style="yellow",
+        )
+    for row in gate.missing_files:
+        console.print(
+            f"{row.pattern} usually came {row.usual_count}× or more before a close, and {row.count}× since"
+            f" the last; the newest is {row.newest_name} of {zone.local(row.newest_at):%Y-%m-%d %H:%M}.",
+            style="yellow",
+        )
+    if lateness := gate.lateness:
+        *_, total = lateness.recorded.values()
+        table = _table("Days after the end", "Transfers", "Share", right=(0, 1, 2))
+        for days, count in lateness.recorded.items():
+            table.add_row(str(days), f"{count:,}", f"{1000 * count // total / 10} %")
+        console.print(
+            f"How late the transfers of {lateness.months[0]} to {lateness.months[-1]} were recorded:"
+        )
+        print_whole(console, table)
+        console.print(
+            f"Of {lateness.report_month}, {lateness.days} days after its end, {lateness.arrived:,} have come;"
+            f" by that, some {lateness.expected:,} are still to come."
+        )
+
+
+def _table(*titles: str, right: tuple[int, ...]) -> Table:
+    table = Table(*titles)
+    for position in right:
+        table.columns[position].justify = "right"
+    return table
