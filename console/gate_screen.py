@@ -10,7 +10,6 @@ from rich.text import Text
 from console.list_screens import grouped
 from console.tables import Screen, print_whole
 from ledger.amounts import points_text
-from ledger.shown_text import counted
 from ledger.zones import Zone
 
 if TYPE_CHECKING:
@@ -70,24 +69,14 @@ def show_gate(console: Screen, gate: Gate, zone: Zone) -> None:
                 row.action,
             )
         print_whole(console, table)
-    if gate.quarantined:
-        console.print(
-            f"{counted(gate.quarantined, 'row of an imported file is', 'rows of imported files are')}"
-            f" quarantined and in no balance, since {zone.local(gate.quarantined_since):%Y-%m-%d %H:%M};"
-            " `points quarantine` lists them.",
-            style="yellow",
-        )
-    for row in gate.missing_files:
-        console.print(
-            f"{row.pattern} usually came {row.usual_count}× or more before a close, and {row.count}× since"
-            f" the last; the newest is {row.newest_name} of {zone.local(row.newest_at):%Y-%m-%d %H:%M}.",
-            style="yellow",
-        )
+    for sentence in gate.warnings(zone):
+        console.print(sentence, style="yellow")
     if lateness := gate.lateness:
         *_, total = lateness.recorded.values()
         table = _table("Days after the end", "Transfers", "Share", right=(0, 1, 2))
         for days, count in lateness.recorded.items():
-            table.add_row(str(days), f"{count:,}", f"{1000 * count // total / 10} %")
+            whole, tenths = divmod(1000 * count // total, 10)
+            table.add_row(str(days), f"{count:,}", f"{whole}.{tenths} %")
         console.print(
             f"How late the transfers of {lateness.months[0]} to {lateness.months[-1]} were recorded:"
         )

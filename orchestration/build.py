@@ -227,9 +227,7 @@ def publish_build(
         quarantined=quarantined,
         test_count=len(required),
         cutoff_entry_id=head.entry_id if head else None,
-        quarantined_in_ledger=open_quarantined_rows().filter(entry_id__lte=head.entry_id).count()
-        if head
-        else 0,
+        quarantined_in_ledger=open_quarantined_rows(head.entry_id).count() if head else 0,
         opening_month=source.opening.report_month if source and source.opening else None,
     )
 

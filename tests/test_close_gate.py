@@ -1,6 +1,7 @@
 """The gate of `points close`: what it shows, what refuses it, and that a dry run changes nothing."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -10,18 +11,22 @@ from pathlib import Path
 import pytest
 import yaml
 
+from console.gate_screen import gate_facts, show_gate
+from console.tables import Screen
 from ledger.closes import ClosedMonth, CloseHistory
 from ledger.data_files import connect
 from ledger.models import Batch
-from ledger.settings import discrepancies_at_close
+from ledger.settings import Settings, discrepancies_at_close
 from orchestration.close import gate
 from orchestration.close.closing import close_months
 from orchestration.close.gate import (
     AcceptanceWithoutReason,
     ActionUnknown,
     DiscrepancyBlocks,
+    Gate,
     Lateness,
     QuarantineNotAccepted,
+    UsualFile,
     look_at_gate,
 )
 from orchestration.published.layout import published_folder, revision_folder
@@ -247,3 +252,21 @@ def test_how_late_past_months_came_says_what_is_still_to_come(ledger_home, tmp_p
     too_soon = datetime(2025, 2, 20, tzinfo=UTC)
     assert gate._lateness(ledger.settings, closes_at(1), "2025-02", too_soon) is None
     assert gate._lateness(ledger.settings, NO_CLOSES, "2025-02", too_soon + timedelta(99)) is None
+
+
+def test_the_screen_and_json_say_what_usually_comes_and_how_late(capsys):
+    """Of 200 transfers of two months 190 had come with the month, 196 two days later; 98 of April now."""
+    recorded = dict(zip(gate.LATENESS_DAYS, (190, 190, 196, 196, 196, 196, 200, 200, 200, 200), strict=True))
+    missed = UsualFile("partner_#.csv", 1, 0, "partner_03.csv", datetime(2025, 4, 2, 7, 30, tzinfo=UTC))
+    seen = Gate((), 0, None, (missed,), Lateness(["2025-01", "2025-02"], recorded, "2025-04", 2, 98))
+    show_gate(Screen(), seen, Settings.from_environment({}).zone)
+    shown = capsys.readouterr().out
+    assert "partner_03.csv of 2025-04-02 07:30" in shown
+    assert ["2", "196", "98.0 %"] in [
+        line.strip("│ ").split(" │ ") for line in re.sub(" +", " ", shown).splitlines()
+    ]
+    assert "2025-04, 2 days after its end, 98 " in shown
+    facts = json.loads(json.dumps(gate_facts(seen)))
+    assert facts["lateness"]["expected"] == 2
+    assert facts["lateness"]["recorded"]["2"] == 196
+    assert facts["missing_files"][0]["usual_count"] == 1

@@ -16,7 +16,7 @@ from ledger.anchors import Head, write_anchor
 from ledger.append import appending
 from ledger.closes import read_history
 from ledger.database import Ledger
-from ledger.models import Close, Entry
+from ledger.models import Close, Entry, QuarantinedRow
 from ledger.settings import SettingInvalid, Settings
 from orchestration.assets.published_checks import attribute, find_broken_links, judge
 from orchestration.close.closing import close_months
@@ -25,6 +25,7 @@ from orchestration.close.due_months import (
     describe_open,
     find_due_months,
 )
+from orchestration.close.gate import QuarantineNotAccepted
 from orchestration.close.reopening import reopen_months
 from orchestration.definitions import define
 from orchestration.published.database import find_database_damage
@@ -272,6 +273,18 @@ def test_a_close_by_hand_when_nothing_is_due_says_so_and_is_no_failure(tmp_path,
     home = LedgerHome(tmp_path / "home")
     give_once_a_month(home, "2999-01")
     assert Scheduled(home.settings(), instance).run("close_months").success
+    assert closed_months(home) == []
+
+
+def test_quarantined_rows_fail_the_run_with_the_sentence_of_the_command(tmp_path, instance):
+    """docs/cases.md, C18."""
+    home = LedgerHome(tmp_path / "home")
+    give_once_a_month(home, *MONTHS)
+    bad = QuarantinedRow(batch_id="B1", line=2, transfer_id="BAD", row="{}", code="POINTS", expected="points")
+    record(home.open(), bad)
+    result = Scheduled(home.settings(), instance).close_at(TICK)
+    assert not result.success
+    assert failure_of(result) == QuarantineNotAccepted(1).sentence
     assert closed_months(home) == []
 
 

@@ -66,7 +66,8 @@ def define_close(settings: Settings) -> dg.OpDefinition:
                 f"Closed {', '.join(closed.name for closed in closing.closed) or 'nothing'};"
                 f" {closing.next_month} is open."
             )
-            for note in closing.zone_notes:
+            open_then = closing.gate.warnings(settings.zone) if closing.gate else []
+            for note in (*open_then, *closing.zone_notes):
                 context.log.warning(note)
             history = read_history()
             _show(context, settings, history)

@@ -20,8 +20,10 @@ from ledger.files.quarantine import open_quarantined_rows
 from ledger.models import WAITING, Batch, StatusChange, Transfer
 from ledger.rules import check_text
 from ledger.settings import Settings, discrepancies_at_close
+from ledger.shown_text import counted
 from ledger.sql_text import literal
 from ledger.statuses import began_unapproved, with_standing
+from ledger.zones import Zone
 from orchestration.published.checked_files import checked_files
 from orchestration.report_calendar import ends_at, previous_month
 
@@ -160,6 +162,22 @@ class Gate:
     missing_files: Sequence[UsualFile]
     lateness: Lateness | None
     discrepancies: Sequence[Discrepancies] = ()
+
+    def warnings(self, zone: Zone) -> list[str]:
+        """What somebody should look at though the close may go on, a sentence each; times of ``zone``."""
+        sentences = []
+        if self.quarantined:
+            rows = counted(self.quarantined, "row of an imported file is", "rows of imported files are")
+            sentences.append(
+                f"{rows} quarantined and in no balance, since {_shown(self.quarantined_since, zone)}; `points"
+                " quarantine` lists them."
+            )
+        sentences += [
+            f"{file.pattern} usually came {file.usual_count}× or more before a close, and {file.count}×"
+            f" since the last; the newest is {file.newest_name} of {_shown(file.newest_at, zone)}."
+            for file in self.missing_files
+        ]
+        return sentences
 
 
 def accepting(reason: str) -> str:
@@ -305,6 +323,10 @@ def _lateness(settings: Settings, history: CloseHistory, month: str, now: dateti
                 recorded[days] += count
     days = max((now - ends_at(month, settings)).days, 0)
     return Lateness(past, recorded, month, days) if recorded[LATENESS_DAYS[-1]] else None
+
+
+def _shown(instant: datetime, zone: Zone) -> str:
+    return f"{zone.local(instant):%Y-%m-%d %H:%M}"
 
 
 def _utc(instant: datetime) -> str:
