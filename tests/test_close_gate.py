@@ -167,6 +167,7 @@ def test_what_waits_is_shown_by_status_and_currency_since_when(ledger_home):
     at(6, a_change("P4", "approved", datetime(2026, 3, 6, tzinfo=UTC)))
     # After the cutoff.
     at(7, a_change("P1", "cancelled", datetime(2026, 3, 7, tzinfo=UTC)))
+    at(7, ledger_transfer("P6", 5, **march))
     now = datetime(2026, 4, 3, tzinfo=UTC)
     found = look_at_gate(ledger.settings, NO_CLOSES, ["2026-03"], 7, now).waiting
     assert [tuple(vars(row).values()) for row in found] == [
