@@ -27,14 +27,13 @@ from orchestration.close.gate import (
     Lateness,
     QuarantineNotAccepted,
     UsualFile,
-    look_at_gate,
 )
 from orchestration.published.layout import published_folder, revision_folder
 from orchestration.published.manifests import read_manifest
 from simulator.transfer_files import write_transfers
 from tests.closed_programme import NEXT, Home, published_bytes
 from tests.conftest import PROJECT_ROOT, answer, assert_refused, ledger_transfer, transfer
-from tests.test_balances import a_change, clock_at, record
+from tests.test_balances import record
 
 WHY = "Two tickets of a test flight; they never flew"
 
@@ -149,29 +148,31 @@ def test_dbt_project_says_of_every_kind_what_a_close_does():
 NO_CLOSES = CloseHistory((), (), {}, {})
 
 
-def test_what_waits_is_shown_by_status_and_currency_since_when(ledger_home):
-    """P1 gives 10 and P2 deducts 4, pending since they were recorded on 2 and 3 March; P3 is on hold since
-    5 March; P4 was approved, and P5 is of April."""
-    shown, clock = clock_at()
-    ledger = ledger_home.open(clock=clock)
-
-    def at(day: int, *entries) -> None:
-        shown.append(datetime(2026, 3, day, 12, tzinfo=UTC))
-        record(ledger, *entries)
-
-    march = {"status": "pending", "occurred_at": datetime(2026, 3, 1, tzinfo=UTC)}
-    at(2, ledger_transfer("P1", 10, **march), ledger_transfer("P3", 7, currency="MILES", **march))
-    at(3, ledger_transfer("P2", 4, style="deduct", **march), ledger_transfer("P4", 1, **march))
-    at(3, ledger_transfer("P5", 99, **{**march, "occurred_at": datetime(2026, 4, 1, tzinfo=UTC)}))
-    at(5, a_change("P3", "on_hold", datetime(2026, 3, 5, tzinfo=UTC)))
-    at(6, a_change("P4", "approved", datetime(2026, 3, 6, tzinfo=UTC)))
-    # After the cutoff.
-    at(7, a_change("P1", "cancelled", datetime(2026, 3, 7, tzinfo=UTC)))
-    at(7, ledger_transfer("P6", 5, **march))
-    now = datetime(2026, 4, 3, tzinfo=UTC)
-    found = look_at_gate(ledger.settings, NO_CLOSES, ["2026-03"], 7, now).waiting
+def test_what_waits_is_shown_by_status_and_currency_since_when(tmp_path):
+    """P1 gives 10 and P2 deducts 4, pending since they were recorded on 2 and 3 March; P3 is on hold; P5 is
+    of April, and P6 is approved and takes effect then."""
+    rows = [
+        ("P1", "POINTS", "give", 10, "pending", 1, 2),
+        ("P2", "POINTS", "deduct", 4, "pending", 1, 3),
+        ("P3", "MILES", "give", 7, "on_hold", 1, 2),
+        ("P5", "POINTS", "give", 99, "pending", 32, 1),
+        ("P6", "POINTS", "give", 5, "approved", 31, 1),
+    ]
+    file = tmp_path / "unposted_transfers.parquet"
+    with connect() as duck:
+        duck.execute(
+            "create table sent (id text, currency text, style text, points decimal(18, 4),"
+            " status text, occurred integer, recorded integer)"
+        )
+        duck.executemany("insert into sent values (?, ?, ?, ?, ?, ?, ?)", rows)
+        march = "timestamp '2026-02-28 12:00:00' + interval 1 day *"
+        duck.execute(
+            f"copy (select *, {march} occurred as occurred_at, {march} recorded as recorded_at from sent)"
+            f" to '{file}' (format parquet)"
+        )
+        found = gate._waiting(duck, file, datetime(2026, 4, 1, tzinfo=UTC))
     assert [tuple(vars(row).values()) for row in found] == [
-        ("on_hold", "MILES", 1, Decimal(7), Decimal(0), datetime(2026, 3, 5, tzinfo=UTC)),
+        ("on_hold", "MILES", 1, Decimal(7), Decimal(0), datetime(2026, 3, 2, 12, tzinfo=UTC)),
         ("pending", "POINTS", 2, Decimal(10), Decimal(4), datetime(2026, 3, 2, 12, tzinfo=UTC)),
     ]
 
@@ -259,7 +260,7 @@ def test_the_screen_and_json_say_what_usually_comes_and_how_late(capsys):
     """Of 200 transfers of two months 190 had come with the month, 196 two days later; 98 of April now."""
     recorded = dict(zip(gate.LATENESS_DAYS, (190, 190, 196, 196, 196, 196, 200, 200, 200, 200), strict=True))
     missed = UsualFile("partner_#.csv", 1, 0, "partner_03.csv", datetime(2025, 4, 2, 7, 30, tzinfo=UTC))
-    seen = Gate((), 0, None, (missed,), Lateness(["2025-01", "2025-02"], recorded, "2025-04", 2, 98))
+    seen = Gate(0, None, (missed,), Lateness(["2025-01", "2025-02"], recorded, "2025-04", 2, 98))
     show_gate(Screen(), seen, Settings.from_environment({}).zone)
     shown = capsys.readouterr().out
     assert "partner_03.csv of 2025-04-02 07:30" in shown

@@ -164,7 +164,8 @@ def close_months(
             )
             fail_point("frozen")
             prepared = prepare_months(ledger, plan, report, dbt)
-            gate = look_at_months(gate, [month.folder for month in prepared])
+            ended_at = ends_at(months[-1], settings)
+            gate = look_at_months(gate, [month.folder for month in prepared], ended_at)
             refusals += refusals_for_discrepancies(gate.discrepancies)
             _refuse_first(refusals, dry_run)
             if dry_run:

@@ -8,22 +8,23 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from ledger.chunks import found_by
+import duckdb
+
 from ledger.closes import CloseHistory
 from ledger.data_files import connect, fetch_whole, read_parquet
 from ledger.errors import PointsError
 from ledger.files.quarantine import open_quarantined_rows
-from ledger.models import WAITING, Batch, StatusChange, Transfer
+from ledger.models import WAITING, Batch
 from ledger.rules import check_text
 from ledger.settings import Settings, discrepancies_at_close
 from ledger.shown_text import counted
-from ledger.sql_text import literal
-from ledger.statuses import began_unapproved, with_standing
+from ledger.sql_text import literal, literals
 from ledger.zones import Zone
+from orchestration.month_files import UNPOSTED
 from orchestration.published.checked_files import checked_files
 from orchestration.report_calendar import ends_at, previous_month
 
@@ -91,7 +92,7 @@ class ActionUnknown(PointsError):
 @dataclass(frozen=True)
 class Waiting:
     """Transfers of a status, ``pending`` or ``on_hold``, and a currency that occurred by the months' end and
-    wait at the cutoff, the first of them since ``since``."""
+    wait at the cutoff; the first of them was recorded at ``since``."""
 
     status: str
     currency: str
@@ -153,14 +154,15 @@ class UsualFile:
 class Gate:
     """What is open as months are to be closed; ``quarantined`` rows since ``quarantined_since``.
 
-    ``missing_files`` came in less than usual. ``lateness`` is None where no past month says anything.
+    ``missing_files`` came in less than usual. ``lateness`` is None where no past month says anything. What
+    waits and what is discrepant is known once the months are built.
     """
 
-    waiting: Sequence[Waiting]
     quarantined: int
     quarantined_since: datetime | None
     missing_files: Sequence[UsualFile]
     lateness: Lateness | None
+    waiting: Sequence[Waiting] = ()
     discrepancies: Sequence[Discrepancies] = ()
 
     def warnings(self, zone: Zone) -> list[str]:
@@ -209,7 +211,6 @@ def look_at_gate(
     quarantined = open_quarantined_rows(cutoff_entry_id).order_by("entry_id")
     first = quarantined.first()
     return Gate(
-        waiting=_waiting(ends_at(months[-1], settings), cutoff_entry_id),
         quarantined=quarantined.count(),
         quarantined_since=first and first.recorded_at,
         missing_files=_missing_files(history, cutoff_entry_id),
@@ -217,14 +218,16 @@ def look_at_gate(
     )
 
 
-def look_at_months(gate: Gate, folders: Sequence[Path]) -> Gate:
-    """``gate`` with what the months say that were built meanwhile and whose files stand in ``folders``."""
+def look_at_months(gate: Gate, folders: Sequence[Path], ended_at: datetime) -> Gate:
+    """``gate`` with what the months say that were built meanwhile, whose files stand in ``folders`` and the
+    last of which ended at that instant."""
     lateness = gate.lateness
     with connect() as duck:
         if lateness:
             posted = read_parquet(folders[-1] / _POSTED)
             ((arrived,),) = fetch_whole(duck, f"select count(*) from {posted} where not is_late")
             lateness = replace(lateness, arrived=arrived)
+        waiting = _waiting(duck, folders[-1] / f"{UNPOSTED}.parquet", ended_at)
         discrepancies = read_parquet([folder / "discrepancies.parquet" for folder in folders])
         found = fetch_whole(
             duck,
@@ -234,7 +237,7 @@ def look_at_months(gate: Gate, folders: Sequence[Path]) -> Gate:
     actions = discrepancies_at_close()
     # A kind that a model adds is shown until somebody says otherwise.
     rows = [Discrepancies(*row, actions.get(row[1], WARN)) for row in found]
-    return replace(gate, lateness=lateness, discrepancies=rows)
+    return replace(gate, lateness=lateness, waiting=waiting, discrepancies=rows)
 
 
 def refusals_for_discrepancies(found: Sequence[Discrepancies]) -> list[PointsError]:
@@ -247,29 +250,23 @@ def refusals_for_discrepancies(found: Sequence[Discrepancies]) -> list[PointsErr
     return [DiscrepancyBlocks(*key, count) for key, count in counts.items()]
 
 
-def _waiting(ended_at: datetime, cutoff_entry_id: int) -> list[Waiting]:
-    transfers = began_unapproved(Transfer.objects.upto(cutoff_entry_id)).filter(occurred_at__lt=ended_at)
-    standing = with_standing(transfers, cutoff_entry_id).filter(current_status__in=WAITING)
-    rows = list(standing.order_by("entry_id"))
-    changes = found_by(
-        StatusChange.objects.all(),
-        "entry_id",
-        (row.status_entry_id for row in rows if row.status_entry_id != row.entry_id),
+def _waiting(duck: duckdb.DuckDBPyConnection, unposted: Path, ended_at: datetime) -> list[Waiting]:
+    """Of what the run saw and left, and not of the ledger: it costs the same whatever came before."""
+    rows = fetch_whole(
+        duck,
+        f"""
+        select
+            status, currency, count(*),
+            coalesce(sum(points) filter (style = 'give'), 0),
+            coalesce(sum(points) filter (style = 'deduct'), 0),
+            min(recorded_at)
+        from {read_parquet(unposted)}
+        where status in {literals(WAITING)} and occurred_at < {_utc(ended_at)}
+        group by status, currency
+        order by status, currency
+        """,
     )
-    changed_at = {change.entry_id: change.changed_at for change in changes}
-    groups: dict[tuple[str, str], list[Transfer]] = {}
-    for row in rows:
-        groups.setdefault((row.current_status, row.currency), []).append(row)
-    return [
-        Waiting(
-            *key,
-            len(group),
-            sum((row.points for row in group if row.style == "give"), Decimal(0)),
-            sum((row.points for row in group if row.style == "deduct"), Decimal(0)),
-            min(changed_at.get(row.status_entry_id, row.recorded_at) for row in group),
-        )
-        for key, group in sorted(groups.items())
-    ]
+    return [Waiting(*values, since.replace(tzinfo=UTC)) for *values, since in rows]
 
 
 def _missing_files(history: CloseHistory, cutoff_entry_id: int) -> list[UsualFile]:
@@ -308,19 +305,33 @@ def _lateness(settings: Settings, history: CloseHistory, month: str, now: dateti
     ]
     if not files:
         return None
-    recorded = dict.fromkeys(LATENESS_DAYS, 0)
+    # The end of the month in which each took effect, and by how many days it was recorded after: one scan.
+    ends = [ends_at(name, settings) for name in past]
+    begin = ends_at(previous_month(past[0]), settings)
+    ended = " ".join(f"when effective_at < {_utc(end)} then {_utc(end)}" for end in ends)
     with connect() as duck:
         columns = [name for name, *_ in duck.execute(f"describe from {read_parquet(files)}").fetchall()]
         if "recorded_at" not in columns:
             return None
-        for name in past:
-            begin, end = (ends_at(each, settings) for each in (previous_month(name), name))
-            for days in LATENESS_DAYS:
-                (count,) = duck.execute(
-                    f"select count(*) from {read_parquet(files)} where effective_at >= {_utc(begin)} and"
-                    f" effective_at < {_utc(end)} and recorded_at < {_utc(end + timedelta(days=days))}"
-                ).fetchone()
-                recorded[days] += count
+        by_days = fetch_whole(
+            duck,
+            f"""
+            select
+                case when recorded_at < ended then -1
+                else (epoch_us(recorded_at) - epoch_us(ended)) // 86_400_000_000 end,
+                count(*)
+            from (
+                select recorded_at, case {ended} end as ended
+                from {read_parquet(files)}
+                where effective_at >= {_utc(begin)} and effective_at < {_utc(ends[-1])}
+            )
+            group by all
+            """,
+        )
+    recorded = {
+        days: sum(count for late, count in by_days if late is not None and late < days)
+        for days in LATENESS_DAYS
+    }
     days = max((now - ends_at(month, settings)).days, 0)
     return Lateness(past, recorded, month, days) if recorded[LATENESS_DAYS[-1]] else None
 
