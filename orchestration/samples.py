@@ -2,8 +2,8 @@
 
 The population is in the order of the SHA-256 of the seed, a line feed and the id, and the sample is its
 beginning. By points it is drawn as monetary units are: of all ten-thousandths of a point in that order, one
-after the other, every n-th is marked, and what holds a marked one is drawn. docs/closing.md says the same in
-Python.
+after the other, every n-th is marked, and what holds a marked one is drawn. docs/month_end.md says the same
+in Python.
 """
 
 import hashlib

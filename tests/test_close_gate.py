@@ -149,26 +149,25 @@ NO_CLOSES = CloseHistory((), (), {}, {})
 
 
 def test_what_waits_is_shown_by_status_and_currency_since_when(tmp_path):
-    """P1 gives 10 and P2 deducts 4, pending since they were recorded on 2 and 3 March; P3 is on hold; P5 is
-    of April, and P6 is approved and takes effect then."""
+    """P1 gives 10 and P2 deducts 4, which occurred on 2 and 3 March; P3 is on hold; P5 is of April, and P6 is
+    approved and takes effect then."""
     rows = [
-        ("P1", "POINTS", "give", 10, "pending", 1, 2),
-        ("P2", "POINTS", "deduct", 4, "pending", 1, 3),
-        ("P3", "MILES", "give", 7, "on_hold", 1, 2),
-        ("P5", "POINTS", "give", 99, "pending", 32, 1),
-        ("P6", "POINTS", "give", 5, "approved", 31, 1),
+        ("P1", "POINTS", "give", 10, "pending", 2),
+        ("P2", "POINTS", "deduct", 4, "pending", 3),
+        ("P3", "MILES", "give", 7, "on_hold", 2),
+        ("P5", "POINTS", "give", 99, "pending", 32),
+        ("P6", "POINTS", "give", 5, "approved", 31),
     ]
     file = tmp_path / "unposted_transfers.parquet"
     with connect() as duck:
         duck.execute(
             "create table sent (id text, currency text, style text, points decimal(18, 4),"
-            " status text, occurred integer, recorded integer)"
+            " status text, occurred integer)"
         )
-        duck.executemany("insert into sent values (?, ?, ?, ?, ?, ?, ?)", rows)
+        duck.executemany("insert into sent values (?, ?, ?, ?, ?, ?)", rows)
         march = "timestamp '2026-02-28 12:00:00' + interval 1 day *"
         duck.execute(
-            f"copy (select *, {march} occurred as occurred_at, {march} recorded as recorded_at from sent)"
-            f" to '{file}' (format parquet)"
+            f"copy (select *, {march} occurred as occurred_at from sent) to '{file}' (format parquet)"
         )
         found = gate._waiting(duck, file, datetime(2026, 4, 1, tzinfo=UTC))
     assert [tuple(vars(row).values()) for row in found] == [

@@ -30,7 +30,7 @@ from orchestration.samples import draw_sample, sample_columns
 from simulator.transfer_files import write_transfers
 from tests.conftest import PROJECT_ROOT, answer, assert_refused, read_rows, transfer
 
-PAGE = (PROJECT_ROOT / "docs/closing.md").read_text(encoding="utf-8")
+PAGE = (PROJECT_ROOT / "docs/month_end.md").read_text(encoding="utf-8")
 # When the example was recorded, which is another time in each run.
 _RECORDED = re.compile(r"[0-9-]{10} [0-9:]{5}, ada")
 
@@ -43,7 +43,7 @@ def taken(transfer_id: str, points: str, day: str, reason: str = "redemption", *
     return given(transfer_id, points, day, style="deduct", reason=reason, **more)
 
 
-# What docs/closing.md describes; J3 and M5 wait.
+# What docs/month_end.md describes; J3 and M5 wait.
 UNTIL_FEBRUARY = [
     given("J1", "100", "2026-01-10"),
     given("J2", "40", "2026-01-12", external_reference="Order 17"),

@@ -92,7 +92,7 @@ class ActionUnknown(PointsError):
 @dataclass(frozen=True)
 class Waiting:
     """Transfers of a status, ``pending`` or ``on_hold``, and a currency that occurred by the months' end and
-    wait at the cutoff; the first of them was recorded at ``since``."""
+    wait at the cutoff; the first of them occurred at ``since``."""
 
     status: str
     currency: str
@@ -259,7 +259,7 @@ def _waiting(duck: duckdb.DuckDBPyConnection, unposted: Path, ended_at: datetime
             status, currency, count(*),
             coalesce(sum(points) filter (style = 'give'), 0),
             coalesce(sum(points) filter (style = 'deduct'), 0),
-            min(recorded_at)
+            min(occurred_at)
         from {read_parquet(unposted)}
         where status in {literals(WAITING)} and occurred_at < {_utc(ended_at)}
         group by status, currency
