@@ -169,7 +169,7 @@ HEADER = "relation_reference,points"
         ("a.csv", f"{HEADER}\nC-1,1\n".replace(",", ";").encode(), "HEADER"),
         ("a.csv", f'{HEADER}\n"C-1,1\nC-2,2\n'.encode(), "QUOTE"),
         ("a.csv", f"{HEADER}\nC-1,1\nC-2".encode(), "TRUNCATED"),
-        ("a.csv", gzip.compress(f"{HEADER}\nC-1,1\n".encode()), "NOT_CSV"),
+        ("a.csv", gzip.compress(f"{HEADER}\nC-1,1\n".encode(), mtime=0), "NOT_CSV"),
         ("a.xlsx", b"PK\x03\x04", "NOT_CSV"),
         ("a.parquet", b"PAR1" + b"\x00" * 100 + b"PAR1", "PARQUET"),
     ],
