@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ledger.closes import ClosedMonth
     from ledger.cut import Cut
+    from ledger.reconciliation_items import Item
     from ledger.zones import Zone
     from orchestration.build import Build, BuildProgress
     from orchestration.close.closing import Closing
@@ -53,6 +54,7 @@ __all__ = [
     "show_comparison",
     "show_cut",
     "show_export",
+    "show_items",
     "show_line_explanation",
     "show_months",
     "show_reconciliation",
@@ -334,14 +336,16 @@ def show_reconciliation(found: Reconciliation, items: Sequence[tuple]) -> None:
             "Points here",
             "Points there",
             "Difference",
+            "",
             title="Largest differences",
             title_justify="left",
         )
-        for column in largest.columns[3:]:
+        for column in largest.columns[3:6]:
             column.justify = "right"
-        for kind, currency, reference, *points in items:
-            shown_points = ("" if value is None else _grouped(value) for value in points)
-            largest.add_row(KINDS[kind], currency, reference, *shown_points)
+        for kind, currency, reference, here, there, difference, *said, since in items:
+            shown_points = ("" if value is None else _grouped(value) for value in (here, there, difference))
+            remarks = ", ".join(filter(None, (*said, since and f"since {since}")))
+            largest.add_row(KINDS[kind], currency, reference, *shown_points, remarks)
         print_whole(console, largest)
     console.print("\nTied out." if found.is_tied_out else "\nNot tied out.")
 
@@ -503,6 +507,29 @@ def show_sample(sample: Sample, zone: Zone) -> None:
         f"Drawn: {len(sample.rows):,} of {counted(sample.population_count, sample.of[:-1])}, which have"
         f" {_grouped(sample.population_points)} points without regard to their sign."
     )
+
+
+def show_items(items: Sequence[Item]) -> None:
+    """Open items, those that wait longest first."""
+    console = Screen()
+    if not items:
+        console.print("No item is open.")
+        return
+    table = Table(
+        *("Since", "Currency", "Relation Reference", "Points here", "Points there", "Difference"),
+        *("Category", "Owner", "Comment"),
+        box=box.SIMPLE_HEAD,
+    )
+    for column in table.columns[3:6]:
+        column.justify = "right"
+    for item in items:
+        points = (item.points_here, item.points_there, item.difference)
+        table.add_row(
+            *(item.since_month, item.currency, item.relation_reference),
+            *("" if value is None else _grouped(value) for value in points),
+            *(item.category, item.owner, item.comment),
+        )
+    print_whole(console, table)
 
 
 def show_months(settings: Settings, summaries: list[MonthSummary]) -> None:

@@ -38,9 +38,14 @@ def record(
             revision=closed.revision,
             manifest_sha256=closed.manifest_sha256,
             subject=subject,
-            content=json.dumps(content, ensure_ascii=False, separators=(",", ":")),
+            content=content_text(content),
         )
     )
+
+
+def content_text(content: Mapping[str, object]) -> str:
+    """The content of an entry as it is kept."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def affirm(appender: Appender, closed: ClosedMonth) -> None:
@@ -69,7 +74,13 @@ def affirmed_by(closed: ClosedMonth) -> Sequence[str]:
     return [name for name, found in affirmed.items() if found >= statements().keys()]
 
 
-def tied_out(closed: ClosedMonth) -> MonthEndEntry | None:
-    """The newest recorded reconciliation of a revision, where it is tied out."""
-    newest = entries_about(closed, RECONCILED)[-1:]
-    return newest[0] if newest and json.loads(newest[0].content)["tied_out"] else None
+def tied_out(closed: ClosedMonth) -> Sequence[str]:
+    """The SHA-256 of each file that a revision was tied out against, in every currency that it has by the
+    newest recorded reconciliation of that currency; none where one is not tied out, or was not compared."""
+    newest = {
+        currency: (entry.subject, is_tied_out)
+        for entry in entries_about(closed, RECONCILED)
+        for currency, is_tied_out in json.loads(entry.content)["tied_out"].items()
+    }
+    files = [newest.get(currency, ("", False)) for currency in closed.control_totals]
+    return list(dict.fromkeys(sha256 for sha256, _ in files)) if all(is_tied for _, is_tied in files) else []

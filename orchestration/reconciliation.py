@@ -4,7 +4,7 @@ Customers are matched by relation reference and currency, and points compared to
 nothing on one side and zero points on the other is no difference: systems leave such accounts out.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -26,6 +26,7 @@ from ledger.files.file_rows import FileShape, LoadedFile, load_rows
 from ledger.files.imports import bad_value_text
 from ledger.files.transfers_file import sent_file
 from ledger.lists.balance_lists import BALANCE_COLUMNS
+from ledger.reconciliation_items import MOST_ITEMS, TooManyItems, follow_items, open_items
 from ledger.settings import Settings, transfer_patterns
 from ledger.shown_text import shown
 from ledger.sql_text import literal
@@ -37,7 +38,10 @@ from orchestration.published.manifests import read_manifest
 from orchestration.reports import MonthSummary, read_report
 
 NEEDED = ("relation_reference", "points")
-ITEM_COLUMNS = ("kind", "currency", "relation_reference", "points_here", "points_there", "difference")
+ITEM_COLUMNS = (
+    *("kind", "currency", "relation_reference", "points_here", "points_there", "difference"),
+    *("category", "comment", "owner", "since_month"),
+)
 # What an item is, by the name of its kind.
 KINDS = {
     "missing_there": "here alone",
@@ -91,25 +95,33 @@ NOBODY = Group(0, Decimal(0), Decimal(0))
 
 @dataclass(frozen=True)
 class TieOut:
-    """The customers of either side in one currency, each in one of these groups; points are exact."""
+    """The customers of either side in one currency, each in one of these groups; points are exact.
+
+    ``explained`` are those of the last three whose difference an open item explains.
+    """
 
     currency: str
     matched: Group
     missing_there: Group
     missing_here: Group
     different: Group
+    explained: Group
 
     @property
     def groups(self) -> dict[str, Group]:
-        """Each group by its name, and ``total``, which is their sum."""
+        """Each group by its name, ``total``, the sum of the first four, and of these ``explained``."""
         parts = {name: getattr(self, name) for name in ("matched", *KINDS)}
-        rows = [(group.count, group.points_here, group.points_there) for group in parts.values()]
-        return {**parts, "total": Group(*map(sum, zip(*rows, strict=True)))}
+        return {**parts, "total": _sum(parts.values()), "explained": self.explained}
 
     @property
     def is_tied_out(self) -> bool:
-        """Whether what matches is all there is, on both sides."""
-        return self.matched == self.groups["total"]
+        """Whether what matches and what is explained is all there is, on both sides."""
+        return _sum([self.matched, self.explained]) == self.groups["total"]
+
+
+def _sum(groups: Iterable[Group]) -> Group:
+    rows = [(group.count, group.points_here, group.points_there) for group in groups]
+    return Group(*map(sum, zip(*rows, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -169,7 +181,9 @@ def reconciled(
     """
     shape = FileShape(NEEDED, ("currency",), renamed=columns, takes_others=True)
     report = read_report(settings, month, currency, revision)
+    open_ledger(settings)
     with connect() as duck:
+        _load_items(duck)
         loaded = load_rows(duck, sent_file(path), shape)
         _refuse_own(settings, loaded)
         one = report.summary.currency
@@ -196,14 +210,17 @@ def reconciled(
                     and here.relation_reference = theirs.relation_reference
             )
             select
-                *,
+                compared.*,
                 case
-                    when difference = 0 then 'matched'
+                    when compared.difference = 0 then 'matched'
                     when points_there is null then 'missing_there'
                     when points_here is null then 'missing_here'
                     else 'different'
-                end as kind
+                end as kind,
+                items.difference is not distinct from compared.difference and category <> '' as is_explained,
+                category, comment, owner, since_month
             from compared
+            left join items using (currency, relation_reference)
             """
         )
         yield Reconciliation(report.summary, path, loaded.sha256, list(_tie_outs(duck)), duck)
@@ -213,38 +230,58 @@ def record_reconciliation(settings: Settings, found: Reconciliation, basis: str 
     """Keep in the ledger what came out: the sums of every group, the file's name and hash, and the bases, of
     which ``basis`` says what the file's points are.
 
-    Raises `NotIssued` for a month that is not closed, and what opening the ledger does.
+    Its items open, change or close (`ledger.reconciliation_items`). Raises `NotIssued` for a month that is
+    not closed, `TooManyItems`, and what opening the ledger does.
     """
     ledger = open_ledger(settings)
     month = found.month
+    count = sum(one.groups["total"].count - one.matched.count for one in found.currencies)
+    if count > MOST_ITEMS:
+        raise TooManyItems(count)
     closes = {(closed.report_month, closed.revision): closed for closed in read_history().closes}
     if (month.report_month, month.revision) not in closes:
         raise NotIssued(month.report_month, "is not closed")
     content = {
-        "tied_out": found.is_tied_out,
+        "tied_out": {one.currency: one.is_tied_out for one in found.currencies},
         "file": found.path.name,
         "basis_here": f"total_outstanding_points of {month.report_month}, revision {month.revision}",
         "basis_there": checked_note("basis", basis.strip()),
         "currencies": found.sums(),
     }
+    closed = closes[month.report_month, month.revision]
+    items = {(currency, reference): tuple(said[:3]) for _, currency, reference, *said in found.items()}
     with appending(ledger, says_when=True) as appender:
-        record(
-            appender,
-            closes[month.report_month, month.revision],
-            RECONCILED,
-            content,
-            found.file_sha256,
+        record(appender, closed, RECONCILED, content, found.file_sha256)
+        follow_items(appender, closed, content["tied_out"], items)
+
+
+def _load_items(duck: duckdb.DuckDBPyConnection) -> None:
+    """Make ``items`` of those that are open."""
+    duck.execute(
+        "create table items (currency text, relation_reference text, difference decimal(38, 4),"
+        " category text, comment text, owner text, since_month text)"
+    )
+    rows = [
+        (
+            *(item.currency, item.relation_reference, item.difference),
+            *(item.category, item.comment, item.owner, item.since_month),
         )
+        for item in open_items().values()
+    ]
+    if rows:
+        duck.executemany("insert into items values (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def _tie_outs(duck: duckdb.DuckDBPyConnection) -> Iterator[TieOut]:
+    figures = "count(*), coalesce(sum(points_here), 0), coalesce(sum(points_there), 0)"
     rows = duck.execute(
-        "select currency, kind, count(*), coalesce(sum(points_here), 0), coalesce(sum(points_there), 0)"
-        " from balances group by currency, kind order by currency"
+        f"select currency, kind, {figures} from balances group by currency, kind"
+        f" union all select currency, 'explained', {figures} from balances"
+        " where kind <> 'matched' and is_explained group by currency order by currency"
     ).fetchall()
     for currency, found in groupby(rows, key=itemgetter(0)):
         groups = {kind: Group(*figures) for _, kind, *figures in found}
-        yield TieOut(currency, *(groups.get(kind, NOBODY) for kind in ("matched", *KINDS)))
+        yield TieOut(currency, *(groups.get(kind, NOBODY) for kind in ("matched", *KINDS, "explained")))
 
 
 def _refuse_bad(duck: duckdb.DuckDBPyConnection, loaded: LoadedFile, currency: str) -> None:

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -12,9 +13,20 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from ledger.database import open_ledger
 from ledger.files.transfers_file import TransfersFileRefused
+from ledger.models import MonthEndEntry
+from ledger.reconciliation_items import ItemUnknown, TooManyItems, note_item, open_items
 from ledger.settings import Settings
-from orchestration.reconciliation import BalancesRefused, Group, ProvesNothing, Reconciliation, reconciled
+from orchestration.close.sign_off import NotIssued
+from orchestration.reconciliation import (
+    BalancesRefused,
+    Group,
+    ProvesNothing,
+    Reconciliation,
+    reconciled,
+    record_reconciliation,
+)
 from orchestration.reports import CurrencyNotReported, RevisionNotPublished
 from simulator.transfer_files import write_transfers
 from tests.conftest import answer, refusal, transfer
@@ -85,15 +97,19 @@ def test_each_difference_is_in_one_group_and_the_largest_comes_first(points, hom
         "missing_here": group(1, "0", "20"),
         "different": group(1, "500", "450.5"),
         "total": group(5, "560", "460.5"),
+        "explained": NOTHING,
     }
     assert not found.is_tied_out
     printed = points("reconcile", MONTH, str(path), "--csv", home=home)
     assert printed.returncode == 1
     assert list(csv.reader(io.StringIO(printed.stdout))) == [
-        ["kind", "currency", "relation_reference", "points_here", "points_there", "difference"],
-        ["missing_there", "POINTS", "C-1", "70", "", "70"],
-        ["different", "POINTS", "C-40", "500", "450.5", "49.5"],
-        ["missing_here", "POINTS", "C-77", "", "20", "-20"],
+        [
+            *("kind", "currency", "relation_reference", "points_here", "points_there", "difference"),
+            *("category", "comment", "owner", "since_month"),
+        ],
+        ["missing_there", "POINTS", "C-1", "70", "", "70", "", "", "", ""],
+        ["different", "POINTS", "C-40", "500", "450.5", "49.5", "", "", "", ""],
+        ["missing_here", "POINTS", "C-77", "", "20", "-20", "", "", "", ""],
     ]
     shown = points("reconcile", MONTH, str(path), "--rows", "1", home=home)
     assert shown.stdout.endswith("\nNot tied out.\n")
@@ -110,7 +126,9 @@ def test_each_currency_is_tied_out_by_itself(home, tmp_path):
         "MILES": True,
         "POINTS": True,
     }
-    assert found.kept == [("missing_here", "CHIPS", "C-1", None, Decimal(3), Decimal(-3))]
+    assert [item[:6] for item in found.kept] == [
+        ("missing_here", "CHIPS", "C-1", None, Decimal(3), Decimal(-3))
+    ]
 
 
 def test_a_file_of_one_currency_is_compared_with_that_alone(home, tmp_path):
@@ -250,3 +268,103 @@ def test_many_digits_stay_exact(home, tmp_path):
         Decimal("123456789012345678901234567890.0001"),
         Decimal("-0.0001"),
     ]
+
+
+@pytest.fixture
+def two_months(home, points, tmp_path) -> Path:
+    """A copy in which February is closed too: C-1 has 80 in it, and the others what they had."""
+    copy = tmp_path / "home"
+    shutil.copytree(home, copy, symlinks=True)
+    row = transfer("T7", relation_reference="C-1", points="10") | {"occurred_at": "2026-02-10T12:00:00Z"}
+    answer(points("import", str(write_transfers(tmp_path / "february.csv", [row])), home=copy))
+    answer(points("close", "2026-02", home=copy))
+    return copy
+
+
+def tie_out(home: Path, month: str, path: Path) -> Reconciliation:
+    """What comes out of a run that is recorded, under the explanations that there were."""
+    settings = Settings.from_environment({"POINTS_HOME": str(home), "POINTS_USER": "ada"})
+    with reconciled(settings, month, path, {}) as found:
+        record_reconciliation(settings, found, "cards at midnight")
+        return found
+
+
+def explain(home: Path, reference: str, **said: str) -> None:
+    ledger = open_ledger(Settings.from_environment({"POINTS_HOME": str(home), "POINTS_USER": "bob"}))
+    note_item(ledger, "POINTS", reference, **said)
+
+
+def differences() -> dict[str, Decimal]:
+    return {item.relation_reference: item.difference for item in open_items().values()}
+
+
+def test_items_carry_to_the_next_month_and_close_themselves(two_months, tmp_path):
+    """January: C-1 has 70 here and 60 there, C-40 is not there. February: C-1 has 80 and 70, the same 10, and
+    C-40 is there; C-2 has -10 here and -12 there."""
+    january = write(tmp_path / "jan.csv", HEADER, "C-1,60", "C-2,-10")
+    february = write(tmp_path / "feb.csv", HEADER, "C-1,70", "C-2,-12", "C-40,500")
+    tie_out(two_months, "2026-01", january)
+    assert differences() == {"C-1": Decimal(10), "C-40": Decimal(500)}
+    explain(two_months, "C-1", category="timing", comment="Bought at midnight", owner="eve")
+    tie_out(two_months, "2026-02", february)
+    assert differences() == {"C-1": Decimal(10), "C-2": Decimal(2)}
+    first, second = open_items().values()
+    assert (first.since_month, first.report_month, first.owner) == ("2026-01", "2026-02", "eve")
+    assert (first.category, second.since_month) == ("timing", "2026-02")
+    tie_out(two_months, "2026-02", write(tmp_path / "at_last.csv", HEADER, "C-1,80", "C-2,-10", "C-40,500"))
+    assert open_items() == {}
+
+
+def test_what_is_explained_ties_out_until_it_changes(two_months, tmp_path):
+    """C-1 has 70 here and 60 there, which is explained; then 65 there, which is not."""
+    path = write(tmp_path / "a.csv", HEADER, "C-1,60", "C-2,-10", "C-40,500")
+    assert not tie_out(two_months, "2026-01", path).is_tied_out
+    explain(two_months, "C-1", comment="Looking into it", owner="eve")
+    assert not tie_out(two_months, "2026-01", path).is_tied_out
+    explain(two_months, "C-1", category="amount")
+    (currency,) = (found := tie_out(two_months, "2026-01", path)).currencies
+    assert found.is_tied_out
+    assert currency.explained == currency.different == group(1, "70", "60")
+    (item,) = open_items().values()
+    assert (item.category, item.comment, item.owner) == ("amount", "Looking into it", "eve")
+    other = write(tmp_path / "b.csv", HEADER, "C-1,65", "C-2,-10", "C-40,500")
+    for _ in range(2):
+        assert not tie_out(two_months, "2026-01", other).is_tied_out
+    assert next(iter(open_items().values())).category == ""
+
+
+def test_a_run_of_one_currency_closes_no_item_of_another(two_months, tmp_path):
+    tie_out(two_months, "2026-01", write(tmp_path / "a.csv", HEADER, "C-1,60", "C-2,-10", "C-40,500"))
+    settings = Settings.from_environment({"POINTS_HOME": str(two_months)})
+    with reconciled(
+        settings, MONTH, write(tmp_path / "m.csv", HEADER, "C-1,7.5"), {}, currency="MILES"
+    ) as found:
+        record_reconciliation(settings, found)
+    assert differences() == {"C-1": Decimal(10)}
+
+
+def test_more_items_than_anybody_looks_at_are_not_kept(two_months, tmp_path, monkeypatch):
+    monkeypatch.setattr("orchestration.reconciliation.MOST_ITEMS", 1)
+    path = write(tmp_path / "a.csv", HEADER, "C-1,60", "C-2,-10", "C-40,501")
+    with pytest.raises(TooManyItems):
+        tie_out(two_months, "2026-01", path)
+    assert open_items() == {}
+    assert not MonthEndEntry.objects.exists()
+
+
+def test_what_is_closed_is_recorded_and_what_is_open_is_explained(points, home, two_months, tmp_path):
+    path = write(tmp_path / "a.csv", HEADER, "C-1,60", "C-2,-10", "C-40,500")
+    answer(points("build", "--through", "2026-03", home=two_months))
+    with pytest.raises(NotIssued):
+        tie_out(two_months, "2026-03", path)
+    tie_out(two_months, "2026-01", path)
+    with pytest.raises(ItemUnknown):
+        explain(two_months, "C-2", category="timing")
+    answer(points("items", "C-1", "--category", "basis", "--comment", "=1+1", home=two_months))
+    (row,) = json.loads(answer(points("items", "--json", home=two_months)))
+    assert (row["difference"], row["category"], row["since_month"]) == ("10", "basis", "2026-01")
+    assert "'=1+1" in answer(points("items", "--csv", home=two_months))
+    assert "basis" in answer(points("items", home=two_months))
+    assert answer(points("items", home=home)) == "No item is open.\n"
+    assert points("items", "--category", "basis", home=home).returncode == 2
+    answer(points("verify", home=two_months))

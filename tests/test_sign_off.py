@@ -142,7 +142,7 @@ def test_it_takes_a_tied_out_reconciliation_or_a_reason_why_there_is_none(home, 
     tie_out(home, balances(home, tmp_path / "shop.csv"))
     relied = sign_off_month(bob, MONTH)
     assert relied.without_reconciliation == ""
-    assert len(relied.file_sha256) == 64
+    assert [len(sha256) for sha256 in relied.files_sha256] == [64]
 
 
 def test_only_what_readers_have_is_signed_off(home):

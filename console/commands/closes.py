@@ -137,7 +137,7 @@ def sign_off(
     row = _facts(settings, signed.closed) | {
         "affirmed_by": signed.affirmed_by,
         "signed_off_by": settings.user,
-        "reconciled_with_sha256": signed.file_sha256,
+        "reconciled_with_sha256": list(signed.files_sha256),
         "without_reconciliation": signed.without_reconciliation,
     }
     if not printed(as_json, as_csv, row):

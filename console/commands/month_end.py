@@ -1,4 +1,5 @@
-"""``points compare``, ``statement``, ``explain``, ``sample``, ``reconcile``: what finance asks of months."""
+"""``points compare``, ``statement``, ``explain``, ``sample``, ``reconcile`` and ``items``: what finance asks
+of months."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,6 +10,7 @@ from console.help_panels import MONTHS
 from console.output import AsCsv, AsJson, for_json, print_csv, print_json, print_json_rows, values_of
 from console.screens import (
     show_comparison,
+    show_items,
     show_line_explanation,
     show_reconciliation,
     show_row_explanation,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+ItemCategory = Literal["timing", "missing", "amount", "basis"]
 Population = Literal["transfers", "customers"]
 
 
@@ -334,3 +337,47 @@ def reconcile(
             show_reconciliation(found, list(found.items(rows)))
     if not found.is_tied_out:
         raise typer.Exit(1)
+
+
+@app.command(
+    rich_help_panel=MONTHS,
+    epilog='Example: points items C-1042 --category timing --comment "Bought at midnight"',
+)
+def items(
+    relation: Annotated[
+        str | None, typer.Argument(metavar="[RELATION]", help="A customer whose item is explained.")
+    ] = None,
+    category: Annotated[
+        ItemCategory | None, typer.Option(help="What the difference comes from: it is explained then.")
+    ] = None,
+    comment: Annotated[str, typer.Option(metavar="TEXT", help="How that is known.")] = "",
+    owner: Annotated[str, typer.Option(metavar="NAME", help="Who looks after it.")] = "",
+    currency: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """List what recorded reconciliations left open, oldest first, or explain one of it.
+
+    Items open and close with `points reconcile --record`.
+    """
+    from ledger.database import open_ledger
+    from ledger.reconciliation_items import ITEM_FIELDS, note_item, open_items
+
+    settings = project_settings()
+    ledger = open_ledger(settings)
+    if relation is None and (category or comment or owner or currency):
+        raise typer.BadParameter("name the customer whose item it is", param_hint="RELATION")
+    if relation is None:
+        found = sorted(open_items().values(), key=lambda item: item.since)
+    else:
+        code = currency or settings.default_currency
+        found = [note_item(ledger, code, relation, category or "", comment, owner)]
+    rows = (values_of(item, ITEM_FIELDS) for item in found)
+    if as_csv:
+        print_csv(rows, ITEM_FIELDS)
+    elif as_json:
+        print_json(list(rows))
+    else:
+        show_items(found)

@@ -4,7 +4,7 @@ Who closed a month affirms its statements; somebody else affirms them too and si
 closed it, any other person than the signer affirms. A signature is for one revision, and void for the next.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -88,12 +88,12 @@ class NotAffirmedByCloser(PointsError):
 
 @dataclass(frozen=True)
 class SignedOff:
-    """A revision that was signed off, who affirmed it before, and the other system's file that it was tied
-    out against, by its SHA-256: empty where ``without_reconciliation`` says why there is none."""
+    """A revision that was signed off, who affirmed it before, and the other systems' files that it was tied
+    out against, by their SHA-256: none where ``without_reconciliation`` says why."""
 
     closed: ClosedMonth
     affirmed_by: str
-    file_sha256: str
+    files_sha256: Sequence[str]
     without_reconciliation: str
 
 
@@ -138,10 +138,9 @@ def sign_off_month(
             is_scheduled = is_same_person(closed.closed_by, SCHEDULE)
             by = "somebody else than the signer" if is_scheduled else closed.closed_by
             raise NotAffirmed(closed.name, month, by)
-        reconciliation = tied_out(closed)
-        if not reconciliation and not reason:
+        files = tied_out(closed)
+        if not files and not reason:
             raise NotTiedOut(closed.name, month)
-        file_sha256 = reconciliation.subject if reconciliation else ""
         with committing(ledger, history) as appender:
             affirm(appender, closed)
             appender.append(
@@ -152,7 +151,7 @@ def sign_off_month(
                 )
             )
         finish_closes(ledger)
-    return SignedOff(closed, affirming[0], file_sha256, "" if file_sha256 else reason)
+    return SignedOff(closed, affirming[0], files, "" if files else reason)
 
 
 @contextmanager
