@@ -25,13 +25,14 @@ from orchestration.month_files import (
     PROGRAMME_COLUMNS,
     PROGRAMME_POINTS,
     RELATION_COLUMNS,
+    RESTATED,
     RESTATEMENT,
+    RESTATEMENT_COLUMNS,
     currency_name,
     named,
 )
 from orchestration.month_xlsx import data_rows
 from orchestration.month_xml import XML_END, read_month_xml
-from orchestration.restatement import FIGURES, RESTATEMENT_COLUMNS
 
 _LINE_END = b"\r\n"
 _ROWS = "the rows of outstanding_points_by_month.parquet"
@@ -182,7 +183,7 @@ def _whole_workbook(file: FileLookedAt) -> Finding:
 def _restated(file: FileLookedAt, query: str) -> int:
     """How many rows a ``query`` finds of ``written``, the lines of a restatement with exact points."""
     points = ", ".join(
-        f"{_read_points(title)} as {name}" for title, name in RESTATEMENT_COLUMNS.items() if name in FIGURES
+        f"{_read_points(title)} as {name}" for title, name in RESTATEMENT_COLUMNS.items() if name in RESTATED
     )
     texts = read_csv(file.path, dict.fromkeys(RESTATEMENT_COLUMNS, "varchar"))
     (count,) = file.duck.execute(
@@ -210,7 +211,7 @@ def _bridges(file: FileLookedAt) -> Finding:
     sums = {
         (kind, figure): f"coalesce(sum({figure}) filter ({condition}), 0)"
         for kind, condition in is_kind.items()
-        for figure in FIGURES
+        for figure in RESTATED
     }
     wrong = " or ".join(
         [
@@ -218,7 +219,7 @@ def _bridges(file: FileLookedAt) -> Finding:
             *(
                 f"{sums['earlier', figure]} + {sums['moved', figure]} <> {sums['later', figure]}"
                 f" or {sums['moved', figure]} <> {sums['changed', figure]}"
-                for figure in FIGURES
+                for figure in RESTATED
             ),
         ]
     )
@@ -231,10 +232,10 @@ def _bridges(file: FileLookedAt) -> Finding:
 def _newest_is_the_marts(file: FileLookedAt) -> Finding:
     """The newer of the two revisions is the one beside it."""
     kept = (
-        f"select relation_reference, {', '.join(FIGURES)} from {read_parquet(file.parquet)}"
+        f"select relation_reference, {', '.join(RESTATED)} from {read_parquet(file.parquet)}"
         f" where currency = {literal(file.currency)}"
     )
-    differs = " or ".join(f"written.{figure} <> coalesce(kept.{figure}, 0)" for figure in FIGURES)
+    differs = " or ".join(f"written.{figure} <> coalesce(kept.{figure}, 0)" for figure in RESTATED)
     count = _restated(
         file,
         f"select 1 from written inner join newest using (revision) left join ({kept}) as kept"

@@ -62,6 +62,33 @@ RELATION_COLUMNS = {
     },
 }
 
+# Of a restatement: the month's movement and the totals to date, and what a line says of the transfer that it
+# is of; each title and its column.
+RESTATED_MOVEMENT = {
+    title: column
+    for title, column in RELATION_COLUMNS[POINTS_ROLL_FORWARD].items()
+    if column != "relation_reference"
+}
+_RESTATED_TOTALS = {
+    title: column
+    for title, column in RELATION_COLUMNS[OUTSTANDING_POINTS].items()
+    if column != "relation_reference"
+}
+RESTATED = (*RESTATED_MOVEMENT.values(), *_RESTATED_TOTALS.values())
+RESTATED_TRANSFER = {
+    "Transfer ID": "transfer_id",
+    "Entry": "entry_id",
+    "Reason": "reason",
+    "Cause": "cause",
+}
+RESTATEMENT_COLUMNS = {
+    "Relation Reference": "relation_reference",
+    "Line": "line",
+    **RESTATED_MOVEMENT,
+    **_RESTATED_TOTALS,
+    **RESTATED_TRANSFER,
+}
+
 BASIS = "totals from the first transfer to the end of the period, all else within the period"
 
 # Beyond, a workbook takes a spreadsheet long to open and a close long to write: it is made when asked for. A

@@ -24,10 +24,11 @@ from ledger.errors import PointsError
 from ledger.shown_text import counted
 from ledger.sql_text import literal
 from orchestration.month_files import (
-    OUTSTANDING_POINTS,
-    POINTS_ROLL_FORWARD,
-    RELATION_COLUMNS,
+    RESTATED,
+    RESTATED_MOVEMENT,
+    RESTATED_TRANSFER,
     RESTATEMENT,
+    RESTATEMENT_COLUMNS,
     csv_copy,
     csv_line,
     currency_name,
@@ -37,29 +38,8 @@ from orchestration.published.checked_files import checked_files
 from orchestration.report_tables import EVERYTHING, Choice
 
 _BUCKETS = ("earned", "reversal", "redeemed", "expired")
-_MOVEMENT = {
-    title: column
-    for title, column in RELATION_COLUMNS[POINTS_ROLL_FORWARD].items()
-    if column != "relation_reference"
-}
-_FIGURES = _MOVEMENT | {
-    title: column
-    for title, column in RELATION_COLUMNS[OUTSTANDING_POINTS].items()
-    if column != "relation_reference"
-}
-# What a line says of the transfer that it is of.
-_OF_TRANSFER = {"Transfer ID": "transfer_id", "Entry": "entry_id", "Reason": "reason", "Cause": "cause"}
-
-# Each title and its name in JSON.
-RESTATEMENT_COLUMNS = {
-    "Relation Reference": "relation_reference",
-    "Line": "line",
-    **_FIGURES,
-    **_OF_TRANSFER,
-}
-FIGURES = tuple(_FIGURES.values())
 # Those of the programme's lines: the month's movement, of which the totals to date are made.
-PROGRAMME_COLUMNS = ("line", "transfers", *_MOVEMENT.values())
+PROGRAMME_COLUMNS = ("line", "transfers", *RESTATED_MOVEMENT.values())
 
 
 class RestatementDiffers(PointsError):
@@ -243,7 +223,7 @@ class RestatedMonth:
     """What changed in a month, in a database with ``changed`` (`_changed_transfers`).
 
     ``transfers`` has a row for each of these that moves a figure of the month, with what it adds to each of
-    `FIGURES`; ``restated`` one for each relation reference of which a figure or a transfer changed.
+    `RESTATED`; ``restated`` one for each relation reference of which a figure or a transfer changed.
     """
 
     def __init__(self, duck: duckdb.DuckDBPyConnection, restatement: Restatement) -> None:
@@ -252,16 +232,16 @@ class RestatedMonth:
         earlier, later = restatement.earlier, restatement.later
         duck.execute(f"create or replace table transfers as {_transfers(restatement)}")
         balances = {
-            name: f"select currency, relation_reference, {', '.join(FIGURES)}"
+            name: f"select currency, relation_reference, {', '.join(RESTATED)}"
             f" from {read_parquet(revision.find('outstanding_points_by_month.parquet'))}"
             for name, revision in (("earlier", earlier), ("later", later))
         }
         values = ", ".join(
             f"coalesce({name}.{figure}, 0) as {name}_{figure}"
-            for figure in FIGURES
+            for figure in RESTATED
             for name in ("earlier", "later", "moved")
         )
-        differs = " or ".join(f"earlier.{figure} is distinct from later.{figure}" for figure in FIGURES)
+        differs = " or ".join(f"earlier.{figure} is distinct from later.{figure}" for figure in RESTATED)
         duck.execute(
             f"""
             create or replace table restated as
@@ -274,7 +254,7 @@ class RestatedMonth:
             from ({balances["earlier"]}) as earlier
             full outer join ({balances["later"]}) as later using (currency, relation_reference)
             full outer join (
-                select currency, relation_reference, {_sums({figure: figure for figure in FIGURES})}
+                select currency, relation_reference, {_sums({figure: figure for figure in RESTATED})}
                 from transfers group by all
             ) as moved using (currency, relation_reference)
             where {differs} or moved.relation_reference is not null
@@ -285,7 +265,7 @@ class RestatedMonth:
         """Raise `RestatementDiffers` where transfers do not add up to what changed of a relation
         reference."""
         unlike = " or ".join(
-            f"later_{figure} - earlier_{figure} is distinct from moved_{figure}" for figure in FIGURES
+            f"later_{figure} - earlier_{figure} is distinct from moved_{figure}" for figure in RESTATED
         )
         found = self._duck.execute(
             f"select relation_reference, currency, count(*) over () from restated where {unlike}"
@@ -327,7 +307,7 @@ class RestatedMonth:
     def programme(self, currency: str) -> list[tuple]:
         """The programme's movement in either revision, between them what each cause adds, with the number of
         its transfers, and the difference: `PROGRAMME_COLUMNS`."""
-        movement = {figure: figure for figure in _MOVEMENT.values()}
+        movement = {figure: figure for figure in RESTATED_MOVEMENT.values()}
         differences = {figure: f"later_{figure} - earlier_{figure}" for figure in movement}
         earlier, later = (
             f"""
@@ -358,9 +338,9 @@ class RestatedMonth:
         """Write all lines of a currency as a CSV file."""
         fields = [
             f"points_text({column})"
-            if column in FIGURES
+            if column in RESTATED
             else f"coalesce(cast({column} as varchar), '')"
-            if column in _OF_TRANSFER.values()
+            if column in RESTATED_TRANSFER.values()
             else column
             for column in RESTATEMENT_COLUMNS.values()
         ]
@@ -380,7 +360,7 @@ class RestatedMonth:
         of_revisions = " union all ".join(
             f"""
             select {part} as part, relation_reference, 'revision {revision.revision}' as line,
-                {", ".join(f"{name}_{figure} as {figure}" for figure in FIGURES)}, {of_none},
+                {", ".join(f"{name}_{figure} as {figure}" for figure in RESTATED)}, {of_none},
                 case when not is_in_{name} then 'not in revision {revision.revision}' end as cause
             from {chosen}
             """
@@ -390,14 +370,14 @@ class RestatedMonth:
             select {", ".join(RESTATEMENT_COLUMNS.values())} from (
                 {of_revisions}
                 union all
-                select 2, relation_reference, 'transfer', {", ".join(FIGURES)},
+                select 2, relation_reference, 'transfer', {", ".join(RESTATED)},
                     transfer_id, entry_id, reason, cause
                 from transfers
                 where currency = {literal(currency)}
                     and relation_reference in (select relation_reference from {chosen})
                 union all
                 select 4, relation_reference, 'difference',
-                    {", ".join(f"later_{figure} - earlier_{figure}" for figure in FIGURES)}, {of_none}, null
+                    {", ".join(f"later_{figure} - earlier_{figure}" for figure in RESTATED)}, {of_none}, null
                 from {chosen}
             ) order by relation_reference, part, entry_id
         """
@@ -408,13 +388,13 @@ def _transfers(restatement: Restatement) -> str:
     month = _day(restatement.later)
     was, now = _counted("earlier", month), _counted("later", month)
     effects = ", ".join(
-        f"cast({now[figure]} - {was[figure]} as decimal(38, 4)) as {figure}" for figure in FIGURES
+        f"cast({now[figure]} - {was[figure]} as decimal(38, 4)) as {figure}" for figure in RESTATED
     )
     return f"""
         select currency, relation_reference, transfer_id, entry_id, reason, {effects},
             {_cause(restatement, month)} as cause
         from changed
-        where {" or ".join(f"{now[figure]} <> {was[figure]}" for figure in FIGURES)}
+        where {" or ".join(f"{now[figure]} <> {was[figure]}" for figure in RESTATED)}
     """
 
 

@@ -17,13 +17,11 @@ import pytest
 from ledger.database import open_ledger
 from orchestration.close.read_back import find_differences
 from orchestration.close.recomputation import recompute
-from orchestration.month_files import RESTATEMENT
+from orchestration.month_files import RESTATED, RESTATEMENT, RESTATEMENT_COLUMNS
 from orchestration.published.layout import revision_folder
 from orchestration.published.manifests import read_manifest
 from orchestration.reports import CurrencyNotReported, RevisionNotPublished
 from orchestration.restatement import (
-    FIGURES,
-    RESTATEMENT_COLUMNS,
     Restatement,
     RestatementDiffers,
     Revision,
@@ -391,14 +389,14 @@ def revision(
                 "insert into posted_transfers values (?, ?, ?, ?, 'POINTS', ?, ?, 'rule_credit', ?, ?)",
                 [entry_id, effective, f"T{entry_id}", reference, style, points, bucket, f"{month}-01"],
             )
-        figures = ", ".join(f"{figure} decimal(38, 4)" for figure in FIGURES)
+        figures = ", ".join(f"{figure} decimal(38, 4)" for figure in RESTATED)
         duck.execute(
             "create table outstanding_points_by_month"
             f" (currency varchar, relation_reference varchar, {figures})"
         )
         for reference, values in balances.items():
             duck.execute(
-                f"insert into outstanding_points_by_month values ('POINTS', ?{', ?' * len(FIGURES)})",
+                f"insert into outstanding_points_by_month values ('POINTS', ?{', ?' * len(RESTATED)})",
                 [reference, *map(Decimal, values.split())],
             )
         duck.execute("create table programme_points_by_month as from outstanding_points_by_month limit 1")
@@ -428,7 +426,7 @@ def lines_of(rows: Iterable[tuple]) -> list[tuple]:
         reference, line, *figures, transfer_id, _, _, cause = row
         moved = {
             name.removesuffix("_points"): int(value)
-            for name, value in zip(FIGURES, figures, strict=True)
+            for name, value in zip(RESTATED, figures, strict=True)
             if value
         }
         said.append((reference, transfer_id or line, moved, cause))

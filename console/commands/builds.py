@@ -235,8 +235,9 @@ def _report_restatement(
     as_csv: bool,
 ) -> None:
     """What the later of two revisions says otherwise: of every relation reference, or of those chosen."""
+    from orchestration.month_files import RESTATEMENT_COLUMNS
     from orchestration.reports import read_restatement
-    from orchestration.restatement import PROGRAMME_COLUMNS, RESTATEMENT_COLUMNS
+    from orchestration.restatement import PROGRAMME_COLUMNS
 
     def texts(columns: Iterable[str], row: tuple) -> dict:
         return {
