@@ -17,7 +17,6 @@ from ledger.data_files import read_csv, read_parquet
 from ledger.errors import first_line
 from ledger.sql_text import identifier, literal
 from orchestration.month_files import (
-    MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK,
     OUTSTANDING_POINTS,
     OUTSTANDING_POINTS_XLSX,
     OUTSTANDING_POINTS_XML,
@@ -29,6 +28,7 @@ from orchestration.month_files import (
     RESTATEMENT,
     RESTATEMENT_COLUMNS,
     currency_name,
+    most_rows_of_a_workbook,
     named,
 )
 from orchestration.month_xlsx import data_rows
@@ -42,12 +42,13 @@ _EQUATION = "outstanding = earned − reversal − redeemed − expired in every
 
 @dataclass(frozen=True)
 class FileLookedAt:
-    """One of a month's files, the Parquet file of ``outstanding_points_by_month`` beside it, and by what
-    they are read."""
+    """One of a month's files, the Parquet file of ``outstanding_points_by_month`` beside it, their status,
+    and by what they are read."""
 
     path: Path
     parquet: Path
     currency: str
+    status: str
     duck: duckdb.DuckDBPyConnection
 
 
@@ -87,7 +88,7 @@ class FileCheck:
         if not path.exists() and self.file_name != OUTSTANDING_POINTS_XLSX:
             return path, Finding("a file", "none")
         try:
-            return path, self.look(FileLookedAt(path, parquet, currency, duck))
+            return path, self.look(FileLookedAt(path, parquet, currency, status, duck))
         except duckdb.OutOfMemoryException:
             raise
         except duckdb.Error as error:
@@ -170,7 +171,8 @@ def _whole_workbook(file: FileLookedAt) -> Finding:
     (rows,) = file.duck.execute(
         f"select count(*) from {read_parquet(file.parquet)} where currency = ?", [file.currency]
     ).fetchone()
-    expected = f"{2 * (rows + 1):,} rows" if rows <= MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK else "none"
+    is_kept = rows <= most_rows_of_a_workbook(file.status)
+    expected = f"{2 * (rows + 1):,} rows" if is_kept else "none"
     if not file.path.exists():
         return Finding(expected, "none")
     try:

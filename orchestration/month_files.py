@@ -155,9 +155,7 @@ class MonthCurrency:
     @property
     def has_workbook(self) -> bool:
         """Whether a workbook stands among its files."""
-        is_provisional = self.facts["status"] == PROVISIONAL
-        most = MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK if is_provisional else MOST_ROWS_OF_A_WORKBOOK
-        return self.relation_count <= most
+        return self.relation_count <= most_rows_of_a_workbook(self.facts["status"])
 
     @property
     def where(self) -> str:
@@ -169,6 +167,11 @@ class MonthCurrency:
     def balances(self) -> str:
         """The relation of its rows of `outstanding_points_by_month`."""
         return f"(from outstanding_points_by_month where {self.where})"
+
+
+def most_rows_of_a_workbook(status: str) -> int:
+    """With how many rows a workbook still stands among the files of a month that have this status."""
+    return MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK if status == PROVISIONAL else MOST_ROWS_OF_A_WORKBOOK
 
 
 def month_facts(said: Mapping[str, str]) -> dict[str, str]:

@@ -328,6 +328,15 @@ def test_a_build_keeps_no_large_workbook_and_makes_one_when_asked(small, tmp_pat
     assert len(list(month_xlsx.data_rows(file))) > 2
 
 
+def test_what_is_closed_has_the_workbooks_of_a_close(small, tmp_path, monkeypatch):
+    """A close keeps larger ones than a build, and its read-back looks for those."""
+    shutil.copytree(revision(small, "2026-03/r1"), tmp_path / "2026-03" / "r1")
+    monkeypatch.setattr(month_files, "MOST_ROWS_OF_A_PROVISIONAL_WORKBOOK", 0)
+    assert list(find_differences(tmp_path)) == []
+    monkeypatch.setattr(month_files, "MOST_ROWS_OF_A_WORKBOOK", 0)
+    assert len(list(find_differences(tmp_path))) == 2
+
+
 @pytest.mark.slow
 def test_lost_publications_come_back_before_they_are_shown(points, small, tmp_path):
     """docs/cases.md, X9: the ledger knows them by their hash, and nothing more is closed for it."""
