@@ -82,7 +82,9 @@ def _expected_statements() -> dict[str, str]:
     editor = connection.schema_editor(collect_sql=True)
     _APPEND_ONLY.refuse_changes(None, editor)
     _LINKED_AT_COMMIT.check_links_at_commit(None, editor)
-    _MONTH_END.guard(None, editor)
+    # A ledger of an earlier version lacks the table; that it has not gone is for verification.
+    if _MONTH_END.TABLE in connection.introspection.table_names():
+        _MONTH_END.guard(None, editor)
     # Of a function that a later migration makes anew, its newest words.
     made = re.compile(r"\s*create (?:or replace )?(?:constraint trigger|trigger|function) (\w+)")
     return {

@@ -23,12 +23,13 @@ from ledger.links import ledger_head
 from ledger.lists.transfer_lists import list_transfers
 from ledger.models import Close, QuarantineDismissal, QuarantinedRow, Transfer
 from ledger.upkeep.health import examine_ledger
+from ledger.upkeep.verification import LedgerDamaged, LedgerOfEarlierVersion, verify
 from orchestration.database_file import new_database
 from orchestration.provisional import DATABASE_NAME, NAMES
 from orchestration.published.layout import ANNOUNCEMENT_NAME
 from orchestration.run_lock import run_lock
 from orchestration.upkeep.doctor import examine
-from tests.conftest import ledger_transfer
+from tests.conftest import LedgerHome, answer, ledger_transfer
 
 
 def verdicts(findings) -> dict[str, str]:
@@ -204,6 +205,26 @@ def test_tables_of_another_version_are_reported(ledger, ledger_home):
         owner.execute("delete from django_migrations where name in ('0999_later', '0002_append_only')")
     _, findings = examine_ledger(ledger.settings)
     assert verdicts(findings)["schema"] == "warning"
+
+
+def test_a_ledger_of_an_earlier_version_is_not_called_damaged(points, tmp_path):
+    """Its new table is made by the next command that opens it; where that was made and is gone, something is
+    wrong."""
+    home = LedgerHome(tmp_path / "home")
+    with appending(home.open()) as appender:
+        appender.append(ledger_transfer("T1"))
+    with closing(sqlite3.connect(home.home / "ledger.sqlite3", isolation_level=None)) as owner:
+        owner.execute("drop table month_end_entries")
+        with pytest.raises(LedgerDamaged):
+            verify(home.settings())
+        owner.execute("delete from django_migrations where name = '0008_month_end'")
+        with pytest.raises(LedgerOfEarlierVersion):
+            verify(home.settings())
+        _, findings = examine_ledger(home.settings())
+        assert {name for name, verdict in verdicts(findings).items() if verdict == "problem"} == set()
+        assert verdicts(findings)["schema"] == "warning"
+    answer(points("balances", home=home.home))
+    answer(points("verify", home=home.home))
 
 
 @pytest.mark.parametrize("content", [b"", b"Dear ledger, " * 1_000])

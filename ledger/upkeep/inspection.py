@@ -1,6 +1,8 @@
 """Opens the ledger unchanged, for inspection: nothing is created, migrated or refused."""
 
 from django.db import DatabaseError, connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 from ledger.anchors import first_trace
 from ledger.database import Ledger, LedgerEmpty, LedgerMissing, LedgerNotReached, connect
@@ -27,6 +29,14 @@ def open_as_it_stands(settings: Settings) -> tuple[Ledger, frozenset[str]]:
     if not tables:
         refuse_as_empty(settings)
     return Ledger(settings, settings.user), tables
+
+
+def unapplied_migrations() -> list[str]:
+    """The names of migrations that a ledger of an earlier version lacks; the next command that records, or
+    reads as one would, makes them."""
+    known = {name for app, name in MigrationLoader(None).disk_migrations if app == "ledger"}
+    applied = {name for app, name in MigrationRecorder(connection).applied_migrations() if app == "ledger"}
+    return sorted(known - applied)
 
 
 def refuse_as_empty(settings: Settings) -> None:

@@ -30,7 +30,7 @@ from ledger.errors import PointsError, first_line
 from ledger.guards import LedgerUnguarded, find_unguarded
 from ledger.models import ENTRY_MODELS, LEDGER_TABLES, ChainLink, Entry, Transfer
 from ledger.settings import Settings
-from ledger.upkeep.inspection import open_as_it_stands, refuse_as_empty
+from ledger.upkeep.inspection import open_as_it_stands, refuse_as_empty, unapplied_migrations
 
 _IDS_PER_READ = 10_000
 _LINKS_PER_READ = 10_000
@@ -41,6 +41,18 @@ BEGINNING = Head(0, NO_LINK)
 
 # A row as `_Walk` reads it: its entry_id, its digest, then the columns that the digest covers.
 Row = tuple
+
+
+class LedgerOfEarlierVersion(PointsError):
+    """A ledger that no command of this version has opened yet; nothing is wrong with it."""
+
+    code = "LEDGER_VERSION"
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"The ledger in {place} is of an earlier version and lacks tables of this one, which `points"
+            " verify` does not make; run `points balances`, which does, and verify again."
+        )
 
 
 class LedgerDamaged(PointsError):
@@ -119,6 +131,8 @@ def verify(settings: Settings, report: Callable[[int, int], None] = lambda done,
     """
     ledger, tables = open_as_it_stands(settings)
     absent = [name for name in LEDGER_TABLES if name not in tables]
+    if absent and unapplied_migrations():
+        raise LedgerOfEarlierVersion(ledger.place)
     if absent:
         raise LedgerDamaged(ledger.place, f"the table {absent[0]} is not there")
     walk = _Walk(ledger.place)
