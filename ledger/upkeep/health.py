@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from django.db import DatabaseError, connection
-from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Count, Exists, OuterRef
 
 from ledger.anchors import LedgerReplaced, anchored_folders, check_anchors, read_anchor
@@ -20,7 +18,7 @@ from ledger.models import ENTRY_MODELS, LEDGER_TABLES, WAITING, AccountEvent, Tr
 from ledger.seals import check_seals, read_seals
 from ledger.settings import Settings
 from ledger.statuses import began_unapproved, with_standing
-from ledger.upkeep.inspection import open_as_it_stands
+from ledger.upkeep.inspection import known_and_applied_migrations, open_as_it_stands
 from ledger.upkeep.privileges import find_excessive_privileges
 
 OK = "ok"
@@ -120,21 +118,20 @@ def _attempt(subject: str, look: Callable[[], Iterator[Finding]]) -> list[Findin
 
 
 def _schema(tables: frozenset[str]) -> Iterator[Finding]:
-    known = {key for key in MigrationLoader(None).disk_migrations if key[0] == "ledger"}
-    applied = {key for key in MigrationRecorder(connection).applied_migrations() if key[0] == "ledger"}
+    known, applied = known_and_applied_migrations()
     absent = [name for name in LEDGER_TABLES if name not in tables]
     if applied - known:
         yield Finding(
             "schema",
             PROBLEM,
-            f"The tables are of a later version than this program ({max(applied - known)[1]}).",
+            f"The tables are of a later version than this program ({max(applied - known)}).",
             "Install the version that made them.",
         )
     elif known - applied:
         yield Finding(
             "schema",
             WARNING,
-            f"The tables lack {', '.join(sorted(name for _, name in known - applied))}.",
+            f"The tables lack {', '.join(sorted(known - applied))}.",
             "The next command that records makes it; in PostgreSQL set POINTS_DATABASE_OWNER_URL for it.",
         )
     elif absent:
@@ -145,7 +142,7 @@ def _schema(tables: frozenset[str]) -> Iterator[Finding]:
             "Restore the newest backup that `points verify` finds whole.",
         )
     else:
-        yield Finding("schema", OK, f"The tables are those of this program ({max(known)[1]}).")
+        yield Finding("schema", OK, f"The tables are those of this program ({max(known)}).")
 
 
 def _facts(ledger: Ledger) -> LedgerFacts:

@@ -34,9 +34,16 @@ def open_as_it_stands(settings: Settings) -> tuple[Ledger, frozenset[str]]:
 def unapplied_migrations() -> list[str]:
     """The names of migrations that a ledger of an earlier version lacks; the next command that records, or
     reads as one would, makes them."""
-    known = {name for app, name in MigrationLoader(None).disk_migrations if app == "ledger"}
-    applied = {name for app, name in MigrationRecorder(connection).applied_migrations() if app == "ledger"}
+    known, applied = known_and_applied_migrations()
     return sorted(known - applied)
+
+
+def known_and_applied_migrations() -> tuple[set[str], set[str]]:
+    """The names of this program's migrations of the ledger, and of those that made its tables."""
+    known = {name for app, name in MigrationLoader(None).disk_migrations if app == "ledger"}
+    return known, {
+        name for app, name in MigrationRecorder(connection).applied_migrations() if app == "ledger"
+    }
 
 
 def refuse_as_empty(settings: Settings) -> None:
