@@ -102,6 +102,7 @@ def test_files_that_differ_end_the_benchmark(tmp_path):
         )
     shutil.copytree(script, project)
     (project / "manifest.json").write_text("{}", encoding="utf-8")
+    (project / "restatement.MILES.csv").write_text("", encoding="utf-8")
     compare(script, project)
     (script / "programme_points.csv").touch()
     with pytest.raises(SystemExit, match=r"one alone holds programme_points\.csv"):
