@@ -9,7 +9,6 @@ from rich.text import Text
 
 from console.list_screens import grouped
 from console.tables import Screen, print_whole
-from ledger.amounts import points_text
 from ledger.zones import Zone
 
 if TYPE_CHECKING:
@@ -18,24 +17,10 @@ if TYPE_CHECKING:
 
 def gate_facts(gate: Gate) -> dict[str, object]:
     """The gate for JSON; points are exact text."""
-    return {
-        "waiting": [
-            {
-                **vars(row),
-                "given_points": points_text(row.given_points),
-                "deducted_points": points_text(row.deducted_points),
-                "since": f"{row.since:%Y-%m-%dT%H:%M:%SZ}",
-            }
-            for row in gate.waiting
-        ],
-        "quarantined": gate.quarantined,
-        "quarantined_since": gate.quarantined_since and f"{gate.quarantined_since:%Y-%m-%dT%H:%M:%SZ}",
-        "discrepancies": [{**vars(row), "points": points_text(row.points)} for row in gate.discrepancies],
-        "missing_files": [
-            {**vars(row), "newest_at": f"{row.newest_at:%Y-%m-%dT%H:%M:%SZ}"} for row in gate.missing_files
-        ],
-        "lateness": gate.lateness and {**vars(gate.lateness), "expected": gate.lateness.expected},
-    }
+    facts = gate.facts()
+    if gate.lateness:
+        facts["lateness"] |= {"days": gate.lateness.days, "expected": gate.lateness.expected}
+    return facts
 
 
 def show_gate(console: Screen, gate: Gate, zone: Zone) -> None:

@@ -265,7 +265,7 @@ class SignOff(Entry):
 
 
 class MonthEndEntry(Entry):
-    """What somebody vouches for, or did, about a revision of a month (`ledger.month_end`).
+    """What somebody vouches for, or did, about a revision of a month (`ledger.certifications`).
 
     `event` says what, `subject` of what: a statement's name or a file's SHA-256, say; `content` is JSON.
     """

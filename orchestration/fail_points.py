@@ -21,6 +21,7 @@ FAIL_POINTS = (
     "month written",
     "files written",
     "restatements written",
+    "evidence written",
     "manifests written",
     "files synced",
     "read back",

@@ -274,7 +274,7 @@ def read_report(
         if shown and revision in (None, shown.revision):
             found = _of_close(duck, home, shown)
         else:
-            closed = _find_close(settings, month, revision)
+            closed = find_close(settings, month, revision)
             files = _files(home, closed)
             status = "superseded" if shown and shown.revision > revision else "not issued"
             found = _read_month(duck, files.folder, files.path, month, status)
@@ -294,7 +294,7 @@ def read_restatement(
     check_month(month)
     if later <= earlier:
         raise RevisionsOutOfOrder(month, earlier, later)
-    was, now = (_find_close(settings, month, revision) for revision in (earlier, later))
+    was, now = (find_close(settings, month, revision) for revision in (earlier, later))
     history = read_history()
     beside = history.before(now.entry_id + 1).in_force
     revisions = {name: published_revision(settings.home, closed) for name, closed in beside.items()}
@@ -378,8 +378,11 @@ def _files(home: Path, closed: PublishedMonth | ClosedMonth) -> CheckedFiles:
     return checked_files(home, closed.report_month, closed.revision, closed.manifest_sha256)
 
 
-def _find_close(settings: Settings, month: str, revision: int) -> ClosedMonth:
-    """The close of a revision that readers may no longer, or not yet, be shown, as the ledger has it."""
+def find_close(settings: Settings, month: str, revision: int) -> ClosedMonth:
+    """The close of a revision that readers may no longer, or not yet, be shown, as the ledger has it.
+
+    Raises `RevisionNotPublished`, and what opening the ledger does.
+    """
     there = list_revisions(settings.home, month)
     if f"r{revision}" in there:
         open_ledger(settings)

@@ -189,6 +189,7 @@ def test_a_month_is_published_whole(small):
         *(f"{Path(name).stem}{currency}.csv" for name in CSV_FILES for currency in ("", ".MILES")),
         *(f"outstanding_points{currency}.{form}" for currency in ("", ".MILES") for form in ("xml", "xlsx")),
         *PARQUET_FILES,
+        "evidence.zip",
         "manifest.json",
     }
     # What a run left over is written for its last month.

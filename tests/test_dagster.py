@@ -63,6 +63,7 @@ FILES = [
     "provisional/unposted_transfers_parquet",
     "published/close",
     "published/discrepancies_parquet",
+    "published/evidence_zip",
     "published/manifest_json",
     "published/outstanding_points_by_month_parquet",
     "published/outstanding_points_csv",
@@ -96,6 +97,7 @@ FILE_CHECK_NAMES = [
 
 PUBLISHED_CHECK_NAMES = [
     "published/discrepancies_parquet:is_as_published",
+    "published/evidence_zip:is_as_published",
     "published/manifest_json:is_the_one_that_the_ledger_names",
     "published/manifest_json:names_the_month_before",
     "published/outstanding_points_by_month_parquet:is_as_published",
@@ -228,7 +230,7 @@ def test_the_published_files_hang_from_the_close_and_the_close_from_the_marts(de
     close = dg.AssetKey(["published", "close"])
     files = graph.get(close).child_keys
     assert {key.to_user_string() for key in files} == {
-        name for name in FILES if re.match(r"published/.*_(csv|parquet|xlsx|xml)$", name)
+        name for name in FILES if re.match(r"published/.*_(csv|parquet|xlsx|xml|zip)$", name)
     }
     assert all(graph.get(key).parent_keys == {close} for key in files)
     marts = {key.to_user_string() for key in graph.get(close).parent_keys}

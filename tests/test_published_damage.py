@@ -64,6 +64,7 @@ NOT_AS_MADE = "is not what is made of the ledger and the published months"
 # Every file of the last month of a run.
 FILES = [
     "discrepancies.parquet",
+    "evidence.zip",
     "manifest.json",
     "outstanding_points.MILES.csv",
     "outstanding_points.MILES.xlsx",

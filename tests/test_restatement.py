@@ -33,7 +33,7 @@ from simulator.transfer_files import write_transfers
 from tests.closed_programme import Home, current_links, published_bytes, readers_see
 from tests.conftest import answer, assert_refused, read_rows, refusal, transfer
 from tests.kept_build import KEPT_BUILD, keep_build
-from tests.test_close_faults import changed_project
+from tests.test_close_faults import changed_project, close_on_full_disk
 from tests.test_long_programmes import history_of
 
 SEPTEMBER, OCTOBER = "2026-09-10T12:00:00Z", "2026-10-10T12:00:00Z"
@@ -256,6 +256,18 @@ def test_what_a_killed_restatement_left_is_in_nobodys_way(reopened, restated, tm
     assert current_links(home) == dict.fromkeys(MONTHS, "r1")
     answer(home.points("close", "--through", "2026-10", **kept))
     assert published_bytes(home) == published_bytes(restated)
+
+
+@pytest.mark.slow
+def test_on_a_full_disk_a_restatement_has_not_happened_and_says_why(reopened, disk):
+    """docs/cases.md, X5: what is written next are the restatements."""
+    home = reopened.working_copy(disk.folder / "home")
+    before = published_bytes(home)
+    close_on_full_disk(home, disk, "files written", through="2026-10")
+    assert list(home.path.glob("runs/*/published/*/r2/manifest.json")) == []
+    answer(home.points("transfers"))
+    assert published_bytes(home) == before
+    assert current_links(home) == dict.fromkeys(MONTHS, "r1")
 
 
 def test_a_restatement_whose_run_is_gone_is_made_again_to_the_byte(committed, restated, tmp_path):

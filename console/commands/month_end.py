@@ -1,5 +1,5 @@
-"""``points compare``, ``statement``, ``explain``, ``sample``, ``reconcile`` and ``items``: what finance asks
-of months."""
+"""``points compare``, ``statement``, ``explain``, ``sample``, ``evidence``, ``reconcile`` and ``items``: what
+finance asks of months."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -262,6 +262,41 @@ def sample(
         )
     else:
         show_sample(found, settings.zone)
+
+
+@app.command(rich_help_panel=MONTHS, epilog="Example: points evidence 2026-10 october_evidence.zip")
+def evidence(
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="A closed month, YYYY-MM.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="The file to write; by default evidence_MONTH_rN.zip here."),
+    ] = None,
+    revision: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Another revision than the one issued.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a closed month's package for an auditor, once all that is final is verified."""
+    from console.upkeep_screens import counting_progress
+    from orchestration.evidence_package import write_package
+
+    with counting_progress("Entries", quiet=as_json) as report:
+        written = write_package(project_settings(), month, file, revision, report)
+    closed = written.closed
+    if as_json:
+        print_json(
+            {
+                "report_month": closed.report_month,
+                "revision": closed.revision,
+                "manifest_sha256": closed.manifest_sha256,
+                "file": str(written.file),
+                "evidence_of_close_kept": written.is_kept,
+            }
+        )
+        return
+    typer.echo(f"Written: {written.file}, the evidence of {closed.name}; begin with index.html in it.")
+    if not written.is_kept:
+        typer.echo(f"{closed.name} was closed by a version that kept no evidence; the page says so.")
 
 
 @app.command(

@@ -68,27 +68,10 @@ def verify(
         if isinstance(error, RecomputedOtherwise):
             show_recomputed_otherwise(error.recomputation)
         raise
-    if not as_json:
+    if as_json:
+        print_json(found.facts())
+    else:
         show_soundness(found)
-        return
-    ledger = found.ledger
-    print_json(
-        {
-            "verdict": "sound",
-            "place": ledger.place,
-            "entries": ledger.entries,
-            "links": ledger.links,
-            "head_entry_id": ledger.head.entry_id,
-            "chain_digest": ledger.head.chain_digest.hex(),
-            "anchors": [str(folder) for folder in ledger.anchors],
-            "clock_setbacks": vars(ledger.setbacks),
-            "revisions": found.revisions,
-            "published_files": found.files,
-            "not_looked_at": list(found.notes),
-            "recomputed": found.recomputation is not None,
-            "notes": [vars(note) for note in found.recomputation.notes] if found.recomputation else [],
-        }
-    )
 
 
 def _head(text: str) -> "Head":

@@ -171,9 +171,10 @@ def describe_file(kind: FileKind, build: Build, month: MonthFiles, default_curre
 
 
 def describe_content(path: Path) -> dict[str, Any]:
-    """The metadata that every file has: path, bytes, rows, its first rows; a workbook's are in others too."""
+    """The metadata that every file has: path, bytes, rows, its first rows; a workbook's are in others too,
+    and an archive has none."""
     facts = {"path": dg.MetadataValue.path(str(path)), "bytes": path.stat().st_size}
-    if path.suffix == ".xlsx":
+    if path.suffix in (".xlsx", ".zip"):
         return facts
     headings, rows, row_count = _read_database(path) if path.suffix == ".duckdb" else _read(path)
     return {

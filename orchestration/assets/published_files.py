@@ -13,6 +13,7 @@ from ledger.closes import ClosedMonth, CloseHistory
 from ledger.disk import file_sha256
 from ledger.settings import Settings
 from orchestration.assets.month_files import FILE_KINDS, FileKind, describe_content
+from orchestration.close.evidence import EVIDENCE
 from orchestration.month_files import RESTATEMENT
 from orchestration.published.checked_files import checked_files
 from orchestration.published.database import PublishedMonth, list_published
@@ -28,6 +29,12 @@ PUBLISHED_KINDS = (
         ["outstanding_points_by_month", "posted_transfers"],
         "What the month says otherwise than the revision before, and the transfers that caused it. Only"
         " revisions after the first have it.",
+    ),
+    FileKind(
+        EVIDENCE,
+        [],
+        "For an auditor: the SQL of models and tests as it ran, the rules, the settings, what was open, the"
+        " verdicts of the tests and the recount.",
     ),
 )
 MANIFEST = FileKind(

@@ -27,7 +27,6 @@ from orchestration.close.gate import (
     QuarantineNotAccepted,
     accepting,
     look_at_gate,
-    look_at_months,
     refusals_for_discrepancies,
 )
 from orchestration.close.months_to_close import (
@@ -140,7 +139,7 @@ def close_months(
         months = choose_months(history, settings, programmes_first, now, month, through)
         zone_notes: list[str] = []
         gate: Gate | None = None
-        tried: list[PreparedMonth] = []
+        tried: Sequence[PreparedMonth] = []
         refusals: list[PointsError] = []
         if months:
             check_published(settings.home, history)
@@ -161,11 +160,11 @@ def close_months(
                 history,
                 settings.programme_name,
                 accepted or "" if gate.quarantined else "",
+                gate,
             )
             fail_point("frozen")
-            prepared = prepare_months(ledger, plan, report, dbt)
-            ended_at = ends_at(months[-1], settings)
-            gate = look_at_months(gate, [month.folder for month in prepared], ended_at)
+            run = prepare_months(ledger, plan, report, dbt)
+            prepared, gate = run.months, run.gate
             refusals += refusals_for_discrepancies(gate.discrepancies)
             _refuse_first(refusals, dry_run)
             if dry_run:

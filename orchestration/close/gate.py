@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 
+from ledger.amounts import points_text
 from ledger.closes import CloseHistory
 from ledger.data_files import connect, fetch_whole, read_parquet
 from ledger.errors import PointsError
@@ -120,7 +121,7 @@ class Lateness:
     """How many transfers of past ``months`` had been recorded so many days after their month's end.
 
     ``recorded`` is by days, of `LATENESS_DAYS`; the last is all that counts. ``report_month`` is looked at
-    ``days`` whole days after its end, when ``arrived`` of its own have come.
+    ``days`` whole days after its end by the clock, when ``arrived`` of its own have come.
     """
 
     months: Sequence[str]
@@ -165,6 +166,30 @@ class Gate:
     waiting: Sequence[Waiting] = ()
     discrepancies: Sequence[Discrepancies] = ()
 
+    def facts(self) -> dict[str, object]:
+        """It for JSON, without what the clock says: of the same cutoff the same at any time. Points are exact
+        text."""
+        lateness = self.lateness
+        return {
+            "waiting": [
+                {
+                    **vars(row),
+                    "given_points": points_text(row.given_points),
+                    "deducted_points": points_text(row.deducted_points),
+                    "since": _json_instant(row.since),
+                }
+                for row in self.waiting
+            ],
+            "quarantined": self.quarantined,
+            "quarantined_since": self.quarantined_since and _json_instant(self.quarantined_since),
+            "discrepancies": [{**vars(row), "points": points_text(row.points)} for row in self.discrepancies],
+            "missing_files": [
+                {**vars(row), "newest_at": _json_instant(row.newest_at)} for row in self.missing_files
+            ],
+            "lateness": lateness
+            and {name: value for name, value in vars(lateness).items() if name != "days"},
+        }
+
     def warnings(self, zone: Zone) -> list[str]:
         """What somebody should look at though the close may go on, a sentence each; times of ``zone``."""
         sentences = []
@@ -201,7 +226,8 @@ def quarantine_accepted(cutoff_entry_id: int, reason: str) -> dict[str, object] 
 def look_at_gate(
     settings: Settings, history: CloseHistory, months: Sequence[str], cutoff_entry_id: int, now: datetime
 ) -> Gate:
-    """What is open before ``months`` are built, from the ledger up to the cutoff and published months.
+    """What is open before ``months`` are built, from the ledger up to the cutoff and published months;
+    ``now`` decides how long ago the last of them ended, and nothing else.
 
     Raises `PublishedDamaged`, and `ActionUnknown` before anything is built.
     """
@@ -292,8 +318,10 @@ def _missing_files(history: CloseHistory, cutoff_entry_id: int) -> list[UsualFil
 
 
 def _lateness(settings: Settings, history: CloseHistory, month: str, now: datetime) -> Lateness | None:
-    horizon = timedelta(days=LATENESS_DAYS[-1])
-    past = [name for name in history.in_force if ends_at(name, settings) + horizon <= now and name < month]
+    # By the end of the month, not by the clock: its close may have to be made again later, with the same
+    # evidence.
+    looked_at = ends_at(month, settings) - timedelta(days=LATENESS_DAYS[-1])
+    past = [name for name in history.in_force if ends_at(name, settings) <= looked_at and name < month]
     past = past[-LATENESS_MONTHS:]
     # What is late stands in the files of a later month.
     files = [
@@ -334,6 +362,10 @@ def _lateness(settings: Settings, history: CloseHistory, month: str, now: dateti
     }
     days = max((now - ends_at(month, settings)).days, 0)
     return Lateness(past, recorded, month, days) if recorded[LATENESS_DAYS[-1]] else None
+
+
+def _json_instant(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _shown(instant: datetime, zone: Zone) -> str:

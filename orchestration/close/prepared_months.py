@@ -20,7 +20,8 @@ from ledger.cut import cut_folder
 from ledger.database import Ledger
 from ledger.disk import sync_file, sync_folder
 from ledger.seals import seals_of
-from orchestration.close.gate import quarantine_accepted
+from orchestration.close.evidence import RunEvidence, write_evidence
+from orchestration.close.gate import Gate, look_at_months, quarantine_accepted
 from orchestration.close.openings import (
     RELATED_STATUS_CHANGES,
     RELATED_TRANSFERS,
@@ -39,7 +40,13 @@ from orchestration.published.layout import prepared_folder
 from orchestration.published.manifests import Facts, write_manifest
 from orchestration.recount.opening import Opening
 from orchestration.recount.recount import Recount, find_differences, recount
-from orchestration.report_calendar import months_between, next_month, period_days, previous_month
+from orchestration.report_calendar import (
+    ends_at,
+    months_between,
+    next_month,
+    period_days,
+    previous_month,
+)
 from orchestration.required_tests import AuditFailed, audit_verdicts, required_tests
 from orchestration.restatement import Revision, restatements_of_run, write_restatements
 from orchestration.runs import (
@@ -59,7 +66,8 @@ class ClosePlan:
     """What is to be closed: ``months`` in order, from the ledger frozen at ``head``.
 
     ``history`` holds the ledger's closes at that time; ``revisions`` are by month. ``quarantine_accepted``
-    says why they are closed while quarantined rows are open at ``head``; empty where none is.
+    says why they are closed while quarantined rows are open at ``head``; empty where none is. ``gate`` is
+    what is open before they are built.
     """
 
     months: Sequence[str]
@@ -69,6 +77,7 @@ class ClosePlan:
     history: CloseHistory
     programme_name: str
     quarantine_accepted: str
+    gate: Gate
 
 
 @dataclass(frozen=True)
@@ -83,9 +92,17 @@ class PreparedMonth:
     files: MonthFiles
 
 
+@dataclass(frozen=True)
+class PreparedRun:
+    """The months of a plan, ready, and its gate with what they say."""
+
+    months: Sequence[PreparedMonth]
+    gate: Gate
+
+
 def prepare_months(
     ledger: Ledger, plan: ClosePlan, report: Report, dbt: subprocess.Popen[str] | None = None
-) -> list[PreparedMonth]:
+) -> PreparedRun:
     """Make the files of the plan's months, under the lock of the home; the cut reaches to the plan's head.
 
     ``dbt`` is a process that was started for it (`ready_dbt`; None: it is started when needed). Raises
@@ -104,9 +121,10 @@ def prepare_months(
             report(BuildProgress("models", step.name, step.position, step.total))
             fail_point("test passed" if step.resource_type == "test" else "model built")
 
-        statuses = run_models(
-            ledger, opening, plan.first_month, plan.months[-1], plan.head.entry_id, run_folder, follow, dbt
+        environment = models_environment(
+            ledger, opening, plan.first_month, plan.months[-1], plan.head.entry_id, run_folder
         )
+        statuses = run_build(environment, run_folder, follow, dbt)
     fail_point("models built")
     required = required_tests()
     audit_verdicts(statuses, required)
@@ -114,12 +132,20 @@ def prepare_months(
     recounted = _recount(ledger, plan, opening, run_folder)
     fail_point("recounted")
     with _writing(settings.home):
-        prepared = _write_files(ledger, plan, recounted, required, models, run_folder, report)
+        written = _write_files(ledger, plan, run_folder, report)
+        gate = look_at_months(
+            plan.gate, [files.folder for files in written], ends_at(plan.months[-1], settings)
+        )
+        evidence = RunEvidence(plan.programme_name, run_folder, environment, statuses, gate, recounted)
+        for files in written:
+            write_evidence(files.folder, files.report_month, evidence)
+        fail_point("evidence written")
+        prepared = _write_manifests(ledger, plan, written, recounted, required, models, run_folder)
         _sync(prepared_folder(run_folder))
     fail_point("files synced")
     read_back(prepared_folder(run_folder))
     fail_point("read back")
-    return prepared
+    return PreparedRun(prepared, gate)
 
 
 def throw_away(prepared: Sequence[PreparedMonth]) -> None:
@@ -142,20 +168,18 @@ def _run_months(plan: ClosePlan, opening: Opening | None) -> list[str]:
     return months_between(first, plan.months[-1])
 
 
-def run_models(
+def models_environment(
     ledger: Ledger,
     opening: Opening | None,
     first_month: str,
     last_month: str,
     upto_entry_id: int,
     run_folder: Path,
-    report: Callable[[NodeProgress], None],
-    dbt: subprocess.Popen[str] | None = None,
 ) -> dict[str, str]:
-    """Build and test the models of closed months through ``last_month``; return what came of each node.
+    """The variables of a run that builds closed months through ``last_month``, once it has a folder.
 
-    They read the cut up to an entry, from ``opening`` on where there is one; ``first_month`` is the
-    programme's. Raises what `run_build` raises.
+    The models read the cut up to an entry, from ``opening`` on where there is one; ``first_month`` is the
+    programme's.
     """
     environment = {
         **dbt_environment(ledger.settings, last_month, run_folder),
@@ -166,7 +190,7 @@ def run_models(
         write_opening_related(ledger, opening, upto_entry_id, run_folder)
         environment |= opening_environment(opening, run_folder)
     fail_point("related written")
-    return run_build(environment, run_folder, report, dbt)
+    return environment
 
 
 def closed_metadata(programme: str, revision: int) -> dict[str, str]:
@@ -201,15 +225,7 @@ def _span(months: Sequence[str]) -> str:
     return f"the months {months[0]} to {months[-1]}" if months else "no month"
 
 
-def _write_files(
-    ledger: Ledger,
-    plan: ClosePlan,
-    recounted: Recount,
-    required: Sequence[str],
-    models: str,
-    run_folder: Path,
-    report: Report,
-) -> list[PreparedMonth]:
+def _write_files(ledger: Ledger, plan: ClosePlan, run_folder: Path, report: Report) -> list[MonthFiles]:
     folder = prepared_folder(run_folder)
     folders = {month: folder / month / f"r{plan.revisions[month]}" for month in plan.months}
 
@@ -232,6 +248,19 @@ def _write_files(
     restatements = restatements_of_run(ledger.settings.home, plan.history, made)
     write_restatements(restatements, folders, ledger.settings.default_currency)
     fail_point("restatements written")
+    return written
+
+
+def _write_manifests(
+    ledger: Ledger,
+    plan: ClosePlan,
+    written: Sequence[MonthFiles],
+    recounted: Recount,
+    required: Sequence[str],
+    models: str,
+    run_folder: Path,
+) -> list[PreparedMonth]:
+    """Write each month's manifest, which names the one before, of all files that stand in its folder."""
     descriptions = read_descriptions(target_folder(run_folder))
     prepared = []
     before = plan.history.in_force.get(previous_month(plan.months[0]))

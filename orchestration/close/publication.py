@@ -24,6 +24,7 @@ from ledger.links import ledger_head
 from ledger.models import ChainLink
 from ledger.seals import read_seals
 from ledger.settings import Settings
+from orchestration.close.gate import look_at_gate
 from orchestration.close.prepared_months import ClosePlan, prepare_months
 from orchestration.fail_points import fail_point
 from orchestration.published.database import is_set_made, write_set
@@ -222,19 +223,22 @@ def _make_again(
     """Make the months that one run closed again, from the same cutoff."""
     cutoff = together[0].cutoff_entry_id
     freeze(ledger, lambda done, total: report(BuildProgress("cut", "", done, total)), check_above=0)
+    months = [closed.report_month for closed in together]
+    before = history.before(together[0].entry_id)
     prepared = prepare_months(
         ledger,
         ClosePlan(
-            months=[closed.report_month for closed in together],
+            months=months,
             revisions={closed.report_month: closed.revision for closed in together},
             first_month=read_seals()["first_month"],
             head=Head(cutoff, bytes(ChainLink.objects.get(last_entry_id=cutoff).digest)),
-            history=history.before(together[0].entry_id),
+            history=before,
             programme_name=together[0].programme_name,
             quarantine_accepted=together[0].quarantine_accepted,
+            gate=look_at_gate(ledger.settings, before, months, cutoff, together[0].closed_at),
         ),
         report,
-    )
+    ).months
     for closed, month in zip(together, prepared, strict=True):
         if month.manifest_sha256 != closed.manifest_sha256:
             raise ClosedFilesLost(closed, ledger.settings.home)

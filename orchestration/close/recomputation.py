@@ -28,7 +28,7 @@ from orchestration.close.openings import (
     fits_one_build,
     read_opening,
 )
-from orchestration.close.prepared_months import closed_metadata, run_models
+from orchestration.close.prepared_months import closed_metadata, models_environment
 from orchestration.dbt.project import models_sha256
 from orchestration.month_files import write_months
 from orchestration.published.layout import prepared_folder, revision_folder
@@ -41,6 +41,7 @@ from orchestration.runs import (
     FilesNotWritten,
     build_database,
     new_run_folder,
+    run_build,
 )
 
 
@@ -136,12 +137,16 @@ def _compute(
 ) -> list[tuple[ClosedMonth, Path]]:
     settings = ledger.settings
     newest = closes[-1]
-    run_models(
+    environment = models_environment(
         ledger,
         read_opening(settings.home, opening) if opening else None,
         read_seals()["first_month"],
         newest.report_month,
         newest.cutoff_entry_id,
+        run_folder,
+    )
+    run_build(
+        environment,
         run_folder,
         lambda step: report(BuildProgress("models", step.name, step.position, step.total)),
     )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # the process that reads a close back needs no Django, which 
     from ledger.anchors import Head
     from ledger.closes import ClosedMonth
 
-_SEEDS = ("transfer_reasons.csv", "points_currencies.csv")
+SEEDS = ("transfer_reasons.csv", "points_currencies.csv")
 _VERSIONS = ("outstanding-points", "dbt-core", "dbt-duckdb", "duckdb")
 
 
@@ -211,7 +211,7 @@ def bytes_of_files(manifest: Mapping) -> int:
 def seeds_sha256() -> str:
     """One hash over the rules that classify: the seeds' rows, with any line ends."""
     digest = hashlib.sha256()
-    for name in _SEEDS:
+    for name in SEEDS:
         with open(PROJECT_ROOT / "seeds" / name, encoding="utf-8", newline="") as file:
             digest.update(json.dumps([name, list(csv.reader(file))]).encode("utf-8"))
     return digest.hexdigest()

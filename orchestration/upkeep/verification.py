@@ -89,6 +89,25 @@ class Soundness:
     recomputation: Recomputation | None
     notes: Sequence[str]
 
+    def facts(self) -> dict[str, object]:
+        """It for JSON."""
+        ledger = self.ledger
+        return {
+            "verdict": "sound",
+            "place": ledger.place,
+            "entries": ledger.entries,
+            "links": ledger.links,
+            "head_entry_id": ledger.head.entry_id,
+            "chain_digest": ledger.head.chain_digest.hex(),
+            "anchors": [str(folder) for folder in ledger.anchors],
+            "clock_setbacks": vars(ledger.setbacks),
+            "revisions": self.revisions,
+            "published_files": self.files,
+            "not_looked_at": list(self.notes),
+            "recomputed": self.recomputation is not None,
+            "notes": [vars(note) for note in self.recomputation.notes] if self.recomputation else [],
+        }
+
 
 def verify_all(
     settings: Settings,
