@@ -6,8 +6,9 @@ from the first entry; each from the command to the prompt, with every file. Befo
 computes all closed months again, and its part about published files is set against `sha256sum` of the same
 files. After a close and a build of all comes `specialist.py`, which makes the same of the same cut, and what
 both made is compared: the same bytes of each CSV file, the same rows of each Parquet file, or the benchmark
-ends. Both go alternately, as often as ``--times`` says. A close is done again by reopening its month; before
-each, the cut's segments above the close before are taken away, so that it freezes them.
+ends. Both go alternately, as often as ``--times`` says. A close is done again in the home as it was before,
+so that none is a second revision; the cut's segments above the close before are taken away, so that it
+freezes them.
 
 Tables in Markdown go to standard output and to ``SIZE.md`` in the folder ``--output``, all figures to
 ``SIZE.json``. SIZE=100m needs some 70 GB on the disk of that folder.
@@ -170,10 +171,14 @@ class Bench:
         published, output = self.home / "published", self.folder / "script"
         pair = Pair([], [], [])
         cutoff = _cutoff(published / before)
+        self.forget_above(cutoff)
+        kept = self.folder / "home_before"
+        if self.times > 1:
+            shutil.copytree(self.home, kept, symlinks=True)
         for time in range(self.times):
             if time:
-                self.points("reopen", month, "--reason", "closed again")
-            self.forget_above(cutoff)
+                _remove_home(self.home)
+                shutil.copytree(kept, self.home, symlinks=True)
             marks = self.folder / "marks.json"
             pair.project.append(self.points("close", month, marks=marks))
             pair.parts.append(_parts(marks, pair.project[-1]))
@@ -185,6 +190,8 @@ class Bench:
             )
             compare(output / month, published / month / "current")
             compare_balances(output, published / "outstanding_points.duckdb")
+        if self.times > 1:
+            _remove_home(kept)
         return pair
 
     def measure_build(self) -> Pair:
@@ -208,6 +215,14 @@ class Bench:
             for segment in (cut_folder(self.home) / part.name).glob("*.parquet"):
                 if int(segment.stem.split("-")[0]) > entry_id:
                     segment.unlink()
+
+
+def _remove_home(home: Path) -> None:
+    """Remove a home, in which folders of what is published are read-only."""
+    for folder in (home / "published").rglob("*"):
+        if folder.is_dir() and not folder.is_symlink():
+            folder.chmod(0o700)
+    shutil.rmtree(home)
 
 
 def _cutoff(month: Path) -> int:

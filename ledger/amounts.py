@@ -19,12 +19,12 @@ def value_text(value: object) -> str:
     """A value as exports and answers show it: exact points without trailing zeros, instants in UTC."""
     if isinstance(value, str):
         return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, Decimal):
         return points_text(value)
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return str(value)
 
 
