@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.help_panels import MONTHS, UPKEEP
+from console.month_arguments import Currency, MonthName, Revision
 from console.output import AsCsv, AsJson, only_one, print_json, printed
 from console.screens import (
     build_progress,
@@ -122,14 +123,9 @@ def _as_text(name: str, value: object) -> object:
 
 @app.command(rich_help_panel=MONTHS, epilog="Example: points report 2026-10 --csv > outstanding_points.csv")
 def report(
-    month: Annotated[str, typer.Argument(metavar="MONTH", help="A report month, YYYY-MM.")],
-    currency: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
-    ] = None,
-    revision: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Another revision of a closed month than the one issued."),
-    ] = None,
+    month: MonthName,
+    currency: Currency = None,
+    revision: Revision = None,
     compare: Annotated[
         tuple[int, int] | None,
         typer.Option(

@@ -8,6 +8,7 @@ import typer
 
 from console.gate_screen import gate_facts
 from console.help_panels import MONTHS
+from console.month_arguments import ClosedMonthName
 from console.output import AsCsv, AsJson, printed
 from console.screens import build_progress, show_closing, show_export, show_reopening, show_statements
 from console.tables import Screen, error_console
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-ClosedMonthName = Annotated[str, typer.Argument(metavar="MONTH", help="A closed month, YYYY-MM.")]
 Yes = Annotated[
     bool, typer.Option("--yes", help="Affirm without being asked; where nobody can be, it is needed.")
 ]

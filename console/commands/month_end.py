@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from console.help_panels import MONTHS
+from console.month_arguments import ClosedMonthName, Currency, MonthName, Revision
 from console.output import AsCsv, AsJson, for_json, print_csv, print_json, print_json_rows, values_of
 from console.screens import (
     show_comparison,
@@ -31,14 +32,12 @@ Population = Literal["transfers", "customers"]
 
 @app.command(rich_help_panel=MONTHS, epilog="Example: points compare 2026-10 2025-10")
 def compare(
-    month: Annotated[str, typer.Argument(metavar="MONTH", help="A report month, YYYY-MM.")],
+    month: MonthName,
     earlier: Annotated[
         str | None,
         typer.Argument(metavar="[EARLIER]", help="Compared with; by default the month before."),
     ] = None,
-    currency: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
-    ] = None,
+    currency: Currency = None,
     rows: Annotated[int, typer.Option(min=0, help="How many of the largest movers to show, each way.")] = 5,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -106,9 +105,7 @@ def statement(
     last: Annotated[
         str | None, typer.Option("--to", metavar="MONTH", help="The last month; by default the newest.")
     ] = None,
-    currency: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
-    ] = None,
+    currency: Currency = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -145,7 +142,7 @@ def statement(
 
 @app.command(rich_help_panel=MONTHS, epilog="Example: points explain 2026-10 C-1042")
 def explain(
-    month: Annotated[str, typer.Argument(metavar="MONTH", help="A report month, YYYY-MM.")],
+    month: MonthName,
     relation: Annotated[
         str | None, typer.Argument(metavar="[RELATION]", help="The customer whose row is explained.")
     ] = None,
@@ -158,13 +155,8 @@ def explain(
     reason: Annotated[
         str | None, typer.Option(metavar="REASON", help="With --bucket, one reason; by default all.")
     ] = None,
-    currency: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
-    ] = None,
-    revision: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Another revision of a closed month than the one issued."),
-    ] = None,
+    currency: Currency = None,
+    revision: Revision = None,
     rows: Annotated[
         int, typer.Option(min=0, help="How many of the newest transfers to show on the screen.")
     ] = 50,
@@ -227,7 +219,7 @@ def _explained(found: "RowExplanation | LineExplanation") -> dict:
 
 @app.command(rich_help_panel=MONTHS, epilog="Example: points sample 2026-10 --size 25 --seed 4711")
 def sample(
-    month: Annotated[str, typer.Argument(metavar="MONTH", help="A report month, YYYY-MM.")],
+    month: MonthName,
     seed: Annotated[
         int, typer.Option(min=0, metavar="N", help="Any number; the same one draws the same again.")
     ],
@@ -236,13 +228,8 @@ def sample(
     by_points: Annotated[
         bool, typer.Option("--by-points", help="The larger, the likelier; the largest for certain.")
     ] = False,
-    currency: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
-    ] = None,
-    revision: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Another revision of a closed month than the one issued."),
-    ] = None,
+    currency: Currency = None,
+    revision: Revision = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -266,14 +253,12 @@ def sample(
 
 @app.command(rich_help_panel=MONTHS, epilog="Example: points evidence 2026-10 october_evidence.zip")
 def evidence(
-    month: Annotated[str, typer.Argument(metavar="MONTH", help="A closed month, YYYY-MM.")],
+    month: ClosedMonthName,
     file: Annotated[
         Path | None,
         typer.Argument(metavar="[FILE]", help="The file to write; by default evidence_MONTH_rN.zip here."),
     ] = None,
-    revision: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Another revision than the one issued.")
-    ] = None,
+    revision: Revision = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a closed month's package for an auditor, once all that is final is verified."""
@@ -303,7 +288,7 @@ def evidence(
     rich_help_panel=MONTHS, epilog="Example: points reconcile 2026-10 shop.csv --relation card --points saldo"
 )
 def reconcile(
-    month: Annotated[str, typer.Argument(metavar="MONTH", help="A report month, YYYY-MM.")],
+    month: MonthName,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="Balances from elsewhere: CSV, CSV.gz or Parquet.")
     ],
@@ -387,9 +372,7 @@ def items(
     ] = None,
     comment: Annotated[str, typer.Option(metavar="TEXT", help="How that is known.")] = "",
     owner: Annotated[str, typer.Option(metavar="NAME", help="Who looks after it.")] = "",
-    currency: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Another currency than the programme's own.")
-    ] = None,
+    currency: Currency = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
