@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import product
@@ -10,7 +11,7 @@ import pytest
 
 from ledger import kept_balances
 from ledger.append import appending
-from ledger.balances import balances_of
+from ledger.balances import Balance, balances_of
 from ledger.kept_balances import AMOUNTS
 from ledger.lists import balance_lists
 from ledger.lists.balance_lists import (
@@ -126,6 +127,27 @@ def test_a_balance_separates_what_counts_what_waits_and_what_comes_later(ledger_
     assert all(getattr(rows["C-7", "POINTS"], name) == 0 for name in AMOUNTS)
 
 
+# What each filter of a list of balances asks of a row.
+FILTERS = {
+    "relation": lambda row, value: row.relation_reference == value,
+    "relation_prefix": lambda row, value: row.relation_reference.startswith(value),
+    "currency": lambda row, value: row.currency == value,
+    "min": lambda row, value: row.approved_points >= Decimal(value),
+    "max": lambda row, value: row.approved_points <= Decimal(value),
+    "closed": lambda row, value: row.is_account_closed == (value == "true"),
+    "negative": lambda row, value: (row.approved_points < 0) == (value == "true"),
+}
+
+
+def chosen(rows: Iterable[Balance], wanted: Mapping[str, str], sort: str) -> list[Balance]:
+    """The rows that a list with these filters gives, in its order."""
+    return sorted(
+        (row for row in rows if all(FILTERS[name](row, text) for name, text in wanted.items())),
+        key=lambda row: (getattr(row, sort.removeprefix("-")), row.relation_reference, row.currency),
+        reverse=sort.startswith("-"),
+    )
+
+
 @postgresql_in_ci
 def test_every_page_in_every_order_and_with_every_filter_is_what_adding_up_says(ledger_home, way):
     seed = 20260310
@@ -174,15 +196,6 @@ def test_every_page_in_every_order_and_with_every_filter_is_what_adding_up_says(
     found = transfers_ahead(sorted({row.relation_reference for row in everything}), NOON)
     kinds = {(row.reserves, row.first is row.transfer) for row in found}
     assert kinds == set(product([True, False], repeat=2))
-    filters = {
-        "relation": lambda row, value: row.relation_reference == value,
-        "relation_prefix": lambda row, value: row.relation_reference.startswith(value),
-        "currency": lambda row, value: row.currency == value,
-        "min": lambda row, value: row.approved_points >= Decimal(value),
-        "max": lambda row, value: row.approved_points <= Decimal(value),
-        "closed": lambda row, value: row.is_account_closed == (value == "true"),
-        "negative": lambda row, value: (row.approved_points < 0) == (value == "true"),
-    }
     asked = [
         {"relation_prefix": "D"},
         {"currency": "MILES"},
@@ -194,12 +207,7 @@ def test_every_page_in_every_order_and_with_every_filter_is_what_adding_up_says(
     ]
     for position, sort in enumerate([sign + field for field in SORTS for sign in ("", "-")]):
         for wanted in ({}, asked[position % len(asked)]):
-            field = sort.removeprefix("-")
-            expected = sorted(
-                (row for row in everything if all(filters[name](row, text) for name, text in wanted.items())),
-                key=lambda row: (getattr(row, field), row.relation_reference, row.currency),
-                reverse=sort.startswith("-"),
-            )
+            expected = chosen(everything, wanted, sort)
             assert content(pages(ledger, wanted, sort, 29)) == content(expected), (way, seed, sort, wanted)
             assert content(pages(ledger, wanted, sort, 29, back=True)) == content(expected)
             assert content(every_listed_balance(ledger, wanted, sort)) == content(expected)

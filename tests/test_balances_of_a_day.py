@@ -29,7 +29,7 @@ from ledger.relations import UnknownRelation
 from tests.conftest import answer, assert_refused, postgresql_in_ci
 from tests.hostile_world import ACTS, DRAWN, RELATIONS, HostileWorld
 from tests.plain_ledger import PlainLedger
-from tests.test_balances import a_transfer, an_event, clock_at, content, pages, record
+from tests.test_balances import a_transfer, an_event, chosen, clock_at, content, pages, record
 
 ZONE = {"POINTS_TIME_ZONE": "Europe/Berlin"}
 
@@ -258,14 +258,6 @@ def test_every_page_order_and_filter_of_another_moment_is_what_adding_up_says(le
     ]
     assert len(everything) > 30
     assert any(row.later_points for row in everything)
-    filters = {
-        "relation_prefix": lambda row, value: row.relation_reference.startswith(value),
-        "currency": lambda row, value: row.currency == value,
-        "min": lambda row, value: row.approved_points >= Decimal(value),
-        "max": lambda row, value: row.approved_points <= Decimal(value),
-        "closed": lambda row, value: row.is_account_closed == (value == "true"),
-        "negative": lambda row, value: (row.approved_points < 0) == (value == "true"),
-    }
     asked = [
         {"relation_prefix": "D"},
         {"currency": "MILES"},
@@ -275,12 +267,7 @@ def test_every_page_order_and_filter_of_another_moment_is_what_adding_up_says(le
     ]
     for position, sort in enumerate([sign + field for field in SORTS for sign in ("", "-")]):
         for wanted in ({}, asked[position % len(asked)]):
-            field = sort.removeprefix("-")
-            expected = sorted(
-                (row for row in everything if all(filters[name](row, text) for name, text in wanted.items())),
-                key=lambda row: (getattr(row, field), row.relation_reference, row.currency),
-                reverse=sort.startswith("-"),
-            )
+            expected = chosen(everything, wanted, sort)
             question = (seed, sort, wanted)
             assert content(pages(ledger, wanted, sort, 9, moment=moment)) == content(expected), question
             found = pages(ledger, wanted, sort, 9, back=True, moment=moment)
