@@ -5,7 +5,7 @@ import sys
 import typer
 from django.db import DatabaseError
 
-from console.commands import acts, builds, closes, files, lists, month_end, upkeep
+from console.commands import acts, builds, closes, deliveries, files, lists, month_end, upkeep
 from console.help_panels import GroupedCommands
 from console.screens import making_again_progress
 from console.tables import error_console
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for commands in (builds, month_end, closes, acts, upkeep, files, lists):
+for commands in (builds, month_end, closes, deliveries, acts, upkeep, files, lists):
     app.add_typer(commands.app)
 
 

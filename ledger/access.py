@@ -26,6 +26,11 @@ def let_read(folder: Path, readers: str, is_final: bool = False) -> None:
     _set_mode(folder, (0o555 if is_final else 0o755) & READERS[readers])
 
 
+def let_read_copy(path: Path, readers: str) -> None:
+    """Let ``readers`` read one file, which becomes read-only, or list one folder, made for them elsewhere."""
+    _set_mode(path, (0o755 if path.is_dir() else 0o444) & READERS[readers])
+
+
 def let_pass(folder: Path, readers: str) -> None:
     """Let ``readers`` reach what they may read below ``folder``, whose names they cannot list."""
     _set_mode(folder, stat.S_IMODE(folder.stat().st_mode) | 0o011 & READERS[readers])

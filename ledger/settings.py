@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from ledger.access import READERS
+from ledger.destinations import Destination, read_destinations
 from ledger.errors import PointsError
 from ledger.process import (
     DEFAULT_HOME,
@@ -279,6 +280,10 @@ def _without_path(url: str) -> str:
     return f"{urlsplit(url).scheme}://{urlsplit(url).hostname}/…"
 
 
+def _names_of(destinations: tuple[Destination, ...]) -> str:
+    return " ".join(destination.name for destination in destinations)
+
+
 def _addresses(text: str) -> tuple[str, ...]:
     addresses = tuple(part.strip() for part in text.split(",") if part.strip())
     for address in addresses:
@@ -384,6 +389,19 @@ class Settings:
     threads: int | None = _setting(
         "How many threads DuckDB may use, each of which wants memory; unset, one for each processor.",
         read=_optional(_reading(read_threads)),
+    )
+    deliver_to: tuple[Destination, ...] = _setting(
+        "Where the files of closed months are delivered, URLs with spaces between: an absolute folder or"
+        " file:///folder, s3://bucket/prefix, sftp://user:password@host:port/folder. In a URL a space is %20."
+        " Keys and the endpoint of S3 come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL"
+        " of the environment, or AWS's own files; for SFTP without a password the user's SSH keys are tried.",
+        read=_reading(read_destinations),
+        mask=_names_of,
+    )
+    sftp_known_hosts: str | None = _setting(
+        "The file of keys by which SFTP servers are known, as `ssh-keyscan` writes them; unset,"
+        " ~/.ssh/known_hosts. A server whose key is not in it is delivered nothing.",
+        read=_optional(os.path.abspath),
     )
     alert_webhook_url: str | None = _setting(
         "Who is alerted when a run fails, a month is not closed in time or something was tampered with: an"

@@ -1,4 +1,7 @@
-"""One run at a time in a home, across processes: the second one waits, or says who holds it."""
+"""One run at a time in a home, across processes: the second one waits, or says who holds it.
+
+Deliveries have a lock of their own: a slow server must hold up no build and no close.
+"""
 
 import fcntl
 import os
@@ -26,9 +29,22 @@ def run_lock(home: Path, purpose: str, wait_seconds: float = 0.0) -> Iterator[No
     another process that finds the lock held; ``wait_seconds`` is how long to wait for it. Raises
     `RunInProgress` and `LockNotOurs`.
     """
+    with _held(_lock_file(home), home, purpose, wait_seconds):
+        yield
+
+
+@contextmanager
+def delivery_lock(home: Path, purpose: str, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Hold the lock of the deliveries from ``home`` for the body, as `run_lock` holds that of its runs."""
+    with _held(home / "delivery.lock", home, purpose, wait_seconds):
+        yield
+
+
+@contextmanager
+def _held(lock: Path, home: Path, purpose: str, wait_seconds: float) -> Iterator[None]:
     home.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_seconds
-    with open_lock(_lock_file(home)) as file:
+    with open_lock(lock) as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

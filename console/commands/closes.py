@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from console.commands.deliveries import deliver_afterwards
 from console.gate_screen import gate_facts
 from console.help_panels import MONTHS
 from console.month_arguments import ClosedMonthName
@@ -95,6 +96,8 @@ def close(
         for sentence in closing.refusals:
             error_console().print(sentence)
         raise typer.Exit(1)
+    if not dry_run:
+        deliver_afterwards(settings, "What is closed stays closed", quiet=as_json or as_csv)
 
 
 @app.command(rich_help_panel=MONTHS, epilog="Example: points affirm 2026-10")
