@@ -44,3 +44,17 @@ def show_deliveries(settings: Settings, deliveries: Deliveries) -> None:
     elif not deliveries.failures:
         places = counted(len(settings.deliver_to), "destination")
         console.print(f"Nothing is due: what readers have was delivered to {places}.")
+    _show_announced(console, deliveries)
+
+
+def show_delivered_afterwards(deliveries: Deliveries) -> None:
+    """What another command delivered and announced, in a line each."""
+    console = Screen()
+    for done in deliveries.done:
+        console.print(f"Delivered: {done.month} to {done.destination}.")
+    _show_announced(console, deliveries)
+
+
+def _show_announced(console: Screen, deliveries: Deliveries) -> None:
+    for one in deliveries.announced:
+        console.print(f"Announced by {one.way}: {one.month} {one.event.replace('_', ' ')}.")

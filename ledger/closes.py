@@ -47,6 +47,9 @@ class Reopening:
     report_month: str
     entry_id: int
     reason: str
+    revision: int
+    reopened_at: datetime
+    reopened_by: str
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Signature:
 
     signed_off_at: datetime
     signed_off_by: str
+    entry_id: int
 
 
 @dataclass(frozen=True)
@@ -135,13 +139,15 @@ def read_history() -> CloseHistory:
         if entry.event == "close":
             closes.append(_closed_month(entry))
         else:
-            reopenings.append(Reopening(entry.report_month, entry.entry_id, entry.reason))
+            reopenings.append(_reopening(entry))
     signed = SignOff.objects.order_by("entry_id")
     return _follow(
         closes,
         reopenings,
         {
-            (entry.report_month, entry.revision): Signature(entry.recorded_at, entry.recorded_by)
+            (entry.report_month, entry.revision): Signature(
+                entry.recorded_at, entry.recorded_by, entry.entry_id
+            )
             for entry in signed
         },
         max((entry.entry_id for entry in signed), default=0),
@@ -160,6 +166,17 @@ def _closed_month(entry: Close) -> ClosedMonth:
         json.loads(entry.control_totals or "{}"),
         json.loads(entry.seals or "{}").get("programme_name", ""),
         entry.reason,
+    )
+
+
+def _reopening(entry: Close) -> Reopening:
+    return Reopening(
+        entry.report_month,
+        entry.entry_id,
+        entry.reason,
+        entry.revision,
+        entry.recorded_at,
+        entry.recorded_by,
     )
 
 

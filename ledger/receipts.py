@@ -12,8 +12,9 @@ from ledger.closes import ClosedMonth
 from ledger.database import Ledger
 from ledger.models import MonthEndEntry
 
-# Events of `MonthEndEntry`; the subject is the name of a destination.
+# Events of `MonthEndEntry`; the subject is the name of a destination, or the way and what was announced.
 DELIVERED = "delivered"
+ANNOUNCED = "announced"
 
 
 def receipts(event: str) -> set[tuple[str, str]]:

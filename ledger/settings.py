@@ -263,6 +263,11 @@ def _user(name: str) -> str:
     return user
 
 
+def is_this_machine(host: str | None) -> bool:
+    """Whether what is sent to ``host`` leaves this machine not."""
+    return host in ("localhost", "127.0.0.1", "::1")
+
+
 def _webhook_url(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -272,6 +277,8 @@ def _webhook_url(text: str) -> str:
         is_usable = False
     if not is_usable:
         raise _Unfit("it must be an address like https://host/path")
+    if parts.scheme == "http" and not is_this_machine(parts.hostname):
+        raise _Unfit("it must begin with https://, for http:// shows what is sent to all on the way")
     return text
 
 
@@ -404,13 +411,21 @@ class Settings:
         read=_optional(os.path.abspath),
     )
     alert_webhook_url: str | None = _setting(
-        "Who is alerted when a run fails, a month is not closed in time or something was tampered with: an"
-        " address that takes JSON (Slack's or Mattermost's incoming webhook, or one of your own; keep it"
-        " secret), people by e-mail, or both.",
+        "Who is alerted when a run fails, a month is not closed in time or something was tampered with, and"
+        " told when a month is issued, signed off or reopened: an https address that takes JSON (Slack's or"
+        " Mattermost's incoming webhook, or one of your own; keep it secret), people by e-mail, or both.",
         read=_optional(_webhook_url),
         mask=_without_path,
     )
-    alert_email_to: tuple[str, ...] = _setting(read=_addresses)
+    alert_webhook_secret: str | None = _setting(
+        "What is posted there is signed with this secret, so that the receiver knows who sent it: the header"
+        " X-Points-Signature is sha256= and the HMAC-SHA256 of the body, in hexadecimal.",
+        read=_optional(str),
+        mask=lambda secret: "…",
+    )
+    alert_email_to: tuple[str, ...] = _setting(
+        "Whom mail goes to, addresses with commas between.", read=_addresses
+    )
     alert_email_from: tuple[str, ...] = _setting(
         "How mail is sent. Unset: from the first of those people; through localhost, port 25; through another"
         " host, port 587 and starttls (or tls with port 465, or none).",

@@ -1,4 +1,4 @@
-"""Notifies people of failures: by a webhook, by e-mail, or both.
+"""Notifies people of failures, and of what became of months: by a webhook, by e-mail, or both.
 
 An alert that could not be delivered is an error, and its sender tries again. Each way is tried on its
 own, so that one which is broken neither holds the other up nor makes it repeat itself. The webhook's address
@@ -6,23 +6,29 @@ and the mail server's password are secrets and stand in no sentence.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from urllib.parse import urlsplit
 
 from ledger.errors import PointsError
-from ledger.settings import Settings
+from ledger.settings import Settings, is_this_machine
 from orchestration.delivery import MailServer, NotDelivered, in_time, mail, post
 
 RUN_FAILED = "run_failed"
 VERIFY_FAILED = "verify_failed"
 CLOSE_MISSED = "close_missed"
+ISSUED = "issued"
+SIGNED_OFF = "signed_off"
+REOPENED = "reopened"
 _WHAT_HAPPENED = {
     RUN_FAILED: "{job} failed",
     VERIFY_FAILED: "what is final does not verify",
     CLOSE_MISSED: "a month is not closed",
+    ISSUED: "{month} is issued",
+    SIGNED_OFF: "{month} is signed off",
+    REOPENED: "{month} was reopened",
 }
 
 
@@ -38,17 +44,22 @@ class AlertNotDelivered(PointsError):
 
 @dataclass(frozen=True)
 class Alert:
-    """A notification; ``event`` is one of this module's, a failed run has ``job`` and ``run_id``."""
+    """A notification; ``event`` is one of this module's, a failed run has ``job`` and ``run_id``.
+
+    What became of a month has ``month``, the revision's name, and ``facts``, which are posted too.
+    """
 
     event: str
     sentence: str
     at: datetime
     job: str = ""
     run_id: str = ""
+    month: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
 
     def headline(self, programme: str) -> str:
         """A line that says of which programme it is and what happened."""
-        return f"{programme}: {_WHAT_HAPPENED[self.event].format(job=self.job)}"
+        return f"{programme}: {_WHAT_HAPPENED[self.event].format(job=self.job, month=self.month)}"
 
 
 Send = Callable[[Settings, Alert], str]
@@ -79,10 +90,11 @@ def send_by_webhook(settings: Settings, alert: Alert) -> str:
         "job": alert.job or None,
         "run_id": alert.run_id or None,
         "at": f"{alert.at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        **alert.facts,
     }
     remedy = "fix that, or set POINTS_ALERT_WEBHOOK_URL"
     try:
-        in_time(post, url, content)
+        in_time(post, url, content, settings.alert_webhook_secret)
     except NotDelivered as error:
         raise AlertNotDelivered("webhook", receiver, str(error), remedy, alert) from None
     return f"Notified {receiver}: {alert.sentence}"
@@ -109,7 +121,7 @@ def send_by_email(settings: Settings, alert: Alert) -> str:
 def mail_server(settings: Settings) -> MailServer:
     """The server that mail goes through; to another machine it goes encrypted unless the settings differ."""
     host = settings.alert_smtp_host
-    is_here = host in ("localhost", "127.0.0.1", "::1")
+    is_here = is_this_machine(host)
     port = settings.alert_smtp_port or (25 if is_here else 587)
     usual = "none" if is_here else "tls" if port == 465 else "starttls"
     security = settings.alert_smtp_security or usual

@@ -1,4 +1,4 @@
-"""Delivers the files of closed months to where POINTS_DELIVER_TO says, each revision once.
+"""Delivers the files of closed months to where POINTS_DELIVER_TO says, each revision once, and announces it.
 
 Due is every month that readers have and for which a destination has no receipt in the ledger
 (`ledger.receipts`). A delivery that was cut off leaves no receipt: the next one reads back what is there,
@@ -14,6 +14,8 @@ from ledger.destinations import Destination
 from ledger.errors import PointsError
 from ledger.receipts import DELIVERED, receipts, record_receipt
 from ledger.settings import Settings
+from orchestration.alerts import configured_ways
+from orchestration.announcements import Announced, announce_due
 from orchestration.delivery import NotDelivered
 from orchestration.published.layout import MANIFEST_NAME, revision_folder
 from orchestration.published.manifests import bytes_of_files, checked_manifest
@@ -58,13 +60,19 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Deliveries:
-    """What was delivered, and what could not be."""
+    """What was delivered and announced, and what could not be."""
 
     done: tuple[Delivery, ...]
+    announced: tuple[Announced, ...]
     failures: tuple[PointsError, ...]
 
 
 Due = list[tuple[Destination, list[ClosedMonth]]]
+
+
+def has_receivers(settings: Settings) -> bool:
+    """Whether anything is delivered or announced at all."""
+    return bool(settings.deliver_to or configured_ways(settings))
 
 
 def find_due(settings: Settings, history: CloseHistory) -> Due:
@@ -89,19 +97,24 @@ def deliver_due(
     report: Callable[[str], None] = lambda sentence: None,
     wait_seconds: float = 0.0,
 ) -> Deliveries:
-    """Deliver all that is due. A destination that fails holds no other one up.
+    """Announce and deliver all that is due. What fails holds nothing else up.
 
     ``report`` is given a line as each month begins. Raises `RunInProgress` where another process delivers
     and does not end in ``wait_seconds``, and what opening the ledger does.
     """
     ledger = open_ledger(settings)
     done: list[Delivery] = []
+    announced: list[Announced] = []
     failures: list[PointsError] = []
     with delivery_lock(settings.home, "points deliver", wait_seconds):
-        for destination, months in find_due(settings, read_history()):
+        history = read_history()
+        # Before the deliveries, which may take long.
+        for outcome in announce_due(ledger, history):
+            (announced if isinstance(outcome, Announced) else failures).append(outcome)
+        for destination, months in find_due(settings, history):
             for outcome in _deliver_months(ledger, destination, months, report):
                 (done if isinstance(outcome, Delivery) else failures).append(outcome)
-    return Deliveries(tuple(done), tuple(failures))
+    return Deliveries(tuple(done), tuple(announced), tuple(failures))
 
 
 def _deliver_months(

@@ -1,6 +1,8 @@
 """Alerts: really sent, to a local receiver of webhooks and a local mail server, and never lost."""
 
 import email.policy
+import hashlib
+import hmac
 import json
 import shutil
 import socket
@@ -33,7 +35,9 @@ from orchestration.alerts import (
     send_by_webhook,
 )
 from orchestration.definitions import define
-from tests.conftest import LedgerHome, ledger_transfer
+from orchestration.month_delivery import deliver_due
+from tests.closed_programme import CLOSED
+from tests.conftest import LedgerHome, answer, ledger_transfer
 from tests.test_dagster import make_settings
 
 SECRET = "T0123-open-sesame"
@@ -53,6 +57,8 @@ class WebhookReceiver:
     url: str = ""
     posts: list[dict] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    signatures: list[str | None] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -66,6 +72,8 @@ def webhook() -> Iterator[WebhookReceiver]:
             status = received.answers.pop(0) if received.answers else 200
             if status == 200:
                 received.posts.append(json.loads(body))
+                received.bodies.append(body)
+                received.signatures.append(self.headers["X-Points-Signature"])
             self.send_response(status)
             if status == 302:
                 self.send_header("Location", "/elsewhere")
@@ -215,6 +223,18 @@ def test_a_webhook_gets_each_fact_by_name_and_the_whole_as_text(tmp_path, webhoo
     ]
 
 
+def test_what_is_posted_is_signed_where_there_is_a_secret(tmp_path, webhook):
+    """docs/cases.md, S35: the signature is of the very bytes that were posted."""
+    send_by_webhook(by_webhook(tmp_path, webhook.url), ALERT)
+    settings = make_settings(
+        tmp_path, POINTS_ALERT_WEBHOOK_URL=webhook.url, POINTS_ALERT_WEBHOOK_SECRET=f"{SECRET}-ü"
+    )
+    send_by_webhook(settings, ALERT)
+    digest = hmac.new(f"{SECRET}-ü".encode(), webhook.bodies[1], hashlib.sha256).hexdigest()
+    assert webhook.signatures == [None, f"sha256={digest}"]
+    assert SECRET not in repr(settings)
+
+
 @pytest.mark.parametrize("status", [302, 400, 404, 500])
 def test_a_webhook_that_does_not_take_an_alert_is_an_error_without_its_secret(tmp_path, webhook, status):
     """A redirection too: what follows it is a GET, which delivers nothing."""
@@ -361,6 +381,8 @@ def test_mail_to_another_machine_is_encrypted_unless_the_setting_says_otherwise(
     ("name", "value"),
     [
         ("POINTS_ALERT_WEBHOOK_URL", f"ftp://host/{SECRET}"),
+        ("POINTS_ALERT_WEBHOOK_URL", f"http://host/{SECRET}"),
+        ("POINTS_ALERT_WEBHOOK_URL", f"http://localhost.host/{SECRET}"),
         ("POINTS_ALERT_WEBHOOK_URL", f"https:///{SECRET}"),
         ("POINTS_ALERT_WEBHOOK_URL", f"https://host:port/{SECRET}"),
         ("POINTS_ALERT_WEBHOOK_URL", f"https://host/{SECRET}\n"),
@@ -377,6 +399,64 @@ def test_a_setting_of_alerts_that_cannot_be_is_refused_by_name_without_a_secret(
         make_settings(tmp_path, **{name: value})
     assert caught.value.name == name
     assert SECRET not in caught.value.sentence
+
+
+# What became of months.
+
+
+def test_each_event_of_a_month_is_announced_once_with_totals_and_names(copied, webhook):
+    """docs/cases.md, X40: the first time the newest alone, so that nobody is told of years of months."""
+    ways = {"POINTS_ALERT_WEBHOOK_URL": webhook.url, "POINTS_ALERT_WEBHOOK_SECRET": SECRET}
+    closer, last = copied.history().issued[CLOSED[-1]].closed_by, f"{CLOSED[-1]}/r1"
+    said = answer(copied.points("deliver", **ways))
+    assert said.endswith(f"Announced by webhook: {last} issued.\n")
+    assert "Announced" not in answer(copied.points("deliver", **ways))
+    answer(copied.points("affirm", CLOSED[0], "--yes", **ways))
+    reason = ("--without-reconciliation", "No other system has C-1")
+    eve = {**ways, "POINTS_USER": "eve"}
+    assert answer(copied.points("sign-off", CLOSED[0], "--yes", *reason, **eve)).endswith(
+        f"Announced by webhook: {CLOSED[0]}/r1 signed off.\n"
+    )
+    answer(copied.points("reopen", CLOSED[-1], "--reason", "C-1 came late", **eve))
+    answer(copied.points("verify"))
+    assert [
+        (post["event"], post["report_month"], post["revision"], post["by"]) for post in webhook.posts
+    ] == [
+        ("issued", CLOSED[-1], 1, closer),
+        ("signed_off", CLOSED[0], 1, "eve"),
+        ("reopened", CLOSED[-1], 1, "eve"),
+    ]
+    issued = webhook.posts[0]
+    assert issued["sentence"] == (
+        f"{last} is issued, closed by {closer}: 30 MILES of 2 customers and 1155 POINTS of 6 customers"
+        " outstanding."
+    )
+    assert issued["control_totals"]["POINTS"]["redeemed_points"] == "22.5"
+    assert not [body for body in webhook.bodies if b"C-" in body]
+    assert all(webhook.signatures)
+
+
+def test_what_could_not_be_announced_is_tried_again_and_what_was_done_stands(copied, webhook, mail):
+    """docs/cases.md, X40: by each way of its own."""
+    ways = {
+        "POINTS_ALERT_WEBHOOK_URL": webhook.url,
+        "POINTS_ALERT_EMAIL_TO": "ada@points.example",
+        "POINTS_ALERT_SMTP_PORT": str(mail.port),
+    }
+    webhook.answers = [302]
+    result = copied.points("reopen", CLOSED[-1], "--reason", "Late", **ways)
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "What was recorded stays. An alert could not be delivered by webhook to 127.0"
+    )
+    assert SECRET not in result.stderr + result.stdout
+    assert copied.history().reopened == [CLOSED[-1]]
+    assert webhook.posts == []
+    (message,) = [message for _, _, message in mail.mails]
+    assert message["Subject"] == f"Points programme: {CLOSED[-1]}/r1 was reopened"
+    deliveries = deliver_due(copied.settings(**ways))
+    assert [(one.event, one.way) for one in deliveries.announced] == [("reopened", "webhook")]
+    assert (len(webhook.posts), len(mail.mails)) == (1, 1)
 
 
 # From Dagster.

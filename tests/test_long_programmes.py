@@ -31,7 +31,7 @@ def history_of(*events: tuple[str, int, int]) -> CloseHistory:
                     ClosedMonth(month, revisions[month], entry_id, cutoff, "", AT, "ada", control_totals={})
                 )
             else:
-                reopenings.append(Reopening(month, entry_id, ""))
+                reopenings.append(Reopening(month, entry_id, "", 1, AT, "ada"))
     return _follow(closes, reopenings, {})
 
 

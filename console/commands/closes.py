@@ -148,6 +148,7 @@ def sign_off(
             f"Signed off by {settings.user}: {signed.closed.name}, closed by {signed.closed.closed_by},"
             f" affirmed by {signed.affirmed_by}, manifest {signed.closed.manifest_sha256}."
         )
+    deliver_afterwards(settings, "The signature stands", quiet=as_json or as_csv)
 
 
 def _let_affirm(month: str, yes: bool, quiet: bool) -> None:
@@ -181,6 +182,7 @@ def reopen(
     waiting = [closed.name for closed in reopened.signed_off] if not reopened.closes else []
     if not printed(as_json, as_csv, {"reopened": rows, "waiting_for_second_person": waiting}, rows):
         show_reopening(reopened.closes, waiting, month)
+    deliver_afterwards(settings, "What was recorded stays", quiet=as_json or as_csv)
 
 
 @app.command(rich_help_panel=MONTHS, epilog="Example: points export-database outstanding_points_copy.duckdb")
