@@ -51,7 +51,7 @@ class Announced:
 def announce_due(ledger: Ledger, history: CloseHistory) -> Iterator[Announced | AlertNotDelivered]:
     """Announce by each way what is due, the oldest first; a way that fails has the rest due later."""
     for way, send in configured_ways(ledger.settings).items():
-        for event in find_due(history, way):
+        for event in find_announcements(history, way):
             try:
                 send(ledger.settings, _alert(event))
             except AlertNotDelivered as error:
@@ -62,7 +62,7 @@ def announce_due(ledger: Ledger, history: CloseHistory) -> Iterator[Announced | 
             yield Announced(event.closed.name, event.event, way)
 
 
-def find_due(history: CloseHistory, way: str) -> list[MonthEvent]:
+def find_announcements(history: CloseHistory, way: str) -> list[MonthEvent]:
     """What is to be announced by a way, in the order of the entries."""
     events, had = _events(history), receipts(ANNOUNCED)
     announced = [event for event in events if (event.closed.manifest_sha256, _subject(way, event)) in had]

@@ -7,9 +7,15 @@ import dagster as dg
 BUILD_MONTHS = "build_months"
 CLOSE_MONTHS = "close_months"
 VERIFY_PUBLISHED = "verify_published"
+DELIVER_MONTHS = "deliver_months"
 # A run lost in a crash of the machine stays STARTED and would hold up the queue for ever; after so long the
 # daemon gives it up.
-_TAGS = {"dagster/max_runtime": str(4 * 60 * 60)}
+_LONGEST = {"dagster/max_runtime": str(4 * 60 * 60)}
+# By this tag orchestration/dagster.yaml lets one run of each kind go on at a time: a delivery to a slow
+# server holds no close up.
+_KIND = "points/kind"
+_TAGS = {**_LONGEST, _KIND: "months"}
+_DELIVERY_TAGS = {**_LONGEST, _KIND: "delivery"}
 
 
 def define_build_months(build: dg.AssetsDefinition) -> Any:
@@ -50,3 +56,18 @@ def define_verify_published(checks: dg.AssetChecksDefinition) -> Any:
         tags=_TAGS,
         executor_def=dg.in_process_executor,
     )
+
+
+def define_deliver_months(delivery: dg.OpDefinition) -> dg.JobDefinition:
+    """``deliver_months``: delivers and announces what is due, beside whatever else runs."""
+
+    @dg.job(
+        name=DELIVER_MONTHS,
+        description="Deliver the files of closed months, and announce what became of months.",
+        tags=_DELIVERY_TAGS,
+        executor_def=dg.in_process_executor,
+    )
+    def deliver_months() -> None:
+        delivery()
+
+    return deliver_months

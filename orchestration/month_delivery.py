@@ -15,7 +15,7 @@ from ledger.errors import PointsError
 from ledger.receipts import DELIVERED, receipts, record_receipt
 from ledger.settings import Settings
 from orchestration.alerts import configured_ways
-from orchestration.announcements import Announced, announce_due
+from orchestration.announcements import Announced, announce_due, find_announcements
 from orchestration.delivery import NotDelivered
 from orchestration.published.layout import MANIFEST_NAME, revision_folder
 from orchestration.published.manifests import bytes_of_files, checked_manifest
@@ -90,6 +90,12 @@ def find_due(settings: Settings, history: CloseHistory) -> Due:
         for destination in settings.deliver_to
     )
     return [(destination, months) for destination, months in lacking if months]
+
+
+def is_anything_due(settings: Settings, history: CloseHistory) -> bool:
+    """Whether `deliver_due` would have something to do."""
+    announcements = (find_announcements(history, way) for way in configured_ways(settings))
+    return bool(find_due(settings, history) or any(announcements))
 
 
 def deliver_due(

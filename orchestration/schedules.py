@@ -2,13 +2,23 @@
 
 import dagster as dg
 
+from ledger.closes import read_history
+from ledger.database import open_ledger
 from ledger.errors import PointsError
 from ledger.settings import SCHEDULE, Settings
 from orchestration.close.due_months import find_due_months
-from orchestration.jobs import BUILD_MONTHS, CLOSE_MONTHS, VERIFY_PUBLISHED
+from orchestration.jobs import BUILD_MONTHS, CLOSE_MONTHS, DELIVER_MONTHS, VERIFY_PUBLISHED
+from orchestration.month_delivery import is_anything_due
 
 DAILY_AT_FIVE = "0 5 * * *"
 DAILY_AT_SIX = "0 6 * * *"
+QUARTER_PAST_EACH_HOUR = "15 * * * *"
+_GOING_ON = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
 def define_build_months_daily(
@@ -83,3 +93,32 @@ def define_verify_published_daily(settings: Settings) -> dg.ScheduleDefinition:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Every day, verify the ledger and the published files.",
     )
+
+
+def define_deliver_months_hourly(settings: Settings) -> dg.ScheduleDefinition:
+    """``deliver_months_hourly``: deliver and announce what is due, until it is there (docs/cases.md, X38).
+
+    An hour lies between two tries, for each that fails is an alert.
+    """
+
+    @dg.schedule(
+        name="deliver_months_hourly",
+        job_name=DELIVER_MONTHS,
+        cron_schedule=QUARTER_PAST_EACH_HOUR,
+        execution_timezone=settings.time_zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every hour, deliver closed months and announce what became of months, where it is due.",
+    )
+    def deliver_months_hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        try:
+            open_ledger(settings)
+        except PointsError as error:
+            return dg.SkipReason(error.sentence)
+        if not is_anything_due(settings, read_history()):
+            return dg.SkipReason("Nothing is due.")
+        running = dg.RunsFilter(job_name=DELIVER_MONTHS, statuses=_GOING_ON)
+        if context.instance.get_runs_count(running):
+            return dg.SkipReason("The delivery before goes on.")
+        return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+
+    return deliver_months_hourly

@@ -278,12 +278,20 @@ def test_no_module_of_the_definitions_reads_a_clock():
         assert not re.search(r"\b(now|today|utcnow|time|monotonic)\(", module.read_text()), module
 
 
-def test_dagster_finds_the_definitions_and_the_instance_keeps_to_itself():
+def test_dagster_finds_the_definitions_and_the_instance_keeps_to_itself(definitions):
     project = (PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert '[tool.dagster]\nmodule_name = "orchestration.definitions"' in project
     instance = yaml.safe_load((PROJECT_ROOT / "orchestration" / "dagster.yaml").read_text())
     assert instance["telemetry"] == {"enabled": False}
-    assert instance["concurrency"] == {"runs": {"max_concurrent_runs": 1}}
+    limit = {"key": "points/kind", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
+    assert instance["concurrency"] == {"runs": {"max_concurrent_runs": 2, "tag_concurrency_limits": [limit]}}
+    # What delivers holds up nothing that works on months.
+    kinds = {
+        name: definitions.resolve_job_def(name).tags["points/kind"]
+        for name in ("build_months", "close_months", "verify_published", "deliver_months")
+    }
+    assert kinds.pop("deliver_months") == "delivery"
+    assert set(kinds.values()) == {"months"}
     assert instance["run_monitoring"]["enabled"]
 
 

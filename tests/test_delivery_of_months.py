@@ -6,8 +6,10 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from ledger.database import open_ledger
@@ -16,12 +18,14 @@ from ledger.models import MonthEndEntry
 from ledger.receipts import DELIVERED
 from ledger.settings import SettingInvalid, Settings
 from orchestration import month_delivery, stores
+from orchestration.definitions import define
 from orchestration.month_delivery import DeliveredAltered, DestinationFailed, deliver_due
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.run_lock import RunInProgress, delivery_lock
 from tests.closed_programme import CLOSED, NEXT, Home, published_bytes
 from tests.conftest import answer, refusal
 from tests.file_servers import SECRET, SECRET_IN_URL, S3Server, SftpServer
+from tests.test_dagster import make_settings
 
 SECRETS = (SECRET, SECRET_IN_URL)
 
@@ -310,6 +314,50 @@ def test_a_close_delivers_and_stands_where_that_fails(copied, folder):
     gone.mkdir()
     answer(copied.points("deliver", POINTS_DELIVER_TO=f"{gone} {url_of(folder)}"))
     assert delivered_bytes(gone) == delivered_bytes(folder) == published_bytes(copied)
+
+
+def test_the_schedule_delivers_until_it_is_done(copied, folder, tmp_path):
+    """docs/cases.md, X38: an hour later again, and never twice at a time."""
+    gone = folder.with_name("gone")
+    settings = copied.settings(POINTS_DELIVER_TO=f"{gone} {url_of(folder)}")
+    definitions = define(settings)
+    schedule = definitions.resolve_schedule_def("deliver_months_hourly")
+    job = definitions.resolve_job_def("deliver_months")
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+
+        def tick() -> dg.RunRequest | str:
+            at = datetime(2026, 11, 29, 6, 15, tzinfo=UTC)
+            context = dg.build_schedule_context(instance=instance, scheduled_execution_time=at)
+            result = schedule.evaluate_tick(context)
+            return result.skip_message or result.run_requests[0].run_key
+
+        assert tick() == "2026-11-29T06:15:00+00:00"
+        run = job.execute_in_process(instance=instance, raise_on_error=False)
+        (failed,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        failure = failed.dagster_event.step_failure_data.user_failure_data.description
+        assert (
+            failure
+            == DestinationFailed(f"{CLOSED[0]}/r1", f"file://{gone}", "there is no such folder").sentence
+        )
+        assert delivered_bytes(folder) == published_bytes(copied)
+        assert tick() == "2026-11-29T06:15:00+00:00"
+        going_on = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        assert tick() == "The delivery before goes on."
+        instance.delete_run(going_on.run_id)
+        gone.mkdir()
+        assert job.execute_in_process(instance=instance).success
+        assert delivered_bytes(gone) == published_bytes(copied)
+        assert tick() == "Nothing is due."
+    assert set(MonthEndEntry.objects.values_list("recorded_by", flat=True)) == {"schedule"}
+
+
+def test_where_there_is_no_ledger_the_schedule_has_nothing_to_deliver(tmp_path):
+    schedule = define(
+        make_settings(tmp_path / "home", POINTS_DELIVER_TO="/srv/finance")
+    ).resolve_schedule_def("deliver_months_hourly")
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_schedule_context(instance=instance, scheduled_execution_time=datetime.now(UTC))
+        assert schedule.evaluate_tick(context).skip_message.startswith("There is no ledger in ")
 
 
 @pytest.mark.parametrize(
