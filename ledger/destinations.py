@@ -50,9 +50,10 @@ class Destination:
     def name(self) -> str:
         """Its URL without the password: the same text however its URL was written."""
         user = f"{quote(self.user, safe='')}@" if self.user else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
         port = f":{self.port}" if self.port != _SFTP_PORT else ""
         path = quote(self.path if self.scheme != S3 else f"/{self.path}" if self.path else "")
-        return f"{self.scheme}://{user}{self.host}{port}{path}"
+        return f"{self.scheme}://{user}{host}{port}{path}"
 
 
 def read_destinations(text: str) -> tuple[Destination, ...]:

@@ -9,8 +9,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncssh
 import dagster as dg
 import pytest
+from s3fs import S3FileSystem
 
 from ledger.database import open_ledger
 from ledger.destinations import Destination, read_destinations
@@ -22,6 +24,7 @@ from orchestration.definitions import define
 from orchestration.month_delivery import DeliveredAltered, DestinationFailed, deliver_due
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.run_lock import RunInProgress, delivery_lock
+from orchestration.upkeep.doctor import examine
 from tests.closed_programme import CLOSED, NEXT, Home, published_bytes
 from tests.conftest import answer, refusal
 from tests.file_servers import SECRET, SECRET_IN_URL, S3Server, SftpServer
@@ -106,6 +109,7 @@ def test_closed_months_are_delivered_everywhere_once_and_recorded(copied, folder
     assert len(receipts_of(copied)) == len(expected)
     answer(copied.points("verify"))
     shown = copied.points("doctor", **to)
+    assert "What readers have was delivered to 3 destinations." in shown.stdout
     said = result.stdout + result.stderr + again.stderr + shown.stdout + shown.stderr
     assert not [secret for secret in SECRETS if secret in said + repr(copied.settings(**to))]
     assert not [
@@ -114,6 +118,7 @@ def test_closed_months_are_delivered_everywhere_once_and_recorded(copied, folder
 
 
 def test_where_nothing_is_named_nothing_is_delivered(copied):
+    assert "delivery" not in copied.points("doctor").stdout
     said = "POINTS_DELIVER_TO names no destination, so nothing is delivered.\n"
     assert answer(copied.points("deliver")) == said
 
@@ -244,6 +249,15 @@ def test_a_destination_that_fails_holds_no_other_one_up(copied, folder, sftp, s3
     urls = [f"{url_of(folder)}-gone", wrong, s3.url, url_of(folder)]
     settings = copied.settings(**{**to_sftp(sftp), "POINTS_DELIVER_TO": " ".join(urls)})
     deliveries = deliver_due(settings)
+    lacking = [
+        finding
+        for finding in examine(
+            {"POINTS_HOME": str(copied.path), "POINTS_DELIVER_TO": " ".join(urls)}, {}, ""
+        ).findings
+        if finding.subject == "delivery"
+    ]
+    assert [finding.verdict for finding in lacking] == ["warning"] * 3
+    assert lacking[2].sentence == f"{s3.url} was not delivered 2 months, from {CLOSED[0]}/r1 on."
     assert delivered_bytes(folder) == published_bytes(copied)
     assert {done.destination for done in deliveries.done} == {url_of(folder)}
     assert [type(error) for error in deliveries.failures] == [DestinationFailed] * 3
@@ -294,6 +308,42 @@ def test_readers_of_a_delivered_folder_are_those_of_the_settings(copied, folder)
     month = folder / CLOSED[0]
     assert (month.stat().st_mode & 0o777, (month / "r1").stat().st_mode & 0o777) == (0o755, 0o755)
     assert {path.stat().st_mode & 0o777 for path in (month / "r1").iterdir()} == {0o444}
+
+
+@pytest.mark.parametrize("kind", ["folder", "sftp", "s3"])
+def test_what_arrives_otherwise_than_it_was_sent_gets_no_final_name(
+    copied, folder, sftp, s3, kind, monkeypatch
+):
+    """docs/cases.md, X38: a fault on the way or on the disk over there."""
+    url, files = {
+        "folder": (url_of(folder), folder),
+        "sftp": (sftp.url, sftp.files),
+        "s3": (s3.url, s3.files),
+    }[kind]
+    altered = folder.with_name("altered.csv")
+    altered.write_text("altered\n")
+
+    async def put_altered(client, local, remote, **options):
+        await put(client, str(altered), remote, **options)
+
+    put = asyncssh.SFTPClient.put
+    put_file = S3FileSystem.put_file
+    copyfile = shutil.copyfile
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncssh.SFTPClient, "put", put_altered)
+        patched.setattr(stores.shutil, "copyfile", lambda local, there: copyfile(altered, there))
+        patched.setattr(
+            S3FileSystem,
+            "put_file",
+            lambda self, local, *where, **how: put_file(self, altered, *where, **how),
+        )
+        settings = copied.settings(**{**to_sftp(sftp), "POINTS_DELIVER_TO": url})
+        (failure,) = deliver_due(settings).failures
+    assert isinstance(failure, DestinationFailed)
+    assert failure.problem.startswith(f"what was read back of {CLOSED[0]}/r1/")
+    assert [name for name in delivered_bytes(files) if not name.endswith(".unfinished")] == []
+    assert not deliver_due(settings).failures
+    assert delivered_bytes(files) == published_bytes(copied)
 
 
 def test_two_do_not_deliver_at_once(copied, folder):
@@ -376,6 +426,7 @@ def test_where_there_is_no_ledger_the_schedule_has_nothing_to_deliver(tmp_path):
             "s3://points/closed/months",
         ),
         ("sftp://host", Destination("sftp", "host", "/"), "sftp://host/"),
+        ("sftp://[::1]:22/in", Destination("sftp", "::1", "/in"), "sftp://[::1]/in"),
         (
             f"sftp://ada:{SECRET_IN_URL}@Host.example:2222/in",
             Destination("sftp", "host.example", "/in", 2222, "ada", SECRET),

@@ -23,10 +23,12 @@ from ledger.locks import LockNotOurs
 from ledger.process import DEFAULT_MEMORY_LIMIT, MemoryLimit, available_memory, with_all_else
 from ledger.settings import PROJECT_ROOT, SettingInvalid, Settings, declared_settings
 from ledger.settings_file import PREFIX
+from ledger.shown_text import counted
 from ledger.upkeep.health import OK, PROBLEM, WARNING, Finding, LedgerFacts, examine_ledger
 from orchestration.close.due_months import describe_open, due_months
 from orchestration.database_file import is_readable
 from orchestration.inbox import inbox_folder, list_forgotten, received_folder
+from orchestration.month_delivery import find_due
 from orchestration.provisional import DATABASE_NAME, NAMES
 from orchestration.published.database import find_database_damage
 from orchestration.published.layout import NoLinks, needs_finishing, prepared_folder, try_links
@@ -329,6 +331,7 @@ def _due(settings: Settings) -> Iterator[Finding]:
         for damage in find_database_damage(settings.home, history):
             remedy = damage.remedy[0].upper() + damage.remedy[1:]
             yield Finding("published", PROBLEM, f"{damage.path} {damage.finding}.", f"{remedy}.")
+    yield from _deliveries(settings, history)
     reopened = history.reopened
     if reopened:
         yield Finding(
@@ -364,6 +367,22 @@ def _alerts(settings: Settings) -> Iterator[Finding]:
             "No one is notified when a run fails or a month is left open.",
             "Set POINTS_ALERT_WEBHOOK_URL or POINTS_ALERT_EMAIL_TO where Dagster runs.",
         )
+
+
+def _deliveries(settings: Settings, history: CloseHistory) -> Iterator[Finding]:
+    """What the destinations lack of what readers have; nothing is asked of a server."""
+    due = find_due(settings, history)
+    for destination, months in due:
+        lacks = counted(len(months), "month")
+        yield Finding(
+            "delivery",
+            WARNING,
+            f"{destination.name} was not delivered {lacks}, from {months[0].name} on.",
+            "Run `points deliver`, which says what hinders it; where Dagster runs, it tries every hour.",
+        )
+    if settings.deliver_to and not due:
+        places = counted(len(settings.deliver_to), "destination")
+        yield Finding("delivery", OK, f"What readers have was delivered to {places}.")
 
 
 def _lock_finding(holder: str) -> Finding:
