@@ -22,9 +22,9 @@ from orchestration.alerts import (
 )
 
 _SAYS = {
-    ISSUED: "{name} is issued, closed by {by}",
-    SIGNED_OFF: "{name} is signed off by {by}, closed by {closed_by}",
-    REOPENED: "{name} was reopened by {by} and is to be closed again; readers keep it until then",
+    ISSUED: "{by} closed {name}",
+    SIGNED_OFF: "{by} signed off {name}, which {closed_by} closed",
+    REOPENED: "{by} reopened {name}, which readers keep until it is closed again",
 }
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ledger.access import let_read_copy
 from ledger.destinations import FOLDER, S3, Destination
 from ledger.disk import drop_from_cache, file_sha256, let_appear, sync_file, sync_folder, why_not_written
-from ledger.errors import first_line
 from ledger.settings import Settings
 from orchestration.delivery import NotDelivered
 
@@ -149,7 +148,7 @@ def _bucket_problems() -> Iterator[None]:
         raise NotDelivered("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set") from error
     except (BotoCoreError, ClientError, TransferCutOff, OSError, ValueError) as error:
         # s3fs makes OSError of what S3 answers, ValueError of an endpoint that is no URL.
-        raise NotDelivered(first_line(error)) from error
+        raise NotDelivered(why_not_written(error)) from error
 
 
 class _Sftp:
@@ -190,18 +189,24 @@ class _Sftp:
                 " the server and put it there, or set POINTS_SFTP_KNOWN_HOSTS"
             )
         password = {} if self._destination.password is None else {"password": self._destination.password}
-        connection = await self._session.enter_async_context(
-            asyncssh.connect(
-                self._destination.host,
-                self._destination.port,
-                username=self._destination.user or (),
-                known_hosts=str(self._known_hosts),
-                connect_timeout=_SECONDS,
-                login_timeout=_SECONDS,
-                keepalive_interval=_SECONDS,
-                **password,
+        try:
+            connection = await self._session.enter_async_context(
+                asyncssh.connect(
+                    self._destination.host,
+                    self._destination.port,
+                    username=self._destination.user or (),
+                    known_hosts=str(self._known_hosts),
+                    connect_timeout=_SECONDS,
+                    login_timeout=_SECONDS,
+                    keepalive_interval=_SECONDS,
+                    **password,
+                )
             )
-        )
+        except asyncssh.ConnectionLost as error:
+            raise NotDelivered(
+                "it ended the connection before it was known, as a server does whose key is of no kind that"
+                f" is in {self._known_hosts}"
+            ) from error
         return await self._session.enter_async_context(connection.start_sftp_client())
 
     async def _sha256(self, path: PurePosixPath) -> str | None:
@@ -241,5 +246,7 @@ class _Sftp:
             ) from error
         except asyncssh.PermissionDenied as error:
             raise NotDelivered("it does not let the user in with that password or key") from error
-        except (asyncssh.Error, OSError, TimeoutError) as error:
-            raise NotDelivered(first_line(error)) from error
+        except ValueError as error:
+            raise NotDelivered(f"{self._known_hosts} is no file of known keys") from error
+        except (asyncssh.Error, OSError) as error:
+            raise NotDelivered(why_not_written(error)) from error

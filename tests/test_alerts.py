@@ -428,8 +428,7 @@ def test_each_event_of_a_month_is_announced_once_with_totals_and_names(copied, w
     ]
     issued = webhook.posts[0]
     assert issued["sentence"] == (
-        f"{last} is issued, closed by {closer}: 30 MILES of 2 customers and 1155 POINTS of 6 customers"
-        " outstanding."
+        f"{closer} closed {last}: 30 MILES of 2 customers and 1155 POINTS of 6 customers outstanding."
     )
     assert issued["control_totals"]["POINTS"]["redeemed_points"] == "22.5"
     assert not [body for body in webhook.bodies if b"C-" in body]

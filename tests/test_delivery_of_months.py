@@ -1,6 +1,7 @@
 """Closed months are delivered: to a folder, a bucket of S3 and over SFTP, whole and once, or not at all."""
 
 import json
+import random
 import shutil
 import signal
 import time
@@ -16,6 +17,7 @@ from s3fs import S3FileSystem
 
 from ledger.database import open_ledger
 from ledger.destinations import Destination, read_destinations
+from ledger.disk import file_sha256
 from ledger.models import MonthEndEntry
 from ledger.receipts import DELIVERED
 from ledger.settings import SettingInvalid, Settings
@@ -24,6 +26,7 @@ from orchestration.definitions import define
 from orchestration.month_delivery import DeliveredAltered, DestinationFailed, deliver_due
 from orchestration.published.manifests import PublishedDamaged
 from orchestration.run_lock import RunInProgress, delivery_lock
+from orchestration.stores import open_store
 from orchestration.upkeep.doctor import examine
 from tests.closed_programme import CLOSED, NEXT, Home, published_bytes
 from tests.conftest import answer, refusal
@@ -267,6 +270,24 @@ def test_a_destination_that_fails_holds_no_other_one_up(copied, folder, sftp, s3
     assert delivered_bytes(sftp.files) == delivered_bytes(s3.files) == {}
 
 
+def test_a_file_that_holds_no_known_keys_is_named(copied, sftp, tmp_path):
+    """docs/cases.md, S34: also one in which the server has another kind of key."""
+    problems = []
+    other = asyncssh.generate_private_key("ssh-rsa").export_public_key().decode()
+    for known in ("garbage", f"[127.0.0.1]:{sftp.port} {other}"):
+        file = tmp_path / "known"
+        file.write_text(known)
+        settings = copied.settings(POINTS_DELIVER_TO=sftp.url, POINTS_SFTP_KNOWN_HOSTS=str(file))
+        (failure,) = deliver_due(settings).failures
+        problems.append(failure.problem)
+    assert problems == [
+        f"{file} is no file of known keys",
+        "it ended the connection before it was known, as a server does whose key is of no kind that is in"
+        f" {file}",
+    ]
+    assert delivered_bytes(sftp.files) == {}
+
+
 def test_a_server_that_cannot_be_reached_is_one_sentence(copied, tmp_path, servers, monkeypatch):
     sftp = SftpServer(tmp_path / "sftp" / "root")
     with sftp.running():
@@ -344,6 +365,32 @@ def test_what_arrives_otherwise_than_it_was_sent_gets_no_final_name(
     assert [name for name in delivered_bytes(files) if not name.endswith(".unfinished")] == []
     assert not deliver_due(settings).failures
     assert delivered_bytes(files) == published_bytes(copied)
+
+
+def test_a_large_file_goes_in_parts(tmp_path, folder, sftp, s3):
+    file = tmp_path / "posted_transfers.parquet"
+    file.write_bytes(random.Random(4711).randbytes(20 * 2**20))
+    sha256 = file_sha256(file)
+    settings = make_settings(
+        tmp_path / "home", **{**to_sftp(sftp), "POINTS_DELIVER_TO": f"{url_of(folder)} {sftp.url} {s3.url}"}
+    )
+    for destination, files in zip(settings.deliver_to, (folder, sftp.files, s3.files), strict=True):
+        with open_store(destination, settings) as store:
+            assert store.sha256("2026-10/r1/posted_transfers.parquet") is None
+            store.send(file, "2026-10/r1/posted_transfers.parquet", sha256)
+            assert store.sha256("2026-10/r1/posted_transfers.parquet") == sha256
+        assert [file_sha256(path) for path in files.rglob("*") if path.is_file()] == [sha256]
+
+
+def test_the_next_revision_goes_beside_the_one_before(copied, folder):
+    to = {"POINTS_DELIVER_TO": url_of(folder)}
+    answer(copied.points("deliver", **to))
+    before = published_bytes(copied)
+    assert "Delivered" not in answer(copied.points("reopen", CLOSED[-1], "--reason", "Late", **to))
+    said = answer(copied.points("close", CLOSED[-1], **to))
+    assert said.endswith(f"Delivered: {CLOSED[-1]}/r2 to {url_of(folder)}.\n")
+    assert delivered_bytes(folder) == published_bytes(copied)
+    assert before.items() < delivered_bytes(folder).items()
 
 
 def test_two_do_not_deliver_at_once(copied, folder):
