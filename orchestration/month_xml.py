@@ -11,33 +11,38 @@ from xml.sax.saxutils import quoteattr
 
 from ledger.data_files import read_csv
 from ledger.settings import PROJECT_ROOT
-from ledger.sql_text import identifier, literal
+from ledger.sql_text import literal
 
 SCHEMA = PROJECT_ROOT / "orchestration" / "schemas" / "outstanding_points.xsd"
 XML_END = b"</outstanding_points>\n"
 
 
-def xml_copy(balances: str, columns: Sequence[str], facts: Mapping[str, str], path: Path) -> str:
+def xml_copy(
+    balances: str, columns: Sequence[str], facts: Mapping[str, str], path: Path, is_empty: bool
+) -> str:
     """The statement that writes ``balances``, a relation of rows of `outstanding_points_by_month`, with their
-    ``columns`` of points; ``facts`` are attributes of the root.
+    ``columns`` of points; ``facts`` are attributes of the root. ``is_empty`` says that there are no rows.
 
     A relation reference may hold an ampersand, and nothing else that XML means something by.
     """
     root = "".join(f" {name}={quoteattr(value)}" for name, value in facts.items())
-    heading = f'<?xml version="1.0" encoding="UTF-8"?>\n<outstanding_points{root}>'
+    beginning = f'<?xml version="1.0" encoding="UTF-8"?>\n<outstanding_points{root}>\n'
     values = {"relation_reference": "replace(relation_reference, '&', '&amp;')"} | {
         column: f"points_text({column})" for column in columns
     }
-    attributes = " || ".join(f"""' {name}="' || {value} || '"'""" for name, value in values.items())
+    # A quote that ends an attribute and what begins the next are one literal. Sorted before, rows are
+    # narrower than their lines: two million of 300 characters take half the time.
+    attributes = """ || '" """.join(f"""{name}="' || {value}""" for name, value in values.items())
+    # DuckDB writes line ends between rows alone.
+    end = XML_END.decode() if is_empty else f"\n{XML_END.decode()}"
     return f"""
         copy (
-            select line as {identifier(heading)} from (
-                select 1 as part, relation_reference, '  <relation' || {attributes} || '/>' as line
-                from {balances}
-                union all
-                select 2, '', {literal(XML_END.decode().rstrip())}
-            ) order by part, relation_reference
-        ) to {literal(path)} (format csv, header true, delimiter '', quote '', escape '')
+            select '  <relation {attributes} || '"/>'
+            from (from {balances} order by relation_reference)
+        ) to {literal(path)} (
+            format csv, header false, delimiter '', quote '', escape '',
+            prefix {literal(beginning)}, suffix {literal(end)}
+        )
     """
 
 
