@@ -126,6 +126,9 @@ PARQUET_FILES = {
     "posted_transfers": ("posting_month", "relation_reference, transfer_id"),
 }
 
+# A month's rows in one currency in the order of the files, their points as the files have them.
+_TEXTS = "points_texts"
+
 # Those that XML and workbook are made of.
 _FOR_XML = ("outstanding_points_by_month",)
 _FOR_WORKBOOK = (*_FOR_XML, "points_movements_by_month", "programme_points_by_month", "discrepancies")
@@ -227,16 +230,18 @@ def write_months(
         for month, folder in sorted(folders.items()):
             folder.mkdir(parents=True)
             currencies[month] = _month_currencies(connection, month, default_currency, metadata[month])
-            copies[month] = list(_parquet_copies(folder, month, metadata[month], month == last_month))
+            parquet = _parquet_copies(folder, month, metadata[month], month == last_month)
+            copies[month] = [[copy] for copy in parquet]
             for one in currencies[month]:
                 copies[month] += _text_copies(folder, one)
 
-        def write(copy: str) -> None:
+        def write(statements: list[str]) -> None:
             with writing_cursor(connection) as cursor:
-                cursor.execute(copy)
+                for statement in statements:
+                    cursor.execute(statement)
 
-        # DuckDB writes an ordered file with one thread, so as many are written side by side as there are
-        # threads.
+        # DuckDB writes an ordered Parquet file with one thread, so as many are written side by side as there
+        # are threads.
         with ThreadPoolExecutor(max_workers=threads) as pool:
             written = pool.map(write, chain.from_iterable(copies.values()))
             months = []
@@ -319,26 +324,39 @@ def _parquet_copies(folder: Path, month: str, metadata: Mapping[str, str], is_la
         yield parquet_copy(query, path, {**metadata, "report_month": month})
 
 
-def _text_copies(folder: Path, one: MonthCurrency) -> Iterator[str]:
-    """The statements that write CSV and XML of a month in one currency."""
-    for file, columns in RELATION_COLUMNS.items():
-        fields = ["relation_reference"] + [
-            f"points_text({column})" for column in columns.values() if column != "relation_reference"
-        ]
-        # Sorted before the lines are made: what is sorted is narrower.
-        lines = f"select {csv_line(fields)} as line from (from {one.balances} order by relation_reference)"
-        yield csv_copy(lines, list(columns), folder / one.name(file))
-    yield csv_copy(_programme_lines(one.where), PROGRAMME_COLUMNS, folder / one.name(PROGRAMME_POINTS))
-    yield _xml_copy(one, folder / one.name(OUTSTANDING_POINTS_XML))
+def _text_copies(folder: Path, one: MonthCurrency) -> Iterator[list[str]]:
+    """The statements that write CSV and XML of a month in one currency; each list is for one cursor."""
+    yield [
+        _texts(one),
+        *(
+            csv_copy(
+                f"select {csv_line(columns.values())} as line from {_TEXTS}", columns, folder / one.name(file)
+            )
+            for file, columns in RELATION_COLUMNS.items()
+        ),
+        _xml_copy(one, folder / one.name(OUTSTANDING_POINTS_XML)),
+    ]
+    yield [csv_copy(_programme_lines(one.where), PROGRAMME_COLUMNS, folder / one.name(PROGRAMME_POINTS))]
+
+
+def _texts(one: MonthCurrency) -> str:
+    """The statement that makes `_TEXTS` of a month in one currency. Sorted before texts are made, and texts
+    before lines, rows are narrower, and XML and CSV share both."""
+    points = ", ".join(f"points_text({column}) as {column}" for column in POINTS_COLUMNS)
+    return (
+        f"create temp table {_TEXTS} as select relation_reference, {points}"
+        f" from (from {one.balances} order by relation_reference)"
+    )
 
 
 def _xml_copy(one: MonthCurrency, path: Path) -> str:
-    return xml_copy(one.balances, POINTS_COLUMNS, one.facts, path, is_empty=not one.relation_count)
+    return xml_copy(_TEXTS, POINTS_COLUMNS, one.facts, path, is_empty=not one.relation_count)
 
 
 def make_xml(find: Callable[[str], Path], one: MonthCurrency, path: Path) -> None:
     """Write the XML of a month from its Parquet files; ``find`` says where each is, by its name."""
     with opened_marts(find, one, _FOR_XML) as connection, writing_cursor(connection) as cursor:
+        cursor.execute(_texts(one))
         cursor.execute(_xml_copy(one, path))
 
 

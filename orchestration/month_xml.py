@@ -18,27 +18,26 @@ XML_END = b"</outstanding_points>\n"
 
 
 def xml_copy(
-    balances: str, columns: Sequence[str], facts: Mapping[str, str], path: Path, is_empty: bool
+    relation: str, columns: Sequence[str], facts: Mapping[str, str], path: Path, is_empty: bool
 ) -> str:
-    """The statement that writes ``balances``, a relation of rows of `outstanding_points_by_month`, with their
-    ``columns`` of points; ``facts`` are attributes of the root. ``is_empty`` says that there are no rows.
+    """The statement that writes the rows of ``relation``, in their order: a relation reference, and
+    ``columns`` of points as text. ``facts`` are attributes of the root; ``is_empty`` says that there are no
+    rows.
 
     A relation reference may hold an ampersand, and nothing else that XML means something by.
     """
     root = "".join(f" {name}={quoteattr(value)}" for name, value in facts.items())
     beginning = f'<?xml version="1.0" encoding="UTF-8"?>\n<outstanding_points{root}>\n'
-    values = {"relation_reference": "replace(relation_reference, '&', '&amp;')"} | {
-        column: f"points_text({column})" for column in columns
-    }
-    # A quote that ends an attribute and what begins the next are one literal. Sorted before, rows are
-    # narrower than their lines: two million of 300 characters take half the time.
+    values = {"relation_reference": "replace(relation_reference, '&', '&amp;')"}
+    values |= dict(zip(columns, columns, strict=True))
+    # A quote that ends an attribute and what begins the next are one literal: half the time of two.
     attributes = """ || '" """.join(f"""{name}="' || {value}""" for name, value in values.items())
     # DuckDB writes line ends between rows alone.
     end = XML_END.decode() if is_empty else f"\n{XML_END.decode()}"
     return f"""
         copy (
             select '  <relation {attributes} || '"/>'
-            from (from {balances} order by relation_reference)
+            from {relation}
         ) to {literal(path)} (
             format csv, header false, delimiter '', quote '', escape '',
             prefix {literal(beginning)}, suffix {literal(end)}
