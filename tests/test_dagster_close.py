@@ -426,7 +426,7 @@ def verdicts(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
 @pytest.mark.slow
 def test_the_run_that_closes_checks_what_it_published(caught_up):
     _, result = caught_up
-    assert len(verdicts(result)) == 15
+    assert len(verdicts(result)) == 16
     assert all(verdicts(result).values())
 
 
