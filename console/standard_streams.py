@@ -12,6 +12,9 @@ class _StandardStream(io.FileIO):
     status is its own."""
 
     has_reader = True
+    # What was there before. Closed, it would leave its number to a file that is opened later, like the
+    # ledger's, which would then be written over.
+    before: IO[str] | None = None
 
     def write(self, content: bytes) -> int:
         """Write as a file does. Raises `OSError` once where a write fails for another reason."""
@@ -48,6 +51,7 @@ def while_read(rows: Iterable) -> Iterator:
 def _text(stream: IO[str] | None) -> io.TextIOWrapper:
     number = os.open(os.devnull, os.O_WRONLY) if stream is None else stream.fileno()
     raw = _StandardStream(number, "w", closefd=False)
+    raw.before = stream
     is_seen_at_once = raw.isatty() or stream is sys.stderr
     return io.TextIOWrapper(
         io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=is_seen_at_once

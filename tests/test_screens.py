@@ -7,6 +7,7 @@ import pty
 import re
 import struct
 import subprocess
+import sys
 import termios
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -21,7 +22,7 @@ from ledger.settings import Settings
 from orchestration.reports import MonthSummary
 from simulator.transfer_files import write_transfers
 from tests.closed_programme import CLOSED, NEXT, Home
-from tests.conftest import POINTS, answer, assert_refused, transfer
+from tests.conftest import POINTS, PROJECT_ROOT, answer, assert_refused, transfer
 
 
 def environment_of(home: Home) -> dict[str, str]:
@@ -69,6 +70,24 @@ def to_nobody(home: Home, *arguments: str) -> subprocess.CompletedProcess:
         )
     finally:
         os.close(writing)
+
+
+def test_what_stood_for_standard_output_stays_open_while_the_command_writes_to_it(tmp_path):
+    """Closed, its number would be that of the next file, and the command's output would go into that."""
+    script = (
+        "import gc, os, sys\n"
+        "from console.standard_streams import take_standard_streams\n"
+        "sys.stdout = open(sys.argv[1], 'w')\n"
+        "number = sys.stdout.fileno()\n"
+        "take_standard_streams()\n"
+        "gc.collect()\n"
+        "other = open(sys.argv[2], 'w')\n"
+        "print('an answer', flush=True)\n"
+        "assert other.fileno() != number\n"
+    )
+    answered, other = tmp_path / "answered", tmp_path / "other"
+    subprocess.run([sys.executable, "-c", script, answered, other], cwd=PROJECT_ROOT, check=True)
+    assert (answered.read_text(), other.read_text()) == ("an answer\n", "")
 
 
 def test_a_reader_who_had_enough_is_no_failure(copied):
